@@ -1,0 +1,66 @@
+/**
+ * The one error table: a closed list of codes a client can branch on for ever, each with its HTTP status.
+ * `VALIDATION_ERROR` and `INVALID_REQUEST_ID` have two: the body's shape (422) and everything found below the route (400).
+ */
+export const ERROR_STATUS = {
+  VALIDATION_ERROR: [400, 422],
+  MISSING_REQUEST_ID: [400],
+  INVALID_REQUEST_ID: [400, 422],
+  UNAUTHORIZED: [401],
+  FORBIDDEN: [403],
+  RESOURCE_NOT_FOUND: [404],
+  DUPLICATE_REQUEST: [409],
+  MALFORMED_JSON: [400],
+  PAYLOAD_TOO_LARGE: [413],
+  UNSUPPORTED_MEDIA_TYPE: [415],
+  ROUTE_NOT_FOUND: [404],
+  METHOD_NOT_ALLOWED: [405],
+  RATE_LIMITED: [429],
+  BUDGET_EXCEEDED: [429],
+  DATABASE_ERROR: [500],
+  DATABASE_CONSTRAINT_ERROR: [500],
+  DUPLICATE_KEY: [500],
+  TIMEOUT_ERROR: [500],
+  DATABASE_CONNECTION_ERROR: [500],
+  ORCHESTRATION_ERROR: [502],
+  SERVICE_UNAVAILABLE: [503],
+  INTERNAL_ERROR: [500],
+} as const satisfies Record<string, readonly [number, ...number[]]>;
+
+export type ErrorCode = keyof typeof ERROR_STATUS;
+export const ERROR_CODES = Object.keys(ERROR_STATUS) as ErrorCode[];
+
+export type ErrorDetails = Record<string, unknown>;
+export type ErrorStatus = (typeof ERROR_STATUS)[ErrorCode][number];
+
+type Options<C extends ErrorCode> = {
+  details?: ErrorDetails;
+  /** For the codes with two; the first of the table otherwise. */
+  status?: (typeof ERROR_STATUS)[C][number];
+  /** What was caught. Logged, never sent. */
+  cause?: unknown;
+};
+
+/** A refusal: an outcome the caller is told about. Anything else thrown is a bug and becomes one masked 500. */
+export class AppError extends Error {
+  override readonly name = "AppError";
+  readonly code: ErrorCode;
+  readonly status: ErrorStatus;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, options: Options<ErrorCode> = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status ?? ERROR_STATUS[code][0];
+    this.details = options.details ?? {};
+  }
+}
+
+/** 400 from below the route: a service was given something it can't work with. */
+export const invalid = (field: string, message: string): AppError =>
+  new AppError("VALIDATION_ERROR", message, { details: { fields: [{ field, message }] } });
+
+export const notFound = (resourceType: string, resourceId: string | null): AppError =>
+  new AppError("RESOURCE_NOT_FOUND", `No such ${resourceType}`, {
+    details: { resource_type: resourceType, resource_id: resourceId },
+  });
