@@ -1,0 +1,161 @@
+import { DurableObject } from "cloudflare:workers";
+import type { Answer, Conversation as ConversationPort, Submission, SubmitOutcome } from "../src/domain/conversation.ts";
+import { inboundMessageIdOf } from "../src/domain/ids.ts";
+import type { LedgerPull } from "../src/domain/ledger.ts";
+import { isOver } from "../src/domain/session.ts";
+import { createObjectDeps } from "../src/deps.ts";
+import type { ObjectDeps } from "../src/deps.ts";
+import { answerTurn } from "../src/flows/answer-turn.ts";
+import { sessionTimeoutMs } from "../src/services/session.ts";
+import { admit } from "./conversation/admit.ts";
+import { Alarm } from "./conversation/alarm.ts";
+import { Bell } from "./conversation/bell.ts";
+import { FactStore } from "./conversation/facts.ts";
+import { Outbox } from "./conversation/outbox.ts";
+import { Runner } from "./conversation/runner.ts";
+import { settle } from "./conversation/settle.ts";
+import { MIGRATIONS } from "./conversation/tables.ts";
+import { Turns } from "./conversation/turns.ts";
+import type { StoredTurn } from "./conversation/turns.ts";
+import { migrate } from "./migrate.ts";
+
+/** After a turn began or waits: late enough to cost nothing, early enough that nobody waits for an orphan. */
+const WATCH_MS = 10_000;
+
+/**
+ * One conversation: the single writer that decides what runs, in which order, once. Addressed by `src/domain/address.ts`.
+ * It never waits for Postgres.
+ */
+export class Conversation extends DurableObject<Env> implements ConversationPort {
+  readonly #deps: ObjectDeps;
+  #state: State | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#deps = createObjectDeps(env);
+  }
+
+  async submit(message: Submission): Promise<SubmitOutcome> {
+    const { config, now } = this.#deps;
+    const { runner, alarm, turns, facts } = this.#open();
+    const entrance = admit({ storage: this.ctx.storage, facts, turns }, message, {
+      held: runner.holds,
+      sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config),
+      turnsPerMinute: config.rateLimitUserPerMinute,
+      now: now(),
+    });
+    if (entrance.kind !== "enter") return entrance;
+    alarm.noLaterThan(now() + WATCH_MS);
+    const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
+    if (answer !== "queued") return { kind: "answered", answer };
+    return {
+      kind: "accepted",
+      sessionId: entrance.sessionId,
+      inboundMessageId: inboundMessageIdOf(entrance.turnId),
+    };
+  }
+
+  async pull(maxBytes: number): Promise<LedgerPull> {
+    const { outbox, bell } = this.#open();
+    bell.answered();
+    return outbox.pull(maxBytes);
+  }
+
+  async confirm(upTo: number): Promise<{ waiting: number }> {
+    const { outbox } = this.#open();
+    outbox.confirm(upTo);
+    return { waiting: outbox.waiting() };
+  }
+
+  /** Starts what is due and waits for nothing. */
+  override async alarm(): Promise<void> {
+    this.#open().alarm.ring(this.#deps.now());
+  }
+
+  /** The parts over this object's storage, made when they are first needed: an object that has emptied itself starts anew. */
+  #open(): State {
+    return (this.#state ??= this.#create());
+  }
+
+  #create(): State {
+    const { storage } = this.ctx;
+    migrate(storage, MIGRATIONS);
+    const facts = new FactStore(storage);
+    const turns = new Turns(storage);
+    const outbox = new Outbox(storage);
+    const bell = new Bell(outbox, () => this.#send());
+    const runner = new Runner({
+      turns,
+      leaseMs: this.#deps.config.lockExpirySeconds * 1000,
+      now: this.#deps.now,
+      run: (turn, signal) => this.#run(turn, signal),
+      background: (work) => this.ctx.waitUntil(work),
+      report: (error, turn) => this.#deps.log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
+    });
+    const alarm = new Alarm(
+      [runner.resume, bell.repeat, (now) => this.#sweep(now)],
+      (at) => this.ctx.waitUntil(storage.setAlarm(at)),
+      (error) => this.#deps.log.error("alarm_failed", { error, address: this.#address }),
+    );
+    return { facts, turns, outbox, bell, runner, alarm };
+  }
+
+  async #run(turn: StoredTurn, signal: AbortSignal): Promise<Answer | null> {
+    const { facts, turns, outbox, bell, alarm } = this.#open();
+    const { work } = turn;
+    const session = facts.get("session");
+    const bundle = facts.get("bundle");
+    if (work === null || session === null || bundle === null) throw new Error("A turn lacks what it is run with");
+    const adapter = {
+      ...work,
+      bundle,
+      session,
+      message: { ...work, id: inboundMessageIdOf(turn.turnId) },
+      history: outbox.history(session.id).map(({ role, content }) => ({ role, content })),
+      now: this.#deps.now(),
+    };
+    const result = await answerTurn(this.#deps, { turn, adapter, signal });
+
+    const now = this.#deps.now();
+    const { idempotencyTtlMinutes } = this.#deps.config;
+    const options = { address: this.#address, lifetimeMs: idempotencyTtlMinutes * 60_000, now };
+    const answer = settle({ storage: this.ctx.storage, facts, turns, outbox }, turn, work, result, options);
+    if (answer !== null) alarm.noLaterThan(bell.ring(now));
+    return answer;
+  }
+
+  #send(): void {
+    const sent = this.#deps.ringLedger(this.#address);
+    // A ring that failed is repeated by the alarm.
+    this.ctx.waitUntil(sent.catch((error: unknown) => this.#deps.log.warn("ring_failed", { error, address: this.#address })));
+  }
+
+  /** A duty: forgets what is over, and the whole object once nothing of it matters any more. */
+  #sweep(now: number): number | null {
+    const { facts, turns, outbox } = this.#open();
+    const nextExpiry = turns.sweep(now);
+    if (turns.waiting() > 0 || outbox.waiting() > 0) return nextExpiry;
+    const session = facts.get("session");
+    const timeoutMs = sessionTimeoutMs(facts.get("bundle")?.config ?? null, this.#deps.config);
+    if (session !== null && !isOver(session, timeoutMs, now)) {
+      const sessionEnd = session.lastMessageAt + timeoutMs + 1;
+      return nextExpiry === null ? sessionEnd : Math.min(nextExpiry, sessionEnd);
+    }
+    outbox.forgetHistory();
+    if (nextExpiry === null) this.#empty();
+    return nextExpiry;
+  }
+
+  #empty(): void {
+    this.#state = null;
+    this.ctx.waitUntil(this.ctx.storage.deleteAll());
+  }
+
+  get #address(): string {
+    const { name } = this.ctx.id;
+    if (name === undefined) throw new Error("A conversation is addressed by name");
+    return name;
+  }
+}
+
+type State = { facts: FactStore; turns: Turns; outbox: Outbox; bell: Bell; runner: Runner; alarm: Alarm };

@@ -1,0 +1,119 @@
+import { buildAdapter } from "../../src/domain/adapter.ts";
+import type { Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
+import { AppError } from "../../src/domain/errors.ts";
+import { scopeOf } from "../../src/domain/idempotency.ts";
+import { inboundMessageIdOf, newTurnId, uuidv7 } from "../../src/domain/ids.ts";
+import { isOver } from "../../src/domain/session.ts";
+import type { Session } from "../../src/domain/session.ts";
+import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
+import type { Storage } from "../storage.ts";
+import type { FactStore } from "./facts.ts";
+import type { Turns } from "./turns.ts";
+
+const MINUTE_MS = 60_000;
+/** What somebody is told to wait who comes while their request is running. */
+const RETRY_AFTER_MS = 1_000;
+
+type Parts = { storage: Storage; facts: FactStore; turns: Turns };
+
+type Options = {
+  /** True when somebody in this incarnation of the object waits for the turn. */
+  held: (turnId: string) => boolean;
+  sessionTimeoutMs: number;
+  /** New turns of one conversation in a minute; 0 for no limit. */
+  turnsPerMinute: number;
+  now: number;
+};
+
+/** `enter`: the caller holds this turn and waits for it. Everything else is an answer. */
+export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
+
+/** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
+export function admit({ storage, facts, turns }: Parts, message: Submission, options: Options): Entrance {
+  const { now } = options;
+  const { instance } = message.bundle;
+  const owner = facts.get("owner");
+  if (owner !== null && (owner.brandId !== instance.brandId || owner.userId !== message.user.id)) {
+    return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
+  }
+
+  const current = facts.get("session");
+  const idle = turns.waiting() === 0;
+  const session = sessionFor(message, idle || current === null ? liveSession(current, options) : current, options);
+  const scope = scopeOf(instance.id, session.id);
+  const admission = turns.admission({ ...message, scope }, options.held, now);
+  switch (admission.kind) {
+    case "mismatch":
+      return { kind: "mismatch" };
+    case "in_progress":
+      return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
+    case "completed":
+      if (admission.turn.answer === null) throw new Error("A settled turn has no answer");
+      return { kind: "completed", answer: admission.turn.answer };
+    case "take_over":
+      return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
+    case "new":
+      break;
+  }
+
+  const limit = limited(turns, options);
+  if (limit !== null) return limit;
+
+  const turnId = newTurnId(now);
+  const saidAt = Math.max(now, (current?.lastMessageAt ?? 0) + 1);
+  const said = { ...session, lastMessageAt: saidAt };
+  try {
+    buildAdapter({ ...message, session: said, message: { ...message, id: inboundMessageIdOf(turnId) }, history: [], now });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { kind: "refused", code: error.code, message: error.message, details: error.details };
+  }
+
+  storage.transactionSync(() => {
+    facts.set("owner", { brandId: instance.brandId, userId: message.user.id });
+    facts.set("bundle", message.bundle);
+    if (current !== null && current.id !== session.id) {
+      facts.set("closed", { sessionId: current.id, expiredAt: now });
+    }
+    facts.set("session", said);
+    const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
+    const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt };
+    turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
+  });
+  return { kind: "enter", turnId, sessionId: session.id };
+}
+
+const liveSession = (session: Session | null, { sessionTimeoutMs, now }: Options): Session | null =>
+  session !== null && !isOver(session, sessionTimeoutMs, now) ? session : null;
+
+/** The open session: the object's own, else the one Postgres knows of, else a new one. */
+function sessionFor(message: Submission, current: Session | null, options: Options): Session {
+  const { id: instanceId, brandId } = message.bundle.instance;
+  return (
+    current ??
+    liveSession(message.openSession, options) ?? {
+      id: uuidv7(options.now),
+      brandId,
+      instanceId,
+      userId: message.user.id,
+      channel: message.channel,
+      startedAt: options.now,
+      lastMessageAt: options.now,
+      lastAssistantMessageAt: null,
+      tokenPlan: null,
+    }
+  );
+}
+
+/** Only new turns count: a duplicate has been answered before this. */
+function limited(turns: Turns, { turnsPerMinute, now }: Options): SubmitOutcome | null {
+  const oldest = turnsPerMinute > 0 ? turns.admissionTime(turnsPerMinute) : null;
+  if (oldest !== null && oldest > now - MINUTE_MS) {
+    return { kind: "limited", scope: "user", retryAfterMs: oldest + MINUTE_MS - now };
+  }
+  // The running turn is not waiting.
+  if (turns.waiting() > MAX_WAITING_TURNS) {
+    return { kind: "limited", scope: "conversation", retryAfterMs: RETRY_AFTER_MS };
+  }
+  return null;
+}

@@ -1,0 +1,49 @@
+import type { Outbox } from "./outbox.ts";
+
+const FIRST_REPEAT_MS = 5_000;
+const LONGEST_REPEAT_MS = 30_000;
+
+/**
+ * Rings the ledger's queue when entries wait. A ring carries nothing but the address and may be lost, doubled or late:
+ * as long as entries wait it is repeated, with backoff and jitter.
+ */
+export class Bell {
+  readonly #outbox: Outbox;
+  readonly #send: () => void;
+  #repeats = 0;
+  /** True from a ring until the entries are fetched: what is added in between is fetched with them. */
+  #rung = false;
+
+  constructor(outbox: Outbox, send: () => void) {
+    this.#outbox = outbox;
+    this.#send = send;
+  }
+
+  /** An entry was added. Returns when to look again. */
+  ring(now: number): number {
+    if (!this.#rung) {
+      this.#rung = true;
+      this.#send();
+    }
+    return now + this.#delay();
+  }
+
+  /** The consumer is here. */
+  answered(): void {
+    this.#rung = false;
+    this.#repeats = 0;
+  }
+
+  /** A duty. */
+  readonly repeat = (now: number): number | null => {
+    if (this.#outbox.waiting() === 0) return null;
+    this.#rung = false;
+    this.#repeats += 1;
+    return this.ring(now);
+  };
+
+  #delay(): number {
+    const backoff = Math.min(FIRST_REPEAT_MS * 2 ** this.#repeats, LONGEST_REPEAT_MS);
+    return backoff * (0.75 + Math.random() / 4);
+  }
+}

@@ -1,0 +1,50 @@
+import type { InstanceBundle } from "../../src/domain/instance.ts";
+import type { Session } from "../../src/domain/session.ts";
+import type { Storage } from "../storage.ts";
+
+/** The few things a conversation knows of itself. */
+export type Facts = {
+  /** Whose conversation this is. Set by the first message; nobody of another brand or name is let in after it. */
+  owner: { brandId: string; userId: string };
+  session: Session;
+  /** A session that ended and that Postgres hasn't been told of. */
+  closed: { sessionId: string; expiredAt: number };
+  /** When the last message was said: the next is said later. */
+  lastSaidAt: number;
+  /** The instance as the last message saw it: what a turn that outlived its caller is run with. */
+  bundle: InstanceBundle;
+};
+
+/** Facts by name, read once per incarnation and written through when they change. */
+export class FactStore {
+  readonly #storage: Storage;
+  readonly #json = new Map<keyof Facts, string>();
+  readonly #values: Partial<Facts> = {};
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+    const rows = storage.sql.exec<{ name: keyof Facts; value: string }>("SELECT name, value FROM facts").toArray();
+    for (const { name, value } of rows) {
+      this.#json.set(name, value);
+      Object.assign(this.#values, { [name]: JSON.parse(value) });
+    }
+  }
+
+  get<Name extends keyof Facts>(name: Name): Facts[Name] | null {
+    return this.#values[name] ?? null;
+  }
+
+  set<Name extends keyof Facts>(name: Name, value: Facts[Name]): void {
+    const json = JSON.stringify(value);
+    if (this.#json.get(name) === json) return;
+    this.#json.set(name, json);
+    this.#values[name] = value;
+    this.#storage.sql.exec("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", name, json);
+  }
+
+  remove(name: keyof Facts): void {
+    if (!this.#json.delete(name)) return;
+    delete this.#values[name];
+    this.#storage.sql.exec("DELETE FROM facts WHERE name = ?", name);
+  }
+}

@@ -1,0 +1,69 @@
+import type { LedgerEntry, LedgerPull, Message } from "../../src/domain/ledger.ts";
+import type { Storage } from "../storage.ts";
+
+/** How many entries the model's history may reach back. */
+const KEPT_FOR_HISTORY = 20;
+
+/**
+ * What happened in this conversation and Postgres does not know yet, in order; and a little of what it knows, because the
+ * model is told what was said before.
+ */
+export class Outbox {
+  readonly #storage: Storage;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  add(entry: LedgerEntry): void {
+    this.#storage.sql.exec("INSERT INTO entries (session_id, entry) VALUES (?, ?)", entry.session.id, JSON.stringify(entry));
+  }
+
+  /** Oldest first; the first whatever its size, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
+  pull(maxBytes: number): LedgerPull {
+    const rows = this.#storage.sql
+      .exec<{ position: number; entry: string }>(
+        `SELECT position, entry FROM (
+           SELECT position, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
+           FROM entries WHERE confirmed = 0 ORDER BY position LIMIT 500
+         ) WHERE before = 0 OR before + length(entry) <= ? ORDER BY position`,
+        maxBytes,
+      )
+      .toArray();
+    const upTo = rows.at(-1)?.position ?? 0;
+    return { entries: rows.map((row) => JSON.parse(row.entry) as LedgerEntry), upTo, more: this.waiting() > rows.length };
+  }
+
+  /** Drops what Postgres has, but for the tail the model may still be told. */
+  confirm(upTo: number): void {
+    this.#storage.transactionSync(() => {
+      this.#storage.sql.exec("UPDATE entries SET confirmed = 1 WHERE confirmed = 0 AND position <= ?", upTo);
+      this.#storage.sql.exec(
+        `DELETE FROM entries WHERE confirmed = 1
+         AND position <= (SELECT coalesce(max(position), 0) FROM entries) - ${KEPT_FOR_HISTORY}`,
+      );
+    });
+  }
+
+  waiting(): number {
+    const [row] = this.#storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE confirmed = 0").toArray();
+    return row?.n ?? 0;
+  }
+
+  /** The last messages of a session in the order the model gets them: by turn, then role. */
+  history(sessionId: string): Message[] {
+    return this.#storage.sql
+      .exec<{ entry: string }>(
+        `SELECT entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
+        sessionId,
+      )
+      .toArray()
+      .flatMap((row) => (JSON.parse(row.entry) as LedgerEntry).messages)
+      .toSorted((a, b) => a.seq - b.seq);
+  }
+
+  /** Forgets what is confirmed: the session it belongs to is over. */
+  forgetHistory(): void {
+    this.#storage.sql.exec("DELETE FROM entries WHERE confirmed = 1");
+  }
+}

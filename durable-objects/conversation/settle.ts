@@ -1,0 +1,107 @@
+import type { Answer } from "../../src/domain/conversation.ts";
+import { inboundMessageIdOf, replyMessageIdOf, usageIdOf } from "../../src/domain/ids.ts";
+import type { LedgerEntry, Message } from "../../src/domain/ledger.ts";
+import type { TurnResult } from "../../src/flows/answer-turn.ts";
+import type { Storage } from "../storage.ts";
+import type { FactStore } from "./facts.ts";
+import type { Outbox } from "./outbox.ts";
+import type { StoredTurn, Turns, Work } from "./turns.ts";
+
+type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Options = { address: string; lifetimeMs: number; now: number };
+
+/**
+ * Makes a result the turn's answer and writes the entry that tells Postgres, in one step. Null when the run that offers
+ * it has been replaced: then nothing is changed.
+ */
+export function settle(parts: Parts, turn: StoredTurn, work: Work, result: TurnResult, options: Options): Answer | null {
+  const { storage, facts, turns, outbox } = parts;
+  const { now } = options;
+  return storage.transactionSync(() => {
+    const session = facts.get("session");
+    if (session === null) throw new Error("A turn is settled in a conversation without a session");
+    const answer = answerOf(turn, work, result, now);
+    const settled = turns.settle(turn, answer, options.lifetimeMs, now);
+    if (settled === null) return null;
+
+    const repliedAt = Math.max(now, session.lastMessageAt + 1);
+    const after = {
+      ...session,
+      lastMessageAt: repliedAt,
+      lastAssistantMessageAt: repliedAt,
+      tokenPlan: result.tokenPlan,
+    };
+    facts.set("session", after);
+    const entry: LedgerEntry = {
+      id: turn.turnId,
+      address: options.address,
+      session: after,
+      closed: facts.get("closed"),
+      turn: {
+        id: turn.turnId,
+        scope: turn.scope,
+        requestId: turn.requestId,
+        fence: turn.fence,
+        lockedAt: turn.admittedAt,
+        expiresAt: now + options.lifetimeMs,
+        cachedResponse: answer,
+      },
+      messages: [said(turn, work), replied(turn, work, result, repliedAt)],
+      usage: result.usage && { ...result.usage, id: usageIdOf(turn.turnId) },
+    };
+    facts.remove("closed");
+    outbox.add(entry);
+    return answer;
+  });
+}
+
+function answerOf(turn: StoredTurn, work: Work, result: TurnResult, now: number): Answer {
+  return {
+    request_id: turn.requestId,
+    session_id: turn.sessionId,
+    user_id: work.user.id,
+    is_guest: work.user.tier === "guest",
+    inbound_message_id: inboundMessageIdOf(turn.turnId),
+    message_id: replyMessageIdOf(turn.turnId),
+    text: result.text,
+    token_usage: result.tokenUsage,
+    fallback: result.fallback,
+    timing_ms: {
+      total: now - work.receivedAt,
+      admission: turn.admittedAt - work.receivedAt,
+      orchestrator: result.orchestratorMs,
+    },
+  };
+}
+
+/** A turn's two messages stand together in the order of turns, whatever was said in between. */
+const seqOf = (turn: StoredTurn, place: 0 | 1): number => turn.position * 2 + place;
+
+const said = (turn: StoredTurn, work: Work): Message => ({
+  id: inboundMessageIdOf(turn.turnId),
+  role: "user",
+  content: work.content,
+  seq: seqOf(turn, 0),
+  createdAt: work.saidAt,
+  requestId: turn.requestId,
+  traceId: work.traceId,
+  channelMessageId: null,
+  metadata: { ...work.metadata, channel: work.channel },
+});
+
+const replied = (turn: StoredTurn, work: Work, result: TurnResult, createdAt: number): Message => ({
+  id: replyMessageIdOf(turn.turnId),
+  role: "assistant",
+  content: result.text,
+  seq: seqOf(turn, 1),
+  createdAt,
+  requestId: turn.requestId,
+  traceId: work.traceId,
+  channelMessageId: null,
+  metadata: {
+    channel: work.channel,
+    fallback: result.fallback,
+    ...result.metadata,
+    timing_ms: { orchestrator: result.orchestratorMs, total: createdAt - work.receivedAt },
+  },
+});

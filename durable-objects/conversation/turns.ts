@@ -1,0 +1,175 @@
+import type { Answer, AuthState } from "../../src/domain/conversation.ts";
+import type { Channel } from "../../src/domain/channel.ts";
+import { admission, settle, start } from "../../src/domain/turn.ts";
+import type { Admission, Turn, TurnState } from "../../src/domain/turn.ts";
+import type { User } from "../../src/domain/user.ts";
+import type { Storage } from "../storage.ts";
+
+/** What a run needs that the object does not know otherwise. Dropped once the turn is settled. */
+export type Work = {
+  traceId: string;
+  channel: Channel;
+  content: string;
+  metadata: Record<string, unknown>;
+  user: User;
+  authState: AuthState;
+  receivedAt: number;
+  /** When the person's words count as said. */
+  saidAt: number;
+};
+
+/** A turn as it is kept: one row, one lock. */
+export type StoredTurn = Turn & {
+  position: number;
+  scope: string;
+  requestId: string;
+  turnId: string;
+  sessionId: string;
+  admittedAt: number;
+  work: Work | null;
+  answer: Answer | null;
+};
+
+export type NewTurn = Pick<StoredTurn, "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"> & {
+  work: Work;
+};
+
+type Row = {
+  position: number;
+  scope: string;
+  request_id: string;
+  turn_id: string;
+  session_id: string;
+  state: TurnState;
+  fence: number;
+  fingerprint: string;
+  admitted_at: number;
+  lease_until: number | null;
+  expires_at: number | null;
+  work: string | null;
+  answer: string | null;
+};
+
+/** The locks and the line of one conversation. Every method is one synchronous step: two callers can't both win. */
+export class Turns {
+  readonly #storage: Storage;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  find(scope: string, requestId: string): StoredTurn | null {
+    return this.#one("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId);
+  }
+
+  /** What a caller with this id gets to do, and the turn it is about. `held` is asked of a turn that exists. */
+  admission(
+    caller: { scope: string; requestId: string; fingerprint: string },
+    held: (turnId: string) => boolean,
+    now: number,
+  ): { kind: "new" } | { kind: Exclude<Admission, "new">; turn: StoredTurn } {
+    const turn = this.find(caller.scope, caller.requestId);
+    const kind = admission(turn, caller.fingerprint, turn !== null && held(turn.turnId), now);
+    return turn === null || kind === "new" ? { kind: "new" } : { kind, turn };
+  }
+
+  /** Puts a turn at the end of the line, in the place of one with the same id whose lifetime is over. */
+  enqueue(turn: NewTurn): void {
+    this.#storage.sql.exec(
+      `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at, work)
+       VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?)`,
+      turn.scope,
+      turn.requestId,
+      turn.turnId,
+      turn.sessionId,
+      turn.fingerprint,
+      turn.admittedAt,
+      JSON.stringify(turn.work),
+    );
+  }
+
+  /** The turn whose run is on or next: the oldest that isn't settled. */
+  head(): StoredTurn | null {
+    return this.#one("SELECT * FROM turns WHERE state IN ('queued', 'running') ORDER BY position LIMIT 1");
+  }
+
+  /** Begins a run: raises the fence and gives the lease. */
+  start(turn: StoredTurn, leaseMs: number, now: number): StoredTurn {
+    const started = start(turn, leaseMs, now);
+    this.#storage.sql.exec(
+      "UPDATE turns SET state = ?, fence = ?, lease_until = ? WHERE position = ?",
+      started.state,
+      started.fence,
+      started.leaseUntil,
+      turn.position,
+    );
+    return started;
+  }
+
+  /** Keeps the answer for `lifetimeMs`. False when the run that offers it has been replaced: then nothing changes. */
+  settle(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): StoredTurn | null {
+    const current = this.#one("SELECT * FROM turns WHERE position = ?", turn.position);
+    const settled = current && settle(current, turn.fence, lifetimeMs, now);
+    if (!settled) return null;
+    this.#storage.sql.exec(
+      "UPDATE turns SET state = ?, lease_until = NULL, expires_at = ?, work = NULL, answer = ? WHERE position = ?",
+      settled.state,
+      settled.expiresAt,
+      JSON.stringify(answer),
+      turn.position,
+    );
+    return { ...settled, work: null, answer };
+  }
+
+  isQueued(turnId: string): boolean {
+    const [row] = this.#storage.sql
+      .exec<{ n: number }>("SELECT count(*) AS n FROM turns WHERE turn_id = ? AND state = 'queued'", turnId)
+      .toArray();
+    return (row?.n ?? 0) > 0;
+  }
+
+  /** How many turns wait or run. */
+  waiting(): number {
+    return this.#count("SELECT count(*) AS n FROM turns WHERE state IN ('queued', 'running')");
+  }
+
+  /** When the `n`th newest turn was admitted, or null when there are fewer: what a rate limit of `n` has to look at. */
+  admissionTime(n: number): number | null {
+    const [row] = this.#storage.sql
+      .exec<{ admitted_at: number }>("SELECT admitted_at FROM turns ORDER BY position DESC LIMIT 1 OFFSET ?", n - 1)
+      .toArray();
+    return row?.admitted_at ?? null;
+  }
+
+  /** Forgets locks whose lifetime is over, and tells when the next one is. */
+  sweep(now: number): number | null {
+    this.#storage.sql.exec("DELETE FROM turns WHERE expires_at <= ?", now);
+    const [row] = this.#storage.sql.exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM turns").toArray();
+    return row?.at ?? null;
+  }
+
+  #count(query: string): number {
+    return this.#storage.sql.exec<{ n: number }>(query).toArray()[0]?.n ?? 0;
+  }
+
+  #one(query: string, ...bindings: (string | number)[]): StoredTurn | null {
+    const [row] = this.#storage.sql.exec<Row>(query, ...bindings).toArray();
+    return row ? toTurn(row) : null;
+  }
+}
+
+const toTurn = (row: Row): StoredTurn => ({
+  position: row.position,
+  scope: row.scope,
+  requestId: row.request_id,
+  turnId: row.turn_id,
+  sessionId: row.session_id,
+  state: row.state,
+  fence: row.fence,
+  fingerprint: row.fingerprint,
+  admittedAt: row.admitted_at,
+  leaseUntil: row.lease_until,
+  expiresAt: row.expires_at,
+  work: row.work === null ? null : (JSON.parse(row.work) as Work),
+  answer: row.answer === null ? null : (JSON.parse(row.answer) as Answer),
+});

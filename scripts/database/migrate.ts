@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import type { Backend, Statement } from "./backend.ts";
+import { query } from "./backend.ts";
+import { DatabaseFailure } from "./failure.ts";
+import { readMigrations } from "./migrations.ts";
+import type { Migration } from "./migrations.ts";
+
+export const MIGRATIONS_FOLDER = join(import.meta.dirname, "../../drizzle");
+
+/** Any constant: two runs of this project on one Postgres take turns by it. Held until the transaction ends. */
+const LOCK: Statement = { query: "SELECT pg_advisory_xact_lock(7275394)", params: [] };
+const UNIQUE_VIOLATION = "23505";
+const DIVISION_BY_ZERO = "22012";
+
+/**
+ * Applies what is missing, in order, each migration in one transaction with its row in `schema_migrations`.
+ * Gives the names applied by this run; one that another run applied at the same time is not among them.
+ */
+export async function migrate(backend: Backend, folder = MIGRATIONS_FOLDER): Promise<string[]> {
+  const migrations = readMigrations(folder);
+  const applied = await appliedNames(backend);
+  const unknown = applied.filter((name) => !migrations.some((migration) => migration.name === name));
+  if (unknown.length > 0) throw new Error(`the database is ahead of this code, it has ${unknown.join(", ")}`);
+
+  const done: string[] = [];
+  for (const migration of migrations.filter(({ name }) => !applied.includes(name))) {
+    // The row first: whoever waited for the lock meets the other run's row and nothing of the migration runs twice.
+    const row = { query: "INSERT INTO schema_migrations (name) VALUES ($1)", params: [migration.name] };
+    if (await attempt(backend, migration, row, migration.up, UNIQUE_VIOLATION)) done.push(migration.name);
+  }
+  return done;
+}
+
+/** Takes back the newest `count` migrations, each in one transaction with its row. Gives their names, newest first. */
+export async function rollback(backend: Backend, count = 1, folder = MIGRATIONS_FOLDER): Promise<string[]> {
+  const migrations = readMigrations(folder);
+  const newest = (await appliedNames(backend)).toReversed().slice(0, count);
+  // Looked up before anything is undone: a missing way back stops the run where it started.
+  const ways = newest.map((name) => {
+    const migration = migrations.find((candidate) => candidate.name === name);
+    if (migration?.down == null) throw new Error(`there is no way back: ${name}.down.sql is missing`);
+    return { migration, down: migration.down };
+  });
+
+  const done: string[] = [];
+  for (const { migration, down } of ways) {
+    // Fails when there is no row to delete, that is when another run took it back first.
+    const row = {
+      query: "WITH gone AS (DELETE FROM schema_migrations WHERE name = $1 RETURNING 1) SELECT 1 / count(*) FROM gone",
+      params: [migration.name],
+    };
+    if (await attempt(backend, migration, row, down, DIVISION_BY_ZERO)) done.push(migration.name);
+  }
+  return done;
+}
+
+/** One migration, one transaction. False when its row shows that another run was first. */
+async function attempt(
+  backend: Backend,
+  migration: Migration,
+  row: Statement,
+  statements: readonly string[],
+  lost: string,
+): Promise<boolean> {
+  try {
+    const steps = statements.map((statement) => ({ query: statement, params: [] }));
+    await backend.run({ statements: [LOCK, row, ...steps], transaction: {} });
+    return true;
+  } catch (error) {
+    const failure = error instanceof DatabaseFailure ? error : null;
+    if (failure?.code === lost && !(await stateIsOurs(backend, migration.name, lost))) return false;
+    throw new Error(`migration ${migration.name}: ${failure?.message ?? String(error)}`, { cause: error });
+  }
+}
+
+/** The same code can come from a migration's own statement. Then the row is still as this run found it. */
+async function stateIsOurs(backend: Backend, name: string, lost: string): Promise<boolean> {
+  const present = (await appliedNames(backend)).includes(name);
+  return lost === UNIQUE_VIOLATION ? !present : present;
+}
+
+async function appliedNames(backend: Backend): Promise<string[]> {
+  // Under the lock, because IF NOT EXISTS doesn't keep two first runs from colliding in the catalogue.
+  const table = {
+    query: "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
+    params: [],
+  };
+  await backend.run({ statements: [LOCK, table], transaction: {} });
+  const { rows } = await query(backend, "SELECT name FROM schema_migrations ORDER BY name");
+  return rows.flatMap(([name]) => (typeof name === "string" ? [name] : []));
+}

@@ -1,0 +1,97 @@
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import type { Backend } from "./database/backend.ts";
+import { DEMO_INSTANCES } from "./database/demo.ts";
+import { EmbeddedBackend } from "./database/embedded.ts";
+import { startEndpoint } from "./database/endpoint.ts";
+import { migrate } from "./database/migrate.ts";
+import { PostgresBackend } from "./database/postgres.ts";
+import { isEmpty, seed } from "./database/seed.ts";
+import { readSettings, workerVariables } from "./dev/configuration.ts";
+import type { DevSettings } from "./dev/configuration.ts";
+import { lockState } from "./dev/lock.ts";
+import { requireFreePort } from "./dev/port.ts";
+import { startWorker } from "./dev/worker.ts";
+
+// npm run dev: database and Worker on this machine, until a signal ends both.
+
+/** After a kill, wrangler's guard needs a moment to clear the port. */
+const CRASH_PATIENCE_MS = 8000;
+
+/** What has been started, in order; stopped in the opposite one. */
+const started: (() => void | Promise<void>)[] = [];
+const stopping = new AbortController();
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => void shutDown(0));
+}
+
+try {
+  await start(readSettings(process.env));
+} catch (error) {
+  if (!stopping.signal.aborted) console.error(error instanceof Error ? error.message : String(error));
+  await shutDown(1);
+}
+
+async function start(settings: DevSettings): Promise<void> {
+  const lock = lockState(settings.stateDir);
+  started.push(() => lock.release());
+  await requireFreePort("PORT", settings.port, lock.afterCrash ? CRASH_PATIENCE_MS : 0);
+  if (settings.databasePort !== 0) await requireFreePort("DB_PORT", settings.databasePort);
+
+  const backend = await openDatabase(settings);
+  started.push(() => backend.close());
+  await migrate(backend);
+  if (await isEmpty(backend)) await seed(backend);
+  stopping.signal.throwIfAborted();
+  const endpoint = await startEndpoint({ backend, port: settings.databasePort });
+  started.push(() => endpoint.close());
+  console.log(`database  ${endpoint.url}`);
+
+  const worker = startWorker({ ...settings, variables: workerVariables(process.env, endpoint.url) });
+  started.push(() => worker.stop());
+  void worker.ended.then((code) => {
+    if (stopping.signal.aborted) return;
+    console.error(`wrangler ended by itself (code ${code})`);
+    void shutDown(1);
+  });
+
+  const url = `http://127.0.0.1:${settings.port}`;
+  await waitUntilLive(url);
+  console.log(demoCall(url));
+  console.log(`ready  ${url}`);
+}
+
+async function openDatabase({ databaseUrl, stateDir }: DevSettings): Promise<Backend> {
+  if (databaseUrl !== null) return new PostgresBackend({ connectionString: databaseUrl });
+  return EmbeddedBackend.open({ folder: join(stateDir, "database") });
+}
+
+async function waitUntilLive(url: string): Promise<void> {
+  for (;;) {
+    stopping.signal.throwIfAborted();
+    // Refused until wrangler listens, and a server error while it builds: both mean "not yet".
+    const response = await fetch(`${url}/live`, { signal: AbortSignal.timeout(2000) }).catch(() => null);
+    if (response?.ok) return;
+    await setTimeout(100);
+  }
+}
+
+function demoCall(url: string): string {
+  const body = { instance_id: DEMO_INSTANCES[0].id, request_id: "hello-1", content: "Hello" };
+  return `try       curl -s ${url}/api/messages -H 'content-type: application/json' -d '${JSON.stringify(body)}'`;
+}
+
+/** Stops what was started, newest first, and ends the process. A second signal while it works changes nothing. */
+async function shutDown(code: number): Promise<void> {
+  if (stopping.signal.aborted) return;
+  stopping.abort();
+  for (const stop of started.toReversed()) {
+    try {
+      await stop();
+    } catch (error) {
+      console.error(error instanceof Error ? error.message : String(error));
+    }
+  }
+  process.exit(code);
+}

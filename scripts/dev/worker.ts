@@ -1,0 +1,93 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { experimental_readRawConfig } from "wrangler";
+
+export interface WorkerOptions {
+  readonly port: number;
+  readonly stateDir: string;
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+export interface RunningWorker {
+  /** Resolves with the exit code when wrangler has ended, by itself or not. */
+  readonly ended: Promise<number>;
+  /** Takes wrangler's whole process group down and resolves when it is gone. */
+  stop(): Promise<void>;
+}
+
+const ROOT = join(import.meta.dirname, "../..");
+const STOP_GRACE_MS = 4000;
+
+/** No network, no terminal, no questions, no telemetry. */
+const OFFLINE = {
+  CI: "1",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_HIDE_BANNER: "true",
+  WRANGLER_NO_SKILLS_UPDATE_PROMPTS: "true",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  X_LOCAL_EXPLORER: "false",
+  X_LOCAL_OBSERVABILITY: "false",
+};
+
+/** Starts wrangler's own bin, in a process group of its own that ends with this process, however that ends. */
+export function startWorker({ port, stateDir, variables }: WorkerOptions): RunningWorker {
+  const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
+  const args = [
+    join(import.meta.dirname, "guard.ts"),
+    process.execPath,
+    wrangler,
+    "dev",
+    ...["--config", writeConfig(stateDir, Object.keys(variables))],
+    // Named, so that neither a .dev.vars nor a .env lying about decides anything. The file need not exist.
+    ...["--env-file", join(stateDir, "none.env")],
+    ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0"],
+    ...["--persist-to", join(stateDir, "objects")],
+    ...["--show-interactive-dev-session=false", "--log-level", "info"],
+  ];
+  const guard = spawn(process.execPath, args, {
+    cwd: ROOT,
+    // Values travel in the environment, where `ps` doesn't show them.
+    env: { ...process.env, ...OFFLINE, ...variables },
+    stdio: ["pipe", "inherit", "inherit"],
+    detached: process.platform !== "win32",
+  });
+  const ended = new Promise<number>((settle) => {
+    guard.on("error", () => settle(1));
+    guard.on("exit", (code) => settle(code ?? 1));
+  });
+  return { ended, stop: () => stop(guard, ended) };
+}
+
+/**
+ * wrangler.toml with every name handed over declared a secret. wrangler gives the Worker only declared names as soon as
+ * a configuration declares any, and takes their values from its environment.
+ */
+function writeConfig(stateDir: string, names: readonly string[]): string {
+  const { rawConfig } = experimental_readRawConfig({ config: join(ROOT, "wrangler.toml") });
+  const file = join(stateDir, "wrangler.json");
+  const { env: _deployed, ...local } = rawConfig;
+  const config = {
+    ...local,
+    main: resolve(ROOT, rawConfig.main ?? "src/index.ts"),
+    secrets: { required: [...names] },
+  };
+  writeFileSync(file, JSON.stringify(config, null, 2));
+  return file;
+}
+
+async function stop(guard: ChildProcess, ended: Promise<number>): Promise<void> {
+  guard.stdin?.end();
+  const isOver = await Promise.race([ended.then(() => true), setTimeout(STOP_GRACE_MS, false)]);
+  if (isOver || guard.pid === undefined || process.platform === "win32") return;
+  try {
+    process.kill(-guard.pid, "SIGKILL");
+  } catch (error) {
+    // ESRCH: it went by itself in this very moment.
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+  await ended;
+}

@@ -1,0 +1,22 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { createDeps } from "./deps.ts";
+import type { Deps } from "./deps.ts";
+import type { AppEnv } from "./http/context.ts";
+import { onError } from "./http/errors.ts";
+import { request } from "./http/request.ts";
+import { unknownRoute } from "./http/unknown-route.ts";
+import { healthRoutes } from "./routes/health.ts";
+import { messageRoutes } from "./routes/messages.ts";
+import { VERSION } from "./services/health.ts";
+
+/** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */
+export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAPIHono<AppEnv> {
+  const app = new OpenAPIHono<AppEnv>();
+  app.onError(onError);
+  app.notFound(unknownRoute(app));
+  app.use(request(dependencies));
+  app.route("/", healthRoutes);
+  app.route("/", messageRoutes);
+  app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
+  return app;
+}

@@ -1,0 +1,75 @@
+import type { Adapter } from "../domain/adapter.ts";
+import type { Config } from "../config.ts";
+import type { Logger } from "../telemetry/logger.ts";
+
+/** Asks for the answer to one message: the adapter in, whatever JSON came back out. Throws when there is none. */
+export type Orchestrator = (adapter: Adapter, call: { turnId: string; signal: AbortSignal }) => Promise<unknown>;
+
+/** An answer that is larger is no answer. */
+const MAX_RESPONSE_BYTES = 2 * 1024 * 1024;
+
+type Endpoint = { send: (request: Request) => Promise<Response>; url: string; token: string | null };
+
+/**
+ * The port's adapters: an HTTP endpoint, a service binding, or in development a mock. null when there is none, which
+ * outside development is for the caller to refuse.
+ */
+export function createOrchestrator(config: Config, binding: Fetcher | null, log: Logger): Orchestrator | null {
+  const { orchestratorUrl: url, orchestratorToken: token, orchestratorTimeoutMs: timeoutMs } = config;
+  if (url !== null) return overHttp({ send: (request) => fetch(request), url, token }, timeoutMs);
+  if (binding !== null) {
+    return overHttp({ send: (request) => binding.fetch(request), url: "https://orchestrator/", token }, timeoutMs);
+  }
+  return config.environment === "development" ? mock(log) : null;
+}
+
+const overHttp =
+  ({ send, url, token }: Endpoint, timeoutMs: number): Orchestrator =>
+  async (adapter, { turnId, signal }) => {
+    const request = new Request(url, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        Accept: "application/json",
+        // What is called over a network is called at least once: a run that repeats a turn says so.
+        "Idempotency-Key": turnId,
+        "X-Trace-ID": adapter.trace_id,
+        ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+      },
+      body: JSON.stringify(adapter),
+      redirect: "manual",
+      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    });
+    const response = await send(request);
+    if (!response.ok) {
+      await response.body?.cancel();
+      throw new Error(`The orchestrator answered ${response.status}`);
+    }
+    return JSON.parse(await readText(response)) as unknown;
+  };
+
+async function readText(response: Response): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_RESPONSE_BYTES) throw new Error(`The orchestrator's answer is larger than ${MAX_RESPONSE_BYTES} bytes`);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+}
+
+/** Development only: answers by itself, and says each time that it does. */
+const mock =
+  (log: Logger): Orchestrator =>
+  async (adapter) => {
+    log.warn("mock_orchestrator", {
+      message:
+        "DEPRECATED: this answer comes from the mock orchestrator. Set ORCHESTRATOR_URL; outside development this is a 502.",
+      trace_id: adapter.trace_id,
+    });
+    const text = `You said: ${adapter.message.content}`;
+    const prompt_tokens = Math.ceil(adapter.message.content.length / 4);
+    return { text, token_usage: { prompt_tokens, completion_tokens: Math.ceil(text.length / 4) } };
+  };

@@ -1,0 +1,87 @@
+import { z } from "zod";
+
+/** What is configured by a string: an empty one counts as left out. */
+const optional = z
+  .string()
+  .optional()
+  .transform((value) => (value === undefined || value.trim() === "" ? null : value.trim()));
+const url = optional.pipe(z.url({ protocol: /^https?$/ }).nullable());
+const number = (fallback: number, schema = z.number().positive()) =>
+  optional.transform((value) => (value === null ? fallback : Number(value))).pipe(schema);
+const limit = (fallback: number) => number(fallback, z.number().int().nonnegative());
+
+/** Every name the service is configured by, with its default. Names and meanings: README, "Configuration". */
+const Environment = z.object({
+  ENVIRONMENT: optional.pipe(
+    z
+      .enum(["development", "staging", "production"])
+      .nullable()
+      .transform((value) => value ?? "production"),
+  ),
+  DATABASE_URL: z.string("is required").min(1, "is required"),
+  NEON_ENDPOINT: url,
+  AUTH_MODE: optional.pipe(z.enum(["required", "optional"]).nullable()),
+  JWT_SECRET: optional.pipe(z.string().min(32, "must have at least 32 characters").nullable()),
+  JWT_ISSUER: optional.transform((value) => value ?? "parley"),
+  JWT_AUDIENCE: optional.transform((value) => value ?? "parley"),
+  ORCHESTRATOR_URL: url,
+  ORCHESTRATOR_TOKEN: optional,
+  ORCHESTRATOR_TIMEOUT_MS: number(30_000),
+  SESSION_TIMEOUT_MINUTES: number(60),
+  LOCK_EXPIRY_SECONDS: number(300),
+  IDEMPOTENCY_TTL_MINUTES: number(1440),
+  INSTANCE_CACHE_SECONDS: number(60, z.number().nonnegative()),
+  RATE_LIMIT_USER_PER_MINUTE: limit(60),
+  LOG_LEVEL: optional.pipe(
+    z
+      .enum(["debug", "info", "warn", "error"])
+      .nullable()
+      .transform((value) => value ?? "info"),
+  ),
+  LOG_FORMAT: optional.pipe(
+    z
+      .enum(["json", "text"])
+      .nullable()
+      .transform((value) => value ?? "json"),
+  ),
+});
+
+/** The development secret, published in the README: worthless anywhere else, and refused there. */
+export const DEVELOPMENT_JWT_SECRET = "parley-development-secret-not-for-production";
+
+const ConfigSchema = Environment.refine(
+  (env) => env.ENVIRONMENT === "development" || env.JWT_SECRET !== DEVELOPMENT_JWT_SECRET,
+  { path: ["JWT_SECRET"], message: "is the development secret" },
+).transform((env) => ({
+  environment: env.ENVIRONMENT,
+  databaseUrl: env.DATABASE_URL,
+  neonEndpoint: env.NEON_ENDPOINT,
+  authMode: env.AUTH_MODE ?? (env.ENVIRONMENT === "development" ? "optional" : "required"),
+  jwtSecret: env.JWT_SECRET,
+  jwtIssuer: env.JWT_ISSUER,
+  jwtAudience: env.JWT_AUDIENCE,
+  orchestratorUrl: env.ORCHESTRATOR_URL,
+  orchestratorToken: env.ORCHESTRATOR_TOKEN,
+  orchestratorTimeoutMs: env.ORCHESTRATOR_TIMEOUT_MS,
+  sessionTimeoutMinutes: env.SESSION_TIMEOUT_MINUTES,
+  lockExpirySeconds: env.LOCK_EXPIRY_SECONDS,
+  idempotencyTtlMinutes: env.IDEMPOTENCY_TTL_MINUTES,
+  instanceCacheSeconds: env.INSTANCE_CACHE_SECONDS,
+  rateLimitUserPerMinute: env.RATE_LIMIT_USER_PER_MINUTE,
+  logLevel: env.LOG_LEVEL,
+  logFormat: env.LOG_FORMAT,
+}));
+
+export type Config = z.output<typeof ConfigSchema>;
+
+/** The configuration is not usable; one line per fault. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+/** Reads and checks all of the configuration. Throws a `ConfigError` with every fault, never with a value. */
+export function parseConfig(env: Record<string, unknown>): Config {
+  const result = ConfigSchema.safeParse(env);
+  if (result.success) return result.data;
+  throw new ConfigError(result.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`).join("\n"));
+}

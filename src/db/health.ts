@@ -1,0 +1,10 @@
+import { sql } from "drizzle-orm";
+import { execute } from "./client.ts";
+import type { Db } from "./client.ts";
+
+/** Whether Postgres answers, and in how many milliseconds. */
+export async function pingDatabase(db: Db, now: () => number): Promise<number> {
+  const startedAt = now();
+  await execute(db, sql`select 1`);
+  return now() - startedAt;
+}

@@ -1,0 +1,178 @@
+import { sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
+import type { LedgerEntry, LedgerTurn, Message } from "../domain/ledger.ts";
+import type { Session } from "../domain/session.ts";
+import { transaction } from "./client.ts";
+import type { Db } from "./client.ts";
+
+/** A user's open sessions beyond this are closed, oldest first. */
+const MAX_OPEN_SESSIONS = 10;
+
+/** An entry's turn with its full idempotency key. */
+export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key: string }) | null };
+
+/**
+ * Writes entries of any number of conversations in one transaction: a handful of statements, however many entries. Rows of
+ * a turn count only if its lock was won, so an entry may come twice. Gives the ids of the turns that lost to another turn.
+ */
+export async function writeEntries(db: Db, entries: readonly KeyedEntry[]): Promise<string[]> {
+  const turns = rounds(entries.filter(({ turn }) => turn !== null), ({ turn }) => turn?.key);
+  const loose = entries.filter(({ turn }) => turn === null);
+  const results = await transaction(db, [
+    upsertSessions(newestOf(entries)),
+    closeSessions(entries.flatMap(({ closed }) => closed ?? [])),
+    ...turns.map(insertTurns),
+    insertMessages(loose.flatMap(messageRows), sql`true`),
+    closeExcessSessions([...new Set(entries.map(({ session }) => session.userId))]),
+  ]);
+  const won = new Set(results.slice(2, 2 + turns.length).flatMap((rows) => rows.map((row) => row.turn_id as string)));
+  return turns.flat().flatMap(({ turn }) => (turn !== null && !won.has(turn.id) ? [turn.id] : []));
+}
+
+/** Keeps what Postgres refuses for its content: the letter has the entry's id, so it is kept once. */
+export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {
+  await transaction(db, [
+    sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
+      values (${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${json(entry)}::jsonb)
+      on conflict (id) do nothing`,
+  ]);
+}
+
+/** NUL is the one character JSON can say and `jsonb` can't; a letter about it must not be refused for it. */
+const json = (value: unknown): string => JSON.stringify(value).replaceAll("\\u0000", "\\ufffd");
+
+const rows = (values: readonly unknown[]): SQL => sql`${JSON.stringify(values)}::jsonb`;
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/** A statement can't touch a row twice; a key that comes twice goes into the next statement. */
+function rounds<T>(items: readonly T[], keyOf: (item: T) => string | undefined): T[][] {
+  const seen = new Map<string | undefined, number>();
+  const result: T[][] = [];
+  for (const item of items) {
+    const round = seen.get(keyOf(item)) ?? 0;
+    seen.set(keyOf(item), round + 1);
+    (result[round] ??= []).push(item);
+  }
+  return result;
+}
+
+/** A session's last state in a batch is the one that counts: entries of a conversation come in order. */
+const newestOf = (entries: readonly KeyedEntry[]): { session: Session; address: string }[] => [
+  ...new Map(entries.map(({ session, address }) => [session.id, { session, address }])).values(),
+];
+
+const upsertSessions = (sessions: { session: Session; address: string }[]): SQL => sql`
+  insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at,
+    last_assistant_message_at, token_plan_json)
+  select id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at, last_assistant_message_at, token_plan
+  from jsonb_to_recordset(${rows(
+    sessions.map(({ session, address }) => ({
+      id: session.id,
+      brand_id: session.brandId,
+      instance_id: session.instanceId,
+      user_id: session.userId,
+      channel: session.channel,
+      address,
+      started_at: iso(session.startedAt),
+      last_message_at: iso(session.lastMessageAt),
+      last_assistant_message_at: session.lastAssistantMessageAt === null ? null : iso(session.lastAssistantMessageAt),
+      token_plan: session.tokenPlan,
+    })),
+  )}) as s(id uuid, brand_id uuid, instance_id uuid, user_id uuid, channel text, address text, started_at timestamptz,
+    last_message_at timestamptz, last_assistant_message_at timestamptz, token_plan jsonb)
+  order by id
+  on conflict (id) do update set
+    last_message_at = greatest(sessions.last_message_at, excluded.last_message_at),
+    last_assistant_message_at = greatest(sessions.last_assistant_message_at, excluded.last_assistant_message_at),
+    token_plan_json = coalesce(excluded.token_plan_json, sessions.token_plan_json),
+    expired_at = case when excluded.last_message_at > sessions.expired_at then null else sessions.expired_at end,
+    updated_at = now()`;
+
+const closeSessions = (closed: NonNullable<LedgerEntry["closed"]>[]): SQL => sql`
+  update sessions set expired_at = c.expired_at, updated_at = now()
+  from jsonb_to_recordset(${rows(
+    closed.map(({ sessionId, expiredAt }) => ({ session_id: sessionId, expired_at: iso(expiredAt) })),
+  )}) as c(session_id uuid, expired_at timestamptz)
+  where sessions.id = c.session_id and sessions.expired_at is null`;
+
+/**
+ * Locks first: a turn's messages and usage are inserted only if its row was won. Won again by the same turn means that
+ * the entry was written before, and every row of it is there.
+ */
+const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
+  with won as (
+    insert into idempotency_locks (request_id, brand_id, session_id, turn_id, fence, locked_at, expires_at, metadata_json)
+    select key, brand_id, session_id, turn_id, fence, locked_at, expires_at, metadata
+    from jsonb_to_recordset(${rows(
+      entries.map(({ turn, session }) => ({
+        key: turn?.key,
+        brand_id: session.brandId,
+        session_id: session.id,
+        turn_id: turn?.id,
+        fence: turn?.fence,
+        locked_at: iso(turn?.lockedAt ?? 0),
+        expires_at: iso(turn?.expiresAt ?? 0),
+        metadata: { cached_response: turn?.cachedResponse },
+      })),
+    )}) as l(key text, brand_id uuid, session_id uuid, turn_id uuid, fence int, locked_at timestamptz,
+      expires_at timestamptz, metadata jsonb)
+    order by key
+    on conflict (request_id) do update set
+      session_id = excluded.session_id, turn_id = excluded.turn_id, fence = excluded.fence, locked_at = excluded.locked_at,
+      expires_at = excluded.expires_at, metadata_json = excluded.metadata_json, updated_at = now()
+    where idempotency_locks.turn_id = excluded.turn_id or idempotency_locks.expires_at <= excluded.locked_at
+    returning turn_id
+  ), spoken as (${insertMessages(entries.flatMap(messageRows), sql`m.turn_id in (select turn_id from won)`)}
+  ), used as (
+    insert into session_token_usage (id, brand_id, session_id, turn_id, template_key, function_name, planned_tokens,
+      sent_tokens, received_tokens, total_tokens, llm_model_id, input_price_per_1k, output_price_per_1k, cost_usd)
+    select id, brand_id, session_id, turn_id, template_key, function_name, planned_tokens, sent_tokens, received_tokens,
+      total_tokens, (select m.id from llm_models m where m.id = u.llm_model_id), input_price_per_1k, output_price_per_1k, cost_usd
+    from jsonb_to_recordset(${rows(
+      entries.flatMap(({ usage, session, turn }) =>
+        usage ? [{ ...usage, brand_id: session.brandId, session_id: session.id, turn_id: turn?.id }] : [],
+      ),
+    )}) as u(id uuid, brand_id uuid, session_id uuid, turn_id uuid, template_key text, function_name text, planned_tokens int,
+      sent_tokens int, received_tokens int, total_tokens int, llm_model_id uuid, input_price_per_1k numeric,
+      output_price_per_1k numeric, cost_usd numeric)
+    where u.turn_id in (select turn_id from won)
+    on conflict (id) do nothing
+  )
+  select turn_id from won`;
+
+const insertMessages = (messages: ReturnType<typeof messageRows>, condition: SQL): SQL => sql`
+  insert into messages (id, brand_id, session_id, instance_id, user_id, turn_id, role, content, seq, request_id, trace_id,
+    channel_message_id, processed, metadata_json, created_at)
+  select id, brand_id, session_id, instance_id, user_id, turn_id, role, content, seq, request_id, trace_id,
+    channel_message_id, turn_id is not null, metadata, created_at
+  from jsonb_to_recordset(${rows(messages)}) as m(id uuid, brand_id uuid, session_id uuid, instance_id uuid, user_id uuid,
+    turn_id uuid, role text, content text, seq bigint, request_id text, trace_id text, channel_message_id text,
+    metadata jsonb, created_at timestamptz)
+  where ${condition}
+  on conflict do nothing`;
+
+const messageRows = ({ session, turn, messages }: KeyedEntry) =>
+  messages.map((message: Message) => ({
+    id: message.id,
+    brand_id: session.brandId,
+    session_id: session.id,
+    instance_id: session.instanceId,
+    user_id: message.role === "user" ? session.userId : null,
+    turn_id: turn?.id ?? null,
+    role: message.role,
+    content: message.content,
+    seq: message.seq,
+    request_id: message.requestId,
+    trace_id: message.traceId,
+    channel_message_id: message.channelMessageId,
+    metadata: message.metadata,
+    created_at: iso(message.createdAt),
+  }));
+
+const closeExcessSessions = (userIds: readonly string[]): SQL => sql`
+  update sessions set expired_at = now(), updated_at = now()
+  from (
+    select id, row_number() over (partition by user_id order by last_message_at desc) as place
+    from sessions where expired_at is null and user_id in (select value::uuid from jsonb_array_elements_text(${rows(userIds)}))
+  ) open
+  where open.id = sessions.id and open.place > ${MAX_OPEN_SESSIONS}`;

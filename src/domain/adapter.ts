@@ -1,0 +1,206 @@
+import { z } from "zod";
+import { CHANNELS, type Channel } from "./channel.ts";
+import type { AuthState } from "./conversation.ts";
+import { invalid, notFound } from "./errors.ts";
+import { userTypeFor, type UserType } from "./identity.ts";
+import type { InstanceBundle, PolicyGrants, PolicySettings, Template, TemplateSet } from "./instance.ts";
+import { ROLES, type Role } from "./role.ts";
+import { byteLength, isRecord, type JsonObject, sanitizeData } from "./sanitize.ts";
+import type { Session } from "./session.ts";
+import { formatIso } from "./time.ts";
+import { buildTokenPlan, type TokenPlan } from "./token.ts";
+import type { User } from "./user.ts";
+
+export const ADAPTER_VERSION = "1.0";
+/** Bytes of JSON in UTF-8. */
+export const MAX_ADAPTER_BYTES = 1_048_576;
+
+/** The newest turns the model gets: a conversation that has grown long must not be refused for it. */
+const MAX_HISTORY = 100;
+const MAX_HISTORY_BYTES = MAX_ADAPTER_BYTES / 2;
+
+/** A session's plan is a row of JSON: what has no templates is no plan. */
+const isTokenPlan = (value: unknown): value is TokenPlan => isRecord(value) && isRecord(value.templates);
+
+const Id = z.string().min(1);
+const Timestamp = z.iso.datetime({ offset: true });
+
+/** What an orchestrator is given: everything it may know of one message, and nothing it could reach further with. */
+export const Adapter = z.object({
+  session_id: Id,
+  session_context: z.object({ started_at: Timestamp, last_message_at: Timestamp.nullable() }),
+  user_id: Id,
+  is_guest: z.boolean(),
+  user_type: z.enum(["guest", "verified"] satisfies UserType[]),
+  message: z.object({
+    sender_user_id: Id,
+    content: Id,
+    channel: z.enum(CHANNELS),
+    message_id: Id,
+    metadata: z.record(z.string(), z.unknown()),
+  }),
+  history: z.array(z.object({ role: z.enum(ROLES), content: z.string() })),
+  routing: z.object({ brand_id: Id, instance_id: Id }),
+  template: z.object({ id: Id, json: z.record(z.string(), z.unknown()) }),
+  model: Id,
+  llm_runtime: Id,
+  token_plan: z.custom<TokenPlan>(isTokenPlan, "is not a token plan"),
+  /** The template of the token plan that the answer is counted against. */
+  plan_key: Id,
+  policy: z.object({
+    auth_state: z.string(),
+    can_call_tools: z.boolean(),
+    can_write_memory: z.boolean(),
+    allow_pii_output: z.boolean(),
+  }),
+  trace_id: Id,
+  _meta: z.object({ build_time: Timestamp, adapter_version: Id, routing_plan_key: Id }),
+});
+export type Adapter = z.infer<typeof Adapter>;
+
+export type AdapterInput = {
+  bundle: InstanceBundle;
+  user: User;
+  session: Pick<Session, "id" | "startedAt" | "lastMessageAt" | "tokenPlan">;
+  message: { id: string; content: string; channel: Channel; metadata: Record<string, unknown> };
+  /** Oldest first, without the message itself. */
+  history: { role: Role; content: string }[];
+  traceId: string;
+  authState: AuthState;
+  /** Epoch milliseconds. */
+  now: number;
+};
+
+const DEFAULT_POLICY: Record<UserType, PolicyGrants> = {
+  guest: { can_call_tools: false, can_write_memory: false, allow_pii_output: false },
+  verified: { can_call_tools: true, can_write_memory: true, allow_pii_output: false },
+};
+
+/** Settings are JSON somebody edited: only a boolean overrides, a "false" in quotes must not grant anything. */
+function policyFor(userType: UserType, settings: PolicySettings): PolicyGrants {
+  const granted = (grant: keyof PolicyGrants): boolean => {
+    const setting: unknown = settings[userType]?.[grant];
+    return typeof setting === "boolean" ? setting : DEFAULT_POLICY[userType][grant];
+  };
+  return {
+    can_call_tools: granted("can_call_tools"),
+    can_write_memory: granted("can_write_memory"),
+    allow_pii_output: granted("allow_pii_output"),
+  };
+}
+
+/**
+ * The function that answers a message, and its template: `response`, else `compose`, else the first there is.
+ * Refuses (400) a set without functions and a function whose template does not exist.
+ */
+export function primaryFunction(set: TemplateSet): { name: string; template: Template } {
+  const names = Object.keys(set.functions);
+  const name = ["response", "compose"].find((preferred) => names.includes(preferred)) ?? names[0];
+  if (name === undefined) throw invalid("template_set", "The template set has no functions");
+  const key = set.functions[name];
+  const template = typeof key === "string" && Object.hasOwn(set.templates, key) ? set.templates[key] : undefined;
+  if (template === undefined) throw invalid("template", `The template of the function ${name} does not exist`);
+  return { name, template };
+}
+
+/** What is to be called, and where. Refuses (400) a template without a model, and a model without either name. */
+function modelOf({ llmModel }: Template): { model: string; llm_runtime: string } {
+  if (llmModel === null) throw invalid("llm_model", "The template has no model");
+  const model = llmModel.apiModelName?.trim() ?? "";
+  const llm_runtime = llmModel.provider?.trim() ?? "";
+  if (model === "") throw invalid("api_model_name", "The model has no api_model_name");
+  if (llm_runtime === "") throw invalid("provider", "The model has no provider");
+  return { model, llm_runtime };
+}
+
+/** The newest of a history that fit, in their order. */
+function newest(history: AdapterInput["history"]): AdapterInput["history"] {
+  let left = MAX_HISTORY_BYTES;
+  const kept: AdapterInput["history"] = [];
+  for (const { role, content } of history.slice(-MAX_HISTORY).toReversed()) {
+    left -= byteLength(JSON.stringify({ role, content }));
+    if (left < 0) break;
+    kept.push({ role, content });
+  }
+  return kept.toReversed();
+}
+
+/** Types don't reach across an RPC or a row of JSON. */
+function need(thing: { id: string } | null | undefined, name: string): void {
+  if (!thing?.id) throw invalid(name, `${name} is required`);
+}
+
+/**
+ * What the orchestrator gets for one message, out of its parameters alone; sanitised (`sanitizeAdapter`), then checked
+ * (`validateAdapter`). A session without a token plan gets one built; what is amiss there is a warning, never a refusal.
+ * Refuses (400) what is missing: session, user, instance, message, template set, function, template, model; and
+ * (404) an instance without an active configuration.
+ */
+export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings: string[] } {
+  const { bundle, user, session, message, now } = input;
+  need(session, "session");
+  need(user, "user");
+  need(bundle?.instance, "instance");
+  need(message, "message");
+  const { instance, config } = bundle;
+  if (config === null) throw notFound("config", instance.id);
+  if (config.templateSet === null) throw invalid("template_set", "The configuration has no template set");
+  const { name, template } = primaryFunction(config.templateSet);
+  const { model, llm_runtime } = modelOf(template);
+  const planned = isTokenPlan(session.tokenPlan)
+    ? { plan: session.tokenPlan, warnings: [] }
+    : buildTokenPlan(config.templateSet, formatIso(now));
+  const userType = userTypeFor(user.tier);
+  const adapter = sanitizeAdapter({
+    session_id: session.id,
+    session_context: {
+      started_at: formatIso(session.startedAt),
+      last_message_at: formatIso(session.lastMessageAt),
+    },
+    user_id: user.id,
+    is_guest: userType === "guest",
+    user_type: userType,
+    message: {
+      sender_user_id: user.id,
+      content: message.content,
+      channel: message.channel,
+      message_id: message.id,
+      metadata: message.metadata,
+    },
+    history: newest(input.history),
+    routing: { brand_id: instance.brandId, instance_id: instance.id },
+    template: { id: config.templateSet.id, json: config.templateSet.functions },
+    model,
+    llm_runtime,
+    token_plan: planned.plan,
+    plan_key: template.templateKey,
+    policy: { auth_state: input.authState, ...policyFor(userType, config.policy) },
+    trace_id: input.traceId,
+    _meta: {
+      build_time: formatIso(now),
+      adapter_version: ADAPTER_VERSION,
+      routing_plan_key: config.routingPlanKey ?? `${instance.id}:${name}`,
+    },
+  });
+  return { adapter: validateAdapter(adapter), warnings: planned.warnings };
+}
+
+/**
+ * A copy without sensitive keys at any depth; strings at most 10,000 code points, objects and lists at most 100 entries.
+ * The text is as it was meant, not HTML-escaped: a model is no browser.
+ */
+export const sanitizeAdapter = (adapter: Record<string, unknown>): JsonObject => sanitizeData(adapter);
+
+/** The value as an adapter. Refuses (400) a missing or wrong field, by its path, and more than 1 MB of JSON. */
+export function validateAdapter(value: unknown): Adapter {
+  const result = Adapter.safeParse(value);
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    const field = issue?.path.join(".") || "adapter";
+    throw invalid(field, `${field}: ${issue?.message ?? "is not valid"}`);
+  }
+  if (byteLength(JSON.stringify(result.data)) > MAX_ADAPTER_BYTES) {
+    throw invalid("adapter", "The adapter is larger than 1 MB");
+  }
+  return result.data;
+}

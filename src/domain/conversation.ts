@@ -1,0 +1,59 @@
+import type { Channel } from "./channel.ts";
+import type { ErrorDetails, ErrorCode } from "./errors.ts";
+import type { InstanceBundle } from "./instance.ts";
+import type { LedgerPull } from "./ledger.ts";
+import type { Session } from "./session.ts";
+import type { User } from "./user.ts";
+
+/** How the speaker was recognised; it decides what the model may do for them. */
+export type AuthState = "anonymous" | "guest" | "identified" | "authenticated";
+
+/** A message on its way into its conversation: checked, cleaned, with everything known that can be known outside. */
+export type Submission = {
+  requestId: string;
+  traceId: string;
+  channel: Channel;
+  content: string;
+  metadata: Record<string, unknown>;
+  fingerprint: string;
+  user: User;
+  authState: AuthState;
+  bundle: InstanceBundle;
+  /** The open session Postgres knows of; used only when the object has none. */
+  openSession: Session | null;
+  /** Epoch milliseconds at which the request reached us. */
+  receivedAt: number;
+};
+
+/** What the first caller was told, kept for those who ask again. Field names are the API's. */
+export type Answer = {
+  request_id: string;
+  session_id: string;
+  user_id: string;
+  is_guest: boolean;
+  inbound_message_id: string;
+  message_id: string;
+  text: string;
+  token_usage: { prompt_in: number; completion_out: number; total: number; cost_usd: string | null };
+  fallback: boolean;
+  timing_ms: { total: number; admission: number; orchestrator: number };
+};
+
+/** Everything a caller can expect; anything else is an exception and a bug. */
+export type SubmitOutcome =
+  | { kind: "answered"; answer: Answer }
+  | { kind: "accepted"; sessionId: string; inboundMessageId: string }
+  | { kind: "in_progress"; retryAfterMs: number }
+  | { kind: "completed"; answer: Answer }
+  | { kind: "mismatch" }
+  | { kind: "limited"; scope: "user" | "conversation"; retryAfterMs: number }
+  | { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+
+/** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
+export type Conversation = {
+  submit(message: Submission): Promise<SubmitOutcome>;
+  /** Entries that wait for Postgres, oldest first, at most `maxBytes` of them (one at least). */
+  pull(maxBytes: number): Promise<LedgerPull>;
+  /** Everything up to here is in Postgres (or in `dead_letters`). Tells whether more waits. */
+  confirm(upTo: number): Promise<{ waiting: number }>;
+};

@@ -1,0 +1,33 @@
+import { invalid } from "./errors.ts";
+import { sha256 } from "./ids.ts";
+
+const LONGEST_KEY = 128;
+
+/** Where a request id is unique: an instance and a session, or an instance alone. */
+export const scopeOf = (instanceId: string, sessionId: string | null): string => `${instanceId}:${sessionId ?? ""}`;
+
+/**
+ * The full idempotency key, `{instance}:{session}:{request}` (SHA-256 in hex when longer than 128 characters).
+ * Refuses (400) a missing part, and a request id over 128 characters.
+ */
+export async function idempotencyKey(scope: string, requestId: string): Promise<string> {
+  if (scope === "" || scope.startsWith(":")) throw invalid("instance_id", "instance_id is required");
+  if (requestId === "") throw invalid("request_id", "request_id is required");
+  if (requestId.length > LONGEST_KEY) throw invalid("request_id", "request_id is longer than 128 characters");
+  const key = `${scope}:${requestId}`;
+  return key.length > LONGEST_KEY ? sha256(key) : key;
+}
+
+/** JSON with sorted keys, so that the same body in another order is the same body. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
+  const entries = Object.entries(value)
+    .filter(([, item]) => item !== undefined)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`);
+  return `{${entries.join(",")}}`;
+}
+
+/** Tells whether a repeated request id comes with the body it came with before. */
+export const fingerprint = (body: unknown): Promise<string> => sha256(canonicalJson(body));

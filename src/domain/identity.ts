@@ -1,0 +1,97 @@
+import { z } from "zod";
+import type { Channel } from "./channel.ts";
+import { invalid } from "./errors.ts";
+import { cleanText } from "./text.ts";
+import type { UserTier } from "./user.ts";
+
+/** By what a caller may name a person, in the order it counts. The fourth, a token, is verified and never looked up. */
+export const IDENTIFIER_TYPES = ["phone_e164", "email", "device_id"] as const;
+export type IdentifierType = (typeof IDENTIFIER_TYPES)[number];
+
+/** Phones paste their numbers with dashes, no-break spaces and bidi marks. */
+const normalizePhone = (text: string): string => cleanText(text).replace(/[\s.()\p{Pd}]/gu, "");
+
+/** NFKC, because two spellings of one address must compare equal; never done to what people say. */
+const normalizeEmail = (text: string): string => cleanText(text).normalize("NFKC").trim().toLowerCase();
+
+/** E.164: + and 2 to 15 digits, the first of them not 0. Spaces, dashes, dots and parentheses are taken out. */
+export const PhoneE164 = z
+  .string()
+  .overwrite(normalizePhone)
+  .regex(/^\+[1-9]\d{1,14}$/, "must be + and 2 to 15 digits (E.164)")
+  .meta({ example: "+14155550123" });
+
+export const Email = z
+  .string()
+  .overwrite(normalizeEmail)
+  .max(128, "must be at most 128 characters")
+  .check(z.email("must be an e-mail address"));
+
+/** Invisible characters are refused: two ids that look alike would be two people. */
+export const DeviceId = z
+  .string()
+  .overwrite((text) => text.normalize("NFC").trim())
+  .min(1)
+  .max(128, "must be at most 128 characters")
+  .regex(/^[^\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]*$/u, "must not contain control characters");
+
+const AuthToken = z.string().trim().min(1).max(8192);
+
+const isBlank = (value: unknown): boolean =>
+  value === undefined || value === null || (typeof value === "string" && value.trim() === "");
+
+/** Forms send what was left empty as "" or null: it counts as left out. */
+const leftOut = <T extends z.ZodType>(schema: T) =>
+  z.preprocess((value) => (isBlank(value) ? undefined : value), schema.optional()).optional();
+
+/** How a caller names the person who speaks. Normalised; all four may be left out. */
+export const Identifiers = z
+  .object({
+    phone_e164: leftOut(PhoneE164),
+    email: leftOut(Email),
+    device_id: leftOut(DeviceId),
+    auth_token: leftOut(AuthToken),
+  })
+  .meta({ id: "Identifiers" });
+export type Identifiers = z.infer<typeof Identifiers>;
+
+type Need = { required: boolean };
+
+function validate(schema: z.ZodType<string>, field: string, value: unknown, need: Need): string | null {
+  if (isBlank(value)) {
+    if (need.required) throw invalid(field, `${field} is required`);
+    return null;
+  }
+  const result = schema.safeParse(value);
+  if (!result.success) throw invalid(field, `${field} ${result.error.issues[0]?.message ?? "is not valid"}`);
+  return result.data;
+}
+
+/** The normalised value; null when blank and not required. Refuses (400) a blank required one and a badly formed one. */
+export const validatePhone = (value: unknown, need: Need) => validate(PhoneE164, "phone_e164", value, need);
+export const validateEmail = (value: unknown, need: Need) => validate(Email, "email", value, need);
+export const validateDeviceId = (value: unknown, need: Need) => validate(DeviceId, "device_id", value, need);
+
+const SCHEMAS = { phone_e164: PhoneE164, email: Email, device_id: DeviceId } satisfies Record<
+  IdentifierType,
+  z.ZodType
+>;
+
+/**
+ * What a person can be looked up by, normalised, the strongest first. The token isn't among it: it names its user once
+ * it is verified, and is never stored. Refuses (400) a badly formed value.
+ */
+export const presented = (identifiers: Identifiers): { type: IdentifierType; value: string }[] =>
+  IDENTIFIER_TYPES.flatMap((type) => {
+    const value = validate(SCHEMAS[type], type, identifiers[type], { required: false });
+    return value === null ? [] : [{ type, value }];
+  });
+
+export type UserType = "guest" | "verified";
+
+/** What a new identified user is: WhatsApp vouches for its numbers, elsewhere an identifier is a claim. */
+export const tierFor = (channel: Channel): Exclude<UserTier, "guest"> =>
+  channel === "whatsapp" ? "verified" : "standard";
+
+/** What the orchestrator is told: a guest, or somebody with a name. */
+export const userTypeFor = (tier: UserTier): UserType => (tier === "guest" ? "guest" : "verified");

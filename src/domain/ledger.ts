@@ -1,0 +1,43 @@
+import type { Role } from "./role.ts";
+import type { Session } from "./session.ts";
+import type { UsageRecord } from "./token.ts";
+
+/** A message as it was said. `createdAt` is at least a millisecond after the one before it in its conversation. */
+export type Message = {
+  id: string;
+  role: Role;
+  content: string;
+  seq: number;
+  createdAt: number;
+  requestId: string | null;
+  traceId: string | null;
+  channelMessageId: string | null;
+  metadata: Record<string, unknown>;
+};
+
+/** The row that decides whether a turn's messages count. */
+export type LedgerTurn = {
+  id: string;
+  scope: string;
+  requestId: string;
+  fence: number;
+  lockedAt: number;
+  expiresAt: number;
+  cachedResponse: Record<string, unknown>;
+};
+
+/** All that Postgres has to know of one thing that happened: complete in itself, so that entries may be written in any company. */
+export type LedgerEntry = {
+  id: string;
+  address: string;
+  session: Session;
+  /** The session this one replaced, and when it ended. */
+  closed: { sessionId: string; expiredAt: number } | null;
+  /** null for what is no turn: a transcript, a broadcast's message. */
+  turn: LedgerTurn | null;
+  messages: Message[];
+  usage: (UsageRecord & { id: string }) | null;
+};
+
+/** Entries of one conversation, in order; `upTo` is what a confirmation names. `more` tells that bytes ran out, not entries. */
+export type LedgerPull = { entries: LedgerEntry[]; upTo: number; more: boolean };

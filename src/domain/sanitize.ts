@@ -1,0 +1,170 @@
+import { invalid } from "./errors.ts";
+import { cleanText, escapeHtml, truncate } from "./text.ts";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export type SanitizeOptions = {
+  /** Escape strings for HTML. Off for what is stored, sent or read by a model: see `text.ts`. */
+  html?: boolean;
+  /** Code points of a string, counted before it is escaped. */
+  maxString?: number;
+  /** Entries of an object. */
+  maxItems?: number;
+  maxList?: number;
+  /** What lies deeper becomes null. */
+  maxDepth?: number;
+  /** Clean the keys like the strings: Postgres refuses a NUL in either. */
+  keys?: boolean;
+};
+
+const DEFAULTS = { html: false, maxString: 10_000, maxItems: 100, maxList: 100, maxDepth: 32, keys: true };
+const LONGEST_KEY = 256;
+
+/** What assigning would reach instead of a property. */
+const PROTOTYPE_KEYS = new Set(["__proto__", "constructor", "prototype"]);
+
+/**
+ * On the key in snake case. A token is one when the name ends in it: `access_token`, `guestToken`, but not `token_plan`,
+ * `token_usage`, `max_tokens` or `budget_tokens`, which count.
+ */
+const SENSITIVE_KEY = new RegExp(
+  [
+    "password|passwd|passphrase",
+    "(^|_)pwd(_|$)",
+    "secret$|(^|_)secrets?(_|$)",
+    "token$|(^|_)(access|refresh|auth|id|bearer)_?tokens$",
+    "authorization$",
+    "(^|_)(set_?)?cookies?$",
+    "(^|_)(jwt|ssn|credentials?)(_|$)",
+    "(api|private|secret|signing|encryption)_?keys?(_|$)",
+    "credit_?card|card_?number|(^|_)(cvv2?|cvc2?)(_|$)",
+  ].join("|"),
+);
+
+/** True for a key whose value is a secret: `password`, `apiKey`, `X-Api-Key`, `refresh_token`, `cvv` and their like. */
+export const isSensitiveKey = (key: string): boolean =>
+  SENSITIVE_KEY.test(
+    key
+      .normalize("NFKC")
+      .replace(/\p{Cf}/gu, "")
+      .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
+      .replace(/[^A-Za-z0-9]+/g, "_")
+      .toLowerCase(),
+  );
+
+/** Cleaned, trimmed, at most `maxString` code points; with `html` escaped after that, so that no entity is cut in two. */
+export function sanitizeString(text: string, { html, maxString }: SanitizeOptions = {}): string {
+  const clean = truncate(cleanText(text).trim(), maxString ?? DEFAULTS.maxString).trim();
+  return html === true ? escapeHtml(clean) : clean;
+}
+
+type Walk = {
+  text: (text: string) => string;
+  key: (key: string) => string;
+  /** What stands for the value of a sensitive key; undefined removes the entry. */
+  secret: Json | undefined;
+  maxItems: number;
+  maxList: number;
+  maxDepth: number;
+};
+
+/** `above` holds the objects around the value: it bounds the depth and breaks circles. */
+function walk(value: unknown, rules: Walk, above: readonly unknown[]): Json {
+  if (typeof value === "string") return rules.text(value);
+  if (typeof value === "boolean") return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value : null;
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value !== "object" || value === null) return null;
+  if (above.length >= rules.maxDepth || above.includes(value)) return null;
+  const within = [...above, value];
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
+  if (Array.isArray(value)) return value.slice(0, rules.maxList).map((item) => walk(item, rules, within));
+
+  const entries: [string, Json][] = [];
+  for (const [name, item] of Object.entries(value)) {
+    if (entries.length >= rules.maxItems) break;
+    const key = rules.key(name);
+    const clean = cleanText(name).trim();
+    if (item === undefined || PROTOTYPE_KEYS.has(clean)) continue;
+    if (!isSensitiveKey(clean)) entries.push([key, walk(item, rules, within)]);
+    else if (rules.secret !== undefined) entries.push([key, rules.secret]);
+  }
+  return Object.fromEntries(entries);
+}
+
+/**
+ * A copy as plain JSON: strings cleaned, trimmed and limited, sensitive and prototype keys gone at every depth, objects
+ * and lists cut after their first `maxItems` and `maxList` entries. What JSON has no word for becomes null.
+ * The default form is the text as it was meant; `html: true` gives the same, safe to stand in HTML.
+ */
+export function sanitizeData(value: Record<string, unknown>, options?: SanitizeOptions): JsonObject;
+export function sanitizeData(value: unknown, options?: SanitizeOptions): Json;
+export function sanitizeData(value: unknown, options: SanitizeOptions = {}): Json {
+  const { keys, ...limits } = { ...DEFAULTS, ...options };
+  const text = (string: string) => sanitizeString(string, limits);
+  const key = (name: string) => (keys ? sanitizeString(name, { html: limits.html, maxString: LONGEST_KEY }) : name);
+  return walk(value, { ...limits, text, key, secret: undefined }, []);
+}
+
+export const REDACTED = "[redacted]";
+
+/** Every quantifier that could scan twice is bounded: a log line must not cost more than its length. */
+const MASKS: readonly [RegExp, string][] = [
+  [/\beyJ[\w-]{8,}(?:\.[\w-]*)*/g, REDACTED],
+  [/\bBearer\s{1,8}[\w.~+/=-]+/gi, `Bearer ${REDACTED}`],
+  [/\bparley_[\w-]+/g, REDACTED],
+  [/\b(?:sk|pk|rk|whsec)[-_][\w-]{8,}|\bEAA[A-Za-z0-9]{20,}/g, REDACTED],
+  [/:\/\/[^\s/@:]{0,128}:[^\s/@]{1,256}@/g, `://${REDACTED}@`],
+  [/\b(\w{0,32}(?:password|passwd|secret|token|api_?key)["']?\s{0,4}[:=]\s{0,4}["']?)[^\s&;,"']+/gi, `$1${REDACTED}`],
+  [/[\p{L}\p{N}.'_%+-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63})+/gu, "[email]"],
+  [/\+[1-9](?:[ ().-]{0,3}\d){6,}/g, "[phone]"],
+];
+
+/** A string without tokens, keys, passwords, e-mail addresses and international phone numbers. */
+export const redactString = (text: string): string =>
+  MASKS.reduce((masked, [pattern, replacement]) => masked.replace(pattern, replacement), cleanText(text));
+
+/**
+ * A copy fit for a log: the values of sensitive keys are "[redacted]", secrets and personal data inside strings are
+ * masked by their form, HTML is escaped (logs are read in browsers). Limits as in `sanitizeData`.
+ */
+export function redact(value: unknown): Json {
+  const text = (string: string): string => sanitizeString(redactString(string), { html: true });
+  return walk(value, { ...DEFAULTS, text, key: text, secret: REDACTED }, []);
+}
+
+/** The most a message's metadata may take: bytes of its JSON in UTF-8. */
+export const MAX_METADATA_BYTES = 65_536;
+
+/** UTF-8 bytes of a text. */
+export const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+
+/** A JSON object: no list, no Date, no Map. */
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  Object.prototype.toString.call(value) === "[object Object]";
+
+/**
+ * The metadata if its JSON takes at most `maxBytes`; otherwise a copy with those of its entries, in order, that fit.
+ * Refuses (400) what is no object and what JSON can't hold (a circle, a bigint).
+ */
+export function fitMetadata(
+  metadata: unknown,
+  maxBytes: number = MAX_METADATA_BYTES,
+): { value: Record<string, unknown>; truncated: boolean } {
+  if (!isRecord(metadata)) throw invalid("metadata", "metadata is not a JSON object");
+  let left = maxBytes - "{}".length;
+  try {
+    const entries = Object.entries(metadata).filter(([key, item]) => {
+      const size = byteLength(JSON.stringify({ [key]: item })) - "{}".length + ",".length;
+      // The last entry has no comma after it.
+      if (size - 1 > left) return false;
+      left -= size;
+      return true;
+    });
+    const truncated = entries.length < Object.keys(metadata).length;
+    return { value: truncated ? Object.fromEntries(entries) : metadata, truncated };
+  } catch {
+    throw invalid("metadata", "metadata can't be written as JSON");
+  }
+}

@@ -1,0 +1,93 @@
+import type { Orchestrator } from "../clients/orchestrator.ts";
+import { buildAdapter, primaryFunction } from "../domain/adapter.ts";
+import type { Adapter, AdapterInput } from "../domain/adapter.ts";
+import type { Answer } from "../domain/conversation.ts";
+import { readReply } from "../domain/reply.ts";
+import { extractUsage, usageRecord } from "../domain/token.ts";
+import type { TokenPlan, UsageRecord } from "../domain/token.ts";
+import { isGivenUp } from "../domain/turn.ts";
+import type { Logger } from "../telemetry/logger.ts";
+
+/** What came of a run, before it is settled. */
+export type TurnResult = {
+  text: string;
+  /** The default reply was given: the orchestrator failed, took too long, or said nothing. */
+  fallback: boolean;
+  tokenUsage: Answer["token_usage"];
+  /** null when no usage was reported: nothing is known, which is not the same as nothing used. */
+  usage: UsageRecord | null;
+  tokenPlan: TokenPlan;
+  /** `orchestrator_response`, for the reply's metadata. */
+  metadata: Record<string, unknown>;
+  orchestratorMs: number;
+};
+
+type Run = {
+  /** `fence` counts the runs begun. */
+  turn: { turnId: string; fence: number };
+  adapter: AdapterInput;
+  signal: AbortSignal;
+};
+
+const NO_USAGE: Answer["token_usage"] = { prompt_in: 0, completion_out: 0, total: 0, cost_usd: null };
+
+/**
+ * One run of a turn: the adapter is built, the orchestrator asked, its answer read and counted. Whatever the orchestrator
+ * does, somebody gets an answer: the instance's default reply if need be.
+ */
+export async function answerTurn(
+  deps: { orchestrator: Orchestrator; log: Logger; now: () => number },
+  { turn, adapter: input, signal }: Run,
+): Promise<TurnResult> {
+  const { config } = input.bundle;
+  if (config === null || config.templateSet === null) throw new Error("A turn was admitted without a configuration");
+  const log = deps.log.with({ trace_id: input.traceId, turn_id: turn.turnId, session_id: input.session.id });
+  const { adapter, warnings } = buildAdapter(input);
+  for (const warning of warnings) log.warn("token_plan_incomplete", { warning });
+
+  const startedAt = deps.now();
+  const response = isGivenUp(turn)
+    ? log.error("turn_given_up", { runs: turn.fence })
+    : await ask(deps.orchestrator, adapter, turn.turnId, signal, log);
+  const orchestratorMs = deps.now() - startedAt;
+
+  const plan = { tokenPlan: adapter.token_plan, orchestratorMs };
+  if (response === undefined) {
+    return { ...plan, text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
+  }
+  const reply = readReply(response, config.defaultReply);
+  for (const warning of reply.warnings) log.warn("orchestrator_answer_amended", { warning });
+  const counted = usageOf(response, adapter, input, log);
+  return { ...plan, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
+}
+
+/** The orchestrator's answer; undefined, and a line in the log, when there is none to be had. */
+async function ask(
+  orchestrator: Orchestrator,
+  adapter: Adapter,
+  turnId: string,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<unknown> {
+  try {
+    return await orchestrator(adapter, { turnId, signal });
+  } catch (error) {
+    return log.error("orchestrator_failed", { error });
+  }
+}
+
+function usageOf(response: unknown, adapter: Adapter, input: AdapterInput, log: Logger): Pick<TurnResult, "usage" | "tokenUsage"> {
+  const usage = extractUsage(response);
+  const templateSet = input.bundle.config?.templateSet;
+  if (usage === null || !templateSet) return { usage: null, tokenUsage: NO_USAGE };
+  const { name, template } = primaryFunction(templateSet);
+  const { record, warnings } = usageRecord({
+    templateKey: template.templateKey,
+    functionName: name,
+    plannedTokens: adapter.token_plan.templates[template.templateKey]?.total_budget ?? 0,
+    usage,
+    model: template.llmModel,
+  });
+  for (const warning of warnings) log.warn("usage_amended", { warning });
+  return { usage: record, tokenUsage: { ...usage, cost_usd: record.costUsd } };
+}

@@ -1,0 +1,104 @@
+import type { Deps } from "../deps.ts";
+import { chatAddress } from "../domain/address.ts";
+import type { Channel } from "../domain/channel.ts";
+import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
+import { AppError } from "../domain/errors.ts";
+import { fingerprint } from "../domain/idempotency.ts";
+import { presented } from "../domain/identity.ts";
+import type { Identifiers } from "../domain/identity.ts";
+import { authenticate, verifyUserToken } from "../services/credential.ts";
+import type { Credential, Principal } from "../services/credential.ts";
+import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
+import type { Claims, Speaker } from "../services/identity.ts";
+import { findInstance, requireReady } from "../services/instance.ts";
+import type { ReadyBundle } from "../services/instance.ts";
+
+/** A message as a route hands it over: its shape is right, nothing else is known. */
+export type IncomingMessage = {
+  channel: Channel;
+  credential: Credential;
+  instanceId: string;
+  requestId: string;
+  traceId: string;
+  content: string;
+  metadata: Record<string, unknown>;
+  identifiers: Identifiers;
+  clientAddress: string;
+  /** Epoch milliseconds. */
+  receivedAt: number;
+};
+
+export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string; isGuest: boolean };
+
+/**
+ * A message comes in: who speaks and to what is found out, in at most one round trip for somebody known, and their
+ * conversation is given the message. Refuses what the error table says; what becomes of the turn is the outcome.
+ */
+export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
+  const claims = await claimsOf(deps, message);
+  const [principal, bundle, found] = await Promise.all([
+    authenticate(deps, message.credential),
+    findInstance(deps, message.instanceId),
+    findAcquaintances(deps, claims),
+  ]);
+  const ready = requireReady(bundle, message.instanceId, brandOf(principal));
+  requireCredential(deps, message.channel, principal);
+  if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
+
+  const print = await fingerprint({ content: message.content, metadata: message.metadata });
+  const speaker =
+    (await resolveSpeaker(deps, ready.instance, claims, found)) ?? (await welcomeGuest(deps, ready, message, print));
+  const { user, authState, openSession } = speaker;
+  const submission: Submission = {
+    requestId: message.requestId,
+    traceId: message.traceId,
+    channel: message.channel,
+    content: message.content,
+    metadata: message.metadata,
+    fingerprint: print,
+    user,
+    authState,
+    bundle: ready,
+    openSession,
+    receivedAt: message.receivedAt,
+  };
+  const outcome = await deps.conversation(chatAddress(ready.instance.id, user.id)).submit(submission);
+  return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
+}
+
+/**
+ * What counts of what was said. A bearer token is the user. Without any credential where credentials are required, phone
+ * and e-mail are only claims and identify nobody.
+ */
+async function claimsOf({ config }: Pick<Deps, "config">, message: IncomingMessage): Promise<Claims> {
+  const { credential, identifiers, instanceId, channel } = message;
+  const bodyToken = identifiers.auth_token ? await verifyUserToken(config, identifiers.auth_token) : null;
+  const believed = credential.kind !== "anonymous" || bodyToken !== null || config.authMode === "optional";
+  return {
+    instanceId,
+    channel,
+    tokenUserId: credential.kind === "user" ? credential.userId : (bodyToken?.userId ?? null),
+    tokenDecides: credential.kind === "user" || (credential.kind === "anonymous" && config.authMode === "required"),
+    identifiers: believed ? presented(identifiers) : [],
+  };
+}
+
+const brandOf = (principal: Principal): string | null => (principal.kind === "anonymous" ? null : principal.brandId);
+
+/** Where credentials are required, a brand's server needs its key; the public channels take anybody as a guest. */
+function requireCredential({ config }: Pick<Deps, "config">, channel: Channel, principal: Principal): void {
+  if (config.authMode === "optional" || channel !== "api" || principal.kind === "brand") return;
+  if (principal.kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
+  throw new AppError("UNAUTHORIZED", "An API key is required");
+}
+
+async function welcomeGuest(deps: Deps, { instance }: ReadyBundle, message: IncomingMessage, print: string): Promise<Speaker> {
+  if (!instance.acceptGuestUsers) {
+    throw new AppError("UNAUTHORIZED", "The user could not be identified and guests are not accepted");
+  }
+  if (!(await deps.withinFloodLimit(message.clientAddress))) {
+    throw new AppError("RATE_LIMITED", "Too many requests", { details: { scope: "address", retry_after_ms: 10_000 } });
+  }
+  const { auth_token: _, ...unverified } = message.identifiers;
+  return guestSpeaker(deps, instance, message.channel, { ...message, fingerprint: print, unverified });
+}

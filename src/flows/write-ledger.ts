@@ -1,0 +1,100 @@
+import { isRefusedForContent, sqlState } from "../db/errors.ts";
+import { writeDeadLetter, writeEntries } from "../db/ledger.ts";
+import type { KeyedEntry } from "../db/ledger.ts";
+import { withRetry } from "../db/retry.ts";
+import type { Deps } from "../deps.ts";
+import { idempotencyKey } from "../domain/idempotency.ts";
+import type { LedgerEntry, LedgerPull } from "../domain/ledger.ts";
+
+/** What one batch may carry, over all conversations: well below the 10 MB an HTTP database takes at once. */
+const MAX_BATCH_BYTES = 4_000_000;
+/** A conversation that is still not empty after this many pulls rings again. */
+const MAX_ROUNDS = 20;
+
+type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now">;
+type Pulled = LedgerPull & { address: string };
+
+/**
+ * The conversations that rang give what Postgres does not know; it is written in one transaction, and only then they may
+ * forget it. What fails here is not lost and not marked: the conversations ring again.
+ */
+export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]): Promise<void> {
+  let waiting = [...new Set(addresses)];
+  for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round += 1) {
+    const pulled = await pullAll(deps, waiting);
+    const entries = pulled.flatMap((pull) => pull.entries);
+    if (entries.length > 0) {
+      const startedAt = deps.now();
+      await write(deps, await Promise.all(entries.map(withKey)));
+      deps.log.info("ledger_written", {
+        conversations: pulled.length,
+        entries: entries.length,
+        duration_ms: deps.now() - startedAt,
+      });
+    }
+    waiting = await confirmAll(deps, pulled);
+  }
+}
+
+async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly string[]): Promise<Pulled[]> {
+  const share = Math.floor(MAX_BATCH_BYTES / addresses.length);
+  const pulls = await Promise.all(
+    addresses.map(async (address) => {
+      try {
+        const { entries, upTo, more } = await conversation(address).pull(share);
+        return [{ address, entries, upTo, more }];
+      } catch (error) {
+        log.warn("ledger_pull_failed", { error, address });
+        return [];
+      }
+    }),
+  );
+  return pulls.flat().filter(({ entries }) => entries.length > 0);
+}
+
+/** Those that have more. */
+async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pulled[]): Promise<string[]> {
+  const confirmed = await Promise.all(
+    pulled.map(async ({ address, upTo }) => {
+      try {
+        const { waiting } = await conversation(address).confirm(upTo);
+        return waiting > 0 ? [address] : [];
+      } catch (error) {
+        // It keeps what was written and brings it again; the same rows change nothing.
+        log.warn("ledger_confirm_failed", { error, address });
+        return [];
+      }
+    }),
+  );
+  return confirmed.flat();
+}
+
+/** One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. */
+async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> {
+  try {
+    const lost = await withRetry(() => writeEntries(deps.db, entries));
+    for (const entry of entries.filter(({ id }) => lost.includes(id))) await bury(deps, entry, "lock_lost");
+  } catch (error) {
+    if (!isRefusedForContent(error)) throw error;
+    const [only] = entries;
+    if (entries.length === 1 && only) return bury(deps, only, sqlState(error) ?? "refused");
+    const middle = Math.ceil(entries.length / 2);
+    await write(deps, entries.slice(0, middle));
+    await write(deps, entries.slice(middle));
+  }
+}
+
+async function bury({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
+  await withRetry(() => writeDeadLetter(db, entry, reason));
+  log.error("message_save_failed", {
+    reason,
+    entry_id: entry.id,
+    session_id: entry.session.id,
+    request_id: entry.turn?.requestId,
+  });
+}
+
+async function withKey(entry: LedgerEntry): Promise<KeyedEntry> {
+  const { turn } = entry;
+  return { ...entry, turn: turn && { ...turn, key: await idempotencyKey(turn.scope, turn.requestId) } };
+}

@@ -1,0 +1,83 @@
+import { createMiddleware } from "hono/factory";
+import { z } from "zod";
+import { AppError } from "../domain/errors.ts";
+import type { AppEnv } from "./context.ts";
+import { echoableRequestId, traceIdOf } from "./ids.ts";
+
+export const MAX_BODY_BYTES = 256 * 1024;
+const MAX_DEPTH = 32;
+const MAX_NODES = 10_000;
+
+/** `application/json`, or a type that says it is JSON; with any parameters. */
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
+
+/**
+ * Reads a JSON body and checks it against a schema; the route finds it under `c.req.valid("json")`. Refuses another media
+ * type (415), more than 256 KB (413), what is no JSON or nested beyond reason (400), and a wrong shape (422, or `status`).
+ */
+export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 as 400 | 422 } = {}) =>
+  createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(async (c, next) => {
+    if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
+      throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json");
+    }
+    const body = parse(await readBytes(c.req.raw));
+    c.set("body", body);
+    c.set("traceId", traceIdOf((name) => c.req.header(name), body, c.var.traceId));
+    c.set("requestId", echoableRequestId((name) => c.req.header(name), body));
+    const result = schema.safeParse(body);
+    if (!result.success) throw shapeError(result.error, status);
+    c.req.addValidatedData("json", result.data as object);
+    return next();
+  });
+
+async function readBytes(request: Request): Promise<Uint8Array> {
+  const tooLarge = () => new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${MAX_BODY_BYTES} bytes`);
+  if (Number(request.headers.get("Content-Length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.byteLength;
+    if (size > MAX_BODY_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(size);
+  let offset = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, offset);
+    offset += chunk.byteLength;
+  }
+  return bytes;
+}
+
+function parse(bytes: Uint8Array): unknown {
+  const malformed = (message: string, cause?: unknown) => new AppError("MALFORMED_JSON", message, { cause });
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes));
+  } catch (error) {
+    throw malformed("The body is not valid JSON", error);
+  }
+  if (!isWithinBounds(value)) throw malformed(`The body is nested deeper than ${MAX_DEPTH} or has more than ${MAX_NODES} nodes`);
+  return value;
+}
+
+/** Walks level by level, so that depth costs no stack. */
+function isWithinBounds(value: unknown): boolean {
+  let level: unknown[] = [value];
+  let nodes = 1;
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH) return false;
+    level = level.flatMap((item) => (typeof item === "object" && item !== null ? Object.values(item) : []));
+    nodes += level.length;
+    if (nodes > MAX_NODES) return false;
+  }
+  return true;
+}
+
+const shapeError = (error: z.ZodError, status: 400 | 422): AppError =>
+  new AppError("VALIDATION_ERROR", "The request is not valid", {
+    status,
+    details: {
+      fields: error.issues.map((issue) => ({ field: issue.path.join("."), message: issue.message })),
+    },
+  });

@@ -1,0 +1,27 @@
+import type { Context } from "hono";
+import type { Deps } from "../deps.ts";
+import type { LogFields } from "../telemetry/logger.ts";
+
+/** What a request carries from middleware to route. */
+export type AppEnv = {
+  Bindings: Env;
+  Variables: {
+    deps: Deps;
+    traceId: string;
+    /** Set when the request had one that may be echoed. */
+    requestId: string | undefined;
+    /** The parsed JSON body, as it was sent. */
+    body: unknown;
+    /** Epoch milliseconds. */
+    receivedAt: number;
+    /** What the request's one log line will say besides. */
+    event: LogFields;
+  };
+};
+
+export type AppContext = Context<AppEnv>;
+
+/** Adds to the request's one log line. */
+export const note = (c: AppContext, fields: LogFields): void => {
+  Object.assign(c.var.event, fields);
+};

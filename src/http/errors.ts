@@ -1,0 +1,31 @@
+import type { ErrorHandler } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { ConfigError } from "../config.ts";
+import { databaseError } from "../db/errors.ts";
+import { AppError } from "../domain/errors.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { note } from "./context.ts";
+
+/** The error envelope, from the one table. A refusal with `retry_after_ms` says so in the header too. */
+export function errorResponse(c: AppContext, error: AppError): Response {
+  note(c, { error_code: error.code });
+  const retryAfterMs = error.details.retry_after_ms;
+  if (typeof retryAfterMs === "number" && retryAfterMs > 0) c.header("Retry-After", String(Math.ceil(retryAfterMs / 1000)));
+  const { code, message, details } = error;
+  const body = { success: false, error: { code, message, details }, trace_id: c.var.traceId };
+  return c.json(body, error.status as ContentfulStatusCode);
+}
+
+/** Refusals as they are; anything else is a bug: logged in full, told as one generic sentence. */
+export const onError: ErrorHandler<AppEnv> = (thrown, c) => {
+  const error = refusalOf(thrown);
+  if (error.status >= 500) c.var.deps?.log.error("request_failed", { error: thrown, trace_id: c.var.traceId });
+  return errorResponse(c, error);
+};
+
+function refusalOf(thrown: unknown): AppError {
+  if (thrown instanceof AppError) return thrown;
+  if (thrown instanceof ConfigError) return new AppError("SERVICE_UNAVAILABLE", "The service is not configured");
+  if (thrown instanceof Error && thrown.name === "NeonDbError") return databaseError(thrown);
+  return new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
+}

@@ -1,0 +1,44 @@
+import { AppError } from "../domain/errors.ts";
+import { newTraceId, SAFE_ID } from "../domain/ids.ts";
+
+/** `00-<trace id>-<parent id>-<flags>`, https://www.w3.org/TR/trace-context/ */
+const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/;
+
+type Header = (name: string) => string | undefined;
+
+const safe = (value: unknown): string | undefined =>
+  typeof value === "string" && SAFE_ID.test(value) ? value : undefined;
+
+/** Header, else `traceparent`, else body, else `made` or a new one. What can't be echoed safely is passed over. */
+export const traceIdOf = (header: Header, body?: unknown, made?: string): string =>
+  safe(header("X-Trace-ID")) ??
+  TRACEPARENT.exec(header("traceparent") ?? "")?.[1] ??
+  safe(field(body, "trace_id")) ??
+  made ??
+  newTraceId();
+
+/** What may be echoed as `X-Request-ID`, if anything. */
+export const echoableRequestId = (header: Header, body?: unknown): string | undefined => safe(sentRequestId(header, body));
+
+/** The request id a message must have. Refuses none (400), one that is empty or no string (400), too long or badly formed (422). */
+export function requireRequestId(header: Header, body: unknown): string {
+  const sent = sentRequestId(header, body);
+  if (sent === undefined) throw new AppError("MISSING_REQUEST_ID", "request_id is required: in the body, X-Request-ID or Idempotency-Key");
+  if (typeof sent !== "string" || sent.trim() === "") {
+    throw new AppError("INVALID_REQUEST_ID", "request_id must be a non-empty string", { status: 400 });
+  }
+  if (SAFE_ID.test(sent)) return sent;
+  throw new AppError("INVALID_REQUEST_ID", "request_id must be at most 128 of the characters A-Z a-z 0-9 . _ : -", {
+    status: 422,
+  });
+}
+
+/** True when the client asked for the convention of the `Idempotency-Key` header: the original answer again. */
+export const wantsReplay = (header: Header, body: unknown): boolean =>
+  field(body, "request_id") === undefined && header("X-Request-ID") === undefined && header("Idempotency-Key") !== undefined;
+
+const sentRequestId = (header: Header, body: unknown): unknown =>
+  field(body, "request_id") ?? header("X-Request-ID") ?? header("Idempotency-Key");
+
+const field = (body: unknown, name: string): unknown =>
+  typeof body === "object" && body !== null ? (body as Record<string, unknown>)[name] : undefined;

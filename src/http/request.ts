@@ -1,0 +1,33 @@
+import { createMiddleware } from "hono/factory";
+import type { AppEnv } from "./context.ts";
+import type { Deps } from "../deps.ts";
+import { echoableRequestId, traceIdOf } from "./ids.ts";
+
+/** Every request: its ids, what it may touch, its headers and its one log line. */
+export const request = (createDeps: (env: Env) => Deps) =>
+  createMiddleware<AppEnv>(async (c, next) => {
+    const header = (name: string) => c.req.header(name);
+    c.set("receivedAt", Date.now());
+    c.set("event", {});
+    c.set("traceId", traceIdOf(header));
+    c.set("requestId", echoableRequestId(header));
+    c.set("deps", createDeps(c.env));
+    await next();
+
+    c.header("X-Trace-ID", c.var.traceId);
+    if (c.var.requestId !== undefined) c.header("X-Request-ID", c.var.requestId);
+    c.header("X-Content-Type-Options", "nosniff");
+    if (c.res.headers.get("Content-Type") === "application/json") {
+      c.header("Content-Type", "application/json; charset=utf-8");
+    }
+    const { status } = c.res;
+    c.var.deps.log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"]("request", {
+      trace_id: c.var.traceId,
+      request_id: c.var.requestId,
+      method: c.req.method,
+      path: c.req.path,
+      status,
+      duration_ms: Date.now() - c.var.receivedAt,
+      ...c.var.event,
+    });
+  });

@@ -1,0 +1,77 @@
+/** Values by key for a while. `null` is a value too: that something does not exist is worth remembering. */
+export class Cache<T> {
+  readonly #entries = new Map<string, { value: T; expiresAt: number }>();
+  readonly #flights = new Map<string, Promise<T>>();
+  readonly #options: Options;
+  #hits = 0;
+  #misses = 0;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** The value, loaded once however many ask for it at the same time. */
+  async get(key: string, load: () => Promise<T>, { refresh = false } = {}): Promise<T> {
+    const entry = this.#entries.get(key);
+    if (entry && entry.expiresAt > this.#options.now() && !refresh) {
+      this.#hits += 1;
+      return entry.value;
+    }
+    this.#misses += 1;
+    const flight = refresh ? undefined : this.#flights.get(key);
+    return flight ? this.#join(flight, key, load) : this.#load(key, load);
+  }
+
+  /** Puts what somebody else found out. */
+  set(key: string, value: T): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, { value, expiresAt: this.#options.now() + this.#options.ttlMs });
+    if (this.#entries.size <= this.#options.maxEntries) return;
+    const [oldest] = this.#entries.keys();
+    if (oldest !== undefined) this.#entries.delete(oldest);
+  }
+
+  /** Forgets one key, or all of them. */
+  invalidate(key?: string): void {
+    if (key === undefined) this.#entries.clear();
+    else this.#entries.delete(key);
+  }
+
+  get counters(): { hits: number; misses: number; size: number } {
+    return { hits: this.#hits, misses: this.#misses, size: this.#entries.size };
+  }
+
+  async #load(key: string, load: () => Promise<T>): Promise<T> {
+    const flight = load();
+    this.#flights.set(key, flight);
+    try {
+      const value = await flight;
+      this.set(key, value);
+      return value;
+    } finally {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    }
+  }
+
+  /**
+   * Waits for a load that another request began. That request may be cancelled by its client, and then its promise never
+   * settles: who waits too long loads for themselves.
+   */
+  async #join(flight: Promise<T>, key: string, load: () => Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<"alone">((resolve) => {
+      timer = setTimeout(() => resolve("alone"), this.#options.patienceMs);
+    });
+    const outcome = await Promise.race([flight.then((value) => ({ value })), patience]);
+    clearTimeout(timer);
+    return outcome === "alone" ? this.#load(key, load) : outcome.value;
+  }
+}
+
+type Options = {
+  ttlMs: number;
+  maxEntries: number;
+  /** How long to wait for another request's load. */
+  patienceMs: number;
+  now: () => number;
+};

@@ -1,0 +1,24 @@
+import { pingDatabase } from "../db/health.ts";
+import type { Deps } from "../deps.ts";
+
+export type Health = {
+  status: "healthy" | "unhealthy";
+  checks: {
+    database: { status: "healthy" | "unhealthy"; latency_ms: number | null };
+    instance_cache: { hits: number; misses: number; size: number };
+  };
+  version: string;
+};
+
+export const VERSION = "0.1.0";
+
+/** What can be said of the service from here. A database that does not answer is told, not thrown. */
+export async function checkHealth({ db, now, log, caches }: Pick<Deps, "db" | "now" | "log" | "caches">): Promise<Health> {
+  const latency = await pingDatabase(db, now).catch((error: unknown) => log.warn("database_away", { error }) ?? null);
+  const status = latency === null ? "unhealthy" : "healthy";
+  return {
+    status,
+    checks: { database: { status, latency_ms: latency }, instance_cache: caches.instances.counters },
+    version: VERSION,
+  };
+}

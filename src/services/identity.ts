@@ -1,0 +1,126 @@
+import { addIdentifiers, createUser, userById, usersByIdentifiers } from "../db/identities.ts";
+import type { FoundUser } from "../db/identities.ts";
+import type { Deps } from "../deps.ts";
+import type { Channel } from "../domain/channel.ts";
+import type { AuthState } from "../domain/conversation.ts";
+import { AppError } from "../domain/errors.ts";
+import { uuidOf, uuidv7 } from "../domain/ids.ts";
+import { tierFor } from "../domain/identity.ts";
+import type { Instance } from "../domain/instance.ts";
+import { IDENTIFIER_TYPES } from "../domain/identity.ts";
+import type { Session } from "../domain/session.ts";
+import type { StoredIdentifier, User } from "../domain/user.ts";
+
+/** What somebody says of themselves, checked: a user a token stands for, and identifiers in the order they count. */
+export type Claims = {
+  instanceId: string;
+  channel: Channel;
+  /** Set when a token was verified. */
+  tokenUserId: string | null;
+  /** The token came in the header: then it is the user, whatever else is said. */
+  tokenDecides: boolean;
+  identifiers: readonly StoredIdentifier[];
+};
+
+/** The person who speaks, and the session Postgres has open for them if it was asked. */
+export type Speaker = { user: User; authState: AuthState; openSession: Session | null };
+
+/** Who is known by these claims. */
+export type Acquaintances = { byToken: FoundUser | null; byIdentifier: FoundUser[] };
+
+const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
+  JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
+
+/** Looks up everybody the claims name; at most one round trip, shared with whatever else is read in the same tick. */
+export async function findAcquaintances({ read, caches }: Pick<Deps, "read" | "caches">, claims: Claims): Promise<Acquaintances> {
+  const { instanceId, tokenUserId, identifiers } = claims;
+  if (tokenUserId === null && identifiers.length === 0) return { byToken: null, byIdentifier: [] };
+  return caches.acquaintances.get(keyOf(claims), async () => {
+    const [byToken, byIdentifier] = await Promise.all([
+      tokenUserId === null ? null : read(userById(instanceId, tokenUserId)),
+      identifiers.length === 0 ? [] : read(usersByIdentifiers(claims, identifiers)),
+    ]);
+    return { byToken, byIdentifier };
+  });
+}
+
+/**
+ * The person among those found: the token's user if it decides, else by phone, e-mail, device, token. Identifiers nobody
+ * goes by are added to them; one that is somebody else's stays theirs. Nobody found by an identifier means first contact:
+ * the person is made. null when nothing was claimed at all; refuses (401) a token of nobody.
+ */
+export async function resolveSpeaker(
+  deps: Pick<Deps, "db" | "caches" | "now">,
+  instance: Instance,
+  claims: Claims,
+  found: Acquaintances,
+): Promise<Speaker | null> {
+  if (claims.tokenUserId !== null && found.byToken === null) {
+    throw new AppError("UNAUTHORIZED", "The token's user does not exist");
+  }
+  const [first] = found.byIdentifier.toSorted((a, b) => priority(a) - priority(b));
+  const known = claims.tokenDecides ? found.byToken : (first ?? found.byToken);
+  if (known === null) return claims.identifiers.length === 0 ? null : meet(deps, instance, claims);
+
+  const free = claims.identifiers.filter(
+    ({ type, value }) => !found.byIdentifier.some(({ by }) => by?.type === type && by.value === value),
+  );
+  if (free.length > 0) {
+    await addIdentifiers(deps.db, { brandId: instance.brandId, channel: claims.channel }, known.user.id, free);
+  }
+  // What was free is theirs or has just been taken by somebody else: either way nothing is left to add next time.
+  const settled = free.map((by) => ({ ...known, by, openSession: null }));
+  deps.caches.acquaintances.set(keyOf(claims), {
+    byToken: found.byToken && { ...found.byToken, openSession: null },
+    byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
+  });
+  return { user: known.user, authState: known === found.byToken ? "authenticated" : "identified", openSession: known.openSession };
+}
+
+const priority = ({ by }: FoundUser): number => IDENTIFIER_TYPES.findIndex((type) => type === by?.type);
+
+/** First contact. However many come at once with the same claims, one user is made. */
+async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instance, claims: Claims): Promise<Speaker> {
+  const person = await deps.caches.newcomers.get(keyOf(claims), () =>
+    createUser(deps.db, {
+      instanceId: instance.id,
+      brandId: instance.brandId,
+      channel: claims.channel,
+      user: { id: uuidv7(deps.now()), tier: tierFor(claims.channel) },
+      identifiers: claims.identifiers,
+      metadata: {},
+      now: deps.now(),
+    }),
+  );
+  deps.caches.acquaintances.set(keyOf(claims), {
+    byToken: null,
+    byIdentifier: claims.identifiers.map((by) => ({ ...person, by, openSession: null })),
+  });
+  return { user: person.user, authState: "identified", openSession: person.openSession };
+}
+
+/**
+ * A guest: somebody who says nothing of themselves, or nothing that counts. The id is a function of what they sent and
+ * from where, so a retry is the same guest.
+ */
+export async function guestSpeaker(
+  deps: Pick<Deps, "db" | "caches" | "now">,
+  instance: Instance,
+  channel: Channel,
+  visit: { requestId: string; fingerprint: string; clientAddress: string; unverified: Record<string, unknown> },
+): Promise<Speaker> {
+  const { requestId, fingerprint, clientAddress } = visit;
+  const id = await uuidOf(JSON.stringify(["guest", instance.id, channel, requestId, fingerprint, clientAddress]));
+  const person = await deps.caches.newcomers.get(id, () =>
+    createUser(deps.db, {
+      instanceId: instance.id,
+      brandId: instance.brandId,
+      channel,
+      user: { id, tier: "guest" },
+      identifiers: [],
+      metadata: visit.unverified,
+      now: deps.now(),
+    }),
+  );
+  return { user: person.user, authState: "guest", openSession: person.openSession };
+}

@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { CHANNELS } from "../../src/domain/channel.ts";
+import {
+  Identifiers,
+  presented,
+  tierFor,
+  userTypeFor,
+  validateDeviceId,
+  validateEmail,
+  validatePhone,
+} from "../../src/domain/identity.ts";
+
+const required = { required: true };
+const optional = { required: false };
+const refusalOf = (field: string) =>
+  expect.objectContaining({
+    code: "VALIDATION_ERROR",
+    status: 400,
+    details: { fields: [expect.objectContaining({ field })] },
+  });
+
+describe("a person's phone number", () => {
+  it.each([
+    ["+14155550123", "+14155550123"],
+    [" +1 (415) 555-01.23 ", "+14155550123"],
+    ["\u202a+49\u00a0151\u20111234567\u202c", "+491511234567"],
+    ["+12", "+12"],
+    ["+123456789012345", "+123456789012345"],
+  ])("is taken as people write it: %s [F2.1.1]", (written, number) => {
+    expect(validatePhone(written, required)).toBe(number);
+  });
+
+  it.each([
+    ["without its +", "14155550123", "F2.1.2"],
+    ["with letters", "+1415CALLNOW", "F2.1.3"],
+    ["with other digits than 0 to 9", "+١٢٣٤٥٦٧", "F2.1.3"],
+    ["of 16 digits", "+1234567890123456", "F2.1.4"],
+    ["of one digit", "+1", "F2.1.5"],
+  ])("is refused %s (%s) [%s]", (_, written) => {
+    expect(() => validatePhone(written, required)).toThrow(refusalOf("phone_e164"));
+  });
+
+  it.each([[""], ["  "], [null], [undefined]])(
+    "is refused when it is needed and left empty: %j [F2.1.6]",
+    (written) => {
+      expect(() => validatePhone(written, required)).toThrow(refusalOf("phone_e164"));
+    },
+  );
+
+  it.each([[""], ["  "], [null], [undefined]])("may be left empty when it isn't needed: %j [F2.1.7]", (written) => {
+    expect(validatePhone(written, optional)).toBeNull();
+  });
+});
+
+describe("a person's e-mail address", () => {
+  it.each([
+    ["ann@example.com", "ann@example.com"],
+    ["  Ann.B+x@Example.COM ", "ann.b+x@example.com"],
+    ["ａｎｎ@example.com", "ann@example.com"],
+    [`${"a".repeat(116)}@example.com`, `${"a".repeat(116)}@example.com`],
+  ])("is one address however it is spelled: %s [F2.2.1]", (written, address) => {
+    expect(validateEmail(written, required)).toBe(address);
+  });
+
+  it.each([
+    ["without an @", "ann.example.com", "F2.2.2"],
+    ["without a domain", "ann@", "F2.2.3"],
+    ["of 129 characters", `${"a".repeat(117)}@example.com`, "F2.2.4"],
+    ["that needs one and has none", " ", "F2.2.5"],
+  ])("is refused %s (%s) [%s]", (_, written) => {
+    expect(() => validateEmail(written, required)).toThrow(refusalOf("email"));
+  });
+
+  it("may be left empty when it isn't needed [F2.2.6]", () => {
+    expect(validateEmail("", optional)).toBeNull();
+  });
+});
+
+describe("a person's device", () => {
+  it.each([["ios-4F2A"], ["x".repeat(128)], ["gerät 1"]])("is known by any visible text: %s [F2.3.1]", (id) => {
+    expect(validateDeviceId(` ${id} `, required)).toBe(id);
+  });
+
+  it("is refused with an id of 129 characters [F2.3.2]", () => {
+    expect(() => validateDeviceId("x".repeat(129), required)).toThrow(refusalOf("device_id"));
+  });
+
+  it.each([["a\0b"], ["a\nb"], ["a\u200bb"], ["a\u2028b"]])("is refused with what can't be seen: %j", (id) => {
+    expect(() => validateDeviceId(id, required)).toThrow(refusalOf("device_id"));
+  });
+
+  it("is refused without an id when one is needed [F2.3.3]", () => {
+    expect(() => validateDeviceId("", required)).toThrow(refusalOf("device_id"));
+  });
+
+  it("may go without an id when none is needed [F2.3.4]", () => {
+    expect(validateDeviceId(null, optional)).toBeNull();
+  });
+});
+
+describe("who a caller says the person is", () => {
+  it("counts what is empty as left out", () => {
+    const sent = { phone_e164: "", email: null, device_id: " ", auth_token: null };
+    expect(presented(Identifiers.parse(sent))).toEqual([]);
+  });
+
+  it("comes normalised, the strongest first, whatever the order in the body", () => {
+    const sent = { auth_token: "t", device_id: " d ", email: "A@B.co", phone_e164: "+1 415 555 0123" };
+    expect(presented(Identifiers.parse(sent))).toEqual([
+      { type: "phone_e164", value: "+14155550123" },
+      { type: "email", value: "a@b.co" },
+      { type: "device_id", value: "d" },
+    ]);
+  });
+
+  it("is checked again below the route, where nobody has parsed it", () => {
+    expect(() => presented({ phone_e164: "nope" })).toThrow(refusalOf("phone_e164"));
+  });
+
+  it("names every field that is badly formed", () => {
+    const result = Identifiers.safeParse({ phone_e164: "415", email: "x", device_id: 7, auth_token: "t" });
+    expect(result.error?.issues.map((issue) => issue.path[0])).toEqual(["phone_e164", "email", "device_id"]);
+  });
+});
+
+describe("how well a person is known", () => {
+  it("is vouched for by WhatsApp, and claimed everywhere else", () => {
+    expect(CHANNELS.filter((channel) => tierFor(channel) === "verified")).toEqual(["whatsapp"]);
+  });
+
+  it.each([
+    ["guest", "guest"],
+    ["standard", "verified"],
+    ["verified", "verified"],
+  ] as const)("makes a %s person a %s user for the model", (tier, userType) => {
+    expect(userTypeFor(tier)).toBe(userType);
+  });
+});
