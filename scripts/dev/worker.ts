@@ -42,8 +42,8 @@ export function startWorker({ port, stateDir, variables }: WorkerOptions): Runni
     wrangler,
     "dev",
     ...["--config", writeConfig(stateDir, Object.keys(variables))],
-    // Named, so that neither a .dev.vars nor a .env lying about decides anything. The file need not exist.
-    ...["--env-file", join(stateDir, "none.env")],
+    // Named, so that neither a .dev.vars nor a .env lying about decides anything.
+    ...["--env-file", writeEmptyFile(join(stateDir, "empty.env"))],
     ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0"],
     ...["--persist-to", join(stateDir, "objects")],
     ...["--show-interactive-dev-session=false", "--log-level", "info"],
@@ -76,6 +76,12 @@ function writeConfig(stateDir: string, names: readonly string[]): string {
     secrets: { required: [...names] },
   };
   writeFileSync(file, JSON.stringify(config, null, 2));
+  return file;
+}
+
+/** It must exist: Node itself looks for an `--env-file` among a script's arguments too, and refuses to start without it. */
+function writeEmptyFile(file: string): string {
+  writeFileSync(file, "");
   return file;
 }
 

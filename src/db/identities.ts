@@ -113,9 +113,9 @@ export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
             and not exists (select from user_identifiers where user_id = ${user.id})`,
         ]
       : []),
-    // The id is a function of user and instance: whoever loses the race makes the same session.
+    // The id is a function of user and instance (a UUIDv8): whoever loses the race makes the same session.
     sql`insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
-      select md5(u.id || ':' || i.id || ':first')::uuid, i.brand_id, i.id, u.id, ${channel}::text, i.id || ':' || u.id, ${at}::timestamptz, ${at}::timestamptz
+      select overlay(overlay(md5('first:' || u.id || i.id) placing '8' from 13) placing '8' from 17)::uuid, i.brand_id, i.id, u.id, ${channel}::text, i.id || ':' || u.id, ${at}::timestamptz, ${at}::timestamptz
       from instances i join users u on u.brand_id = i.brand_id where i.id = ${instanceId} and u.id = ${owner(user, mine, identified)}
       on conflict (id) do nothing`,
     sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSession}

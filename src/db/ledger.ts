@@ -128,11 +128,7 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
       sent_tokens, received_tokens, total_tokens, llm_model_id, input_price_per_1k, output_price_per_1k, cost_usd)
     select id, brand_id, session_id, turn_id, template_key, function_name, planned_tokens, sent_tokens, received_tokens,
       total_tokens, (select m.id from llm_models m where m.id = u.llm_model_id), input_price_per_1k, output_price_per_1k, cost_usd
-    from jsonb_to_recordset(${rows(
-      entries.flatMap(({ usage, session, turn }) =>
-        usage ? [{ ...usage, brand_id: session.brandId, session_id: session.id, turn_id: turn?.id }] : [],
-      ),
-    )}) as u(id uuid, brand_id uuid, session_id uuid, turn_id uuid, template_key text, function_name text, planned_tokens int,
+    from jsonb_to_recordset(${rows(entries.flatMap(usageRows))}) as u(id uuid, brand_id uuid, session_id uuid, turn_id uuid, template_key text, function_name text, planned_tokens int,
       sent_tokens int, received_tokens int, total_tokens int, llm_model_id uuid, input_price_per_1k numeric,
       output_price_per_1k numeric, cost_usd numeric)
     where u.turn_id in (select turn_id from won)
@@ -168,6 +164,28 @@ const messageRows = ({ session, turn, messages }: KeyedEntry) =>
     metadata: message.metadata,
     created_at: iso(message.createdAt),
   }));
+
+const usageRows = ({ usage, session, turn }: KeyedEntry) =>
+  usage === null
+    ? []
+    : [
+        {
+          id: usage.id,
+          brand_id: session.brandId,
+          session_id: session.id,
+          turn_id: turn?.id,
+          template_key: usage.templateKey,
+          function_name: usage.functionName,
+          planned_tokens: usage.plannedTokens,
+          sent_tokens: usage.sentTokens,
+          received_tokens: usage.receivedTokens,
+          total_tokens: usage.totalTokens,
+          llm_model_id: usage.llmModelId,
+          input_price_per_1k: usage.inputPricePer1k,
+          output_price_per_1k: usage.outputPricePer1k,
+          cost_usd: usage.costUsd,
+        },
+      ];
 
 const closeExcessSessions = (userIds: readonly string[]): SQL => sql`
   update sessions set expired_at = now(), updated_at = now()

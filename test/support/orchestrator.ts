@@ -1,0 +1,64 @@
+import { createServer } from "node:http";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+
+/** What the stand-in was asked. */
+export type OrchestratorCall = { headers: IncomingHttpHeaders; adapter: Record<string, any>; at: number };
+
+/** Answers one call. Whatever a broken service does to a socket can be done here. */
+export type Behaviour = (call: OrchestratorCall, response: ServerResponse) => void | Promise<void>;
+
+export type OrchestratorStandIn = {
+  url: string;
+  calls: OrchestratorCall[];
+  /** From now on. */
+  behave(behaviour: Behaviour): void;
+  close(): Promise<void>;
+};
+
+const json = (response: ServerResponse, body: unknown, status = 200): void => {
+  response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
+};
+
+/** Replies by echo, with usage: what a well-behaved orchestrator does. */
+export const echo: Behaviour = ({ adapter }, response) =>
+  json(response, { text: `echo: ${adapter.message.content}`, token_usage: { prompt_tokens: 12, completion_tokens: 34 } });
+
+export const answerWith =
+  (body: unknown, status = 200): Behaviour =>
+  (_call, response) =>
+    json(response, body, status);
+
+export const after =
+  (ms: number, then: Behaviour = echo): Behaviour =>
+  async (call, response) => {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await then(call, response);
+  };
+
+/** A local server in the orchestrator's place: it records what it is given and answers as it is told. */
+export async function startOrchestrator(): Promise<OrchestratorStandIn> {
+  const calls: OrchestratorCall[] = [];
+  let behaviour: Behaviour = echo;
+  const server = createServer(async (request, response) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const call = { headers: request.headers, adapter: JSON.parse(Buffer.concat(chunks).toString()), at: Date.now() };
+    calls.push(call);
+    await behaviour(call, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    calls,
+    behave: (next) => {
+      behaviour = next;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
