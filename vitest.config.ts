@@ -5,8 +5,6 @@ const e2e = ["test/e2e/**/*.test.ts"];
 
 export default defineConfig({
   test: {
-    projects: [
-      { test: { name: "node", include: ["test/**/*.test.ts"], exclude: [...workerd, ...e2e] } },
-    ],
+    projects: [{ test: { name: "node", include: ["test/**/*.test.ts"], exclude: [...workerd, ...e2e] } }],
   },
 });

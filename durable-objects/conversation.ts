@@ -1,5 +1,10 @@
 import { DurableObject } from "cloudflare:workers";
-import type { Answer, Conversation as ConversationPort, Submission, SubmitOutcome } from "../src/domain/conversation.ts";
+import type {
+  Answer,
+  Conversation as ConversationPort,
+  Submission,
+  SubmitOutcome,
+} from "../src/domain/conversation.ts";
 import { inboundMessageIdOf } from "../src/domain/ids.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
 import { isOver } from "../src/domain/session.ts";
@@ -90,7 +95,8 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
       now: this.#deps.now,
       run: (turn, signal) => this.#run(turn, signal),
       background: (work) => this.ctx.waitUntil(work),
-      report: (error, turn) => this.#deps.log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
+      report: (error, turn) =>
+        this.#deps.log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
     });
     const alarm = new Alarm(
       [runner.resume, bell.repeat, (now) => this.#sweep(now)],
@@ -127,7 +133,9 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   #send(): void {
     const sent = this.#deps.ringLedger(this.#address);
     // A ring that failed is repeated by the alarm.
-    this.ctx.waitUntil(sent.catch((error: unknown) => this.#deps.log.warn("ring_failed", { error, address: this.#address })));
+    this.ctx.waitUntil(
+      sent.catch((error: unknown) => this.#deps.log.warn("ring_failed", { error, address: this.#address })),
+    );
   }
 
   /** A duty: forgets what is over, and the whole object once nothing of it matters any more. */

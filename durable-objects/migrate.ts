@@ -3,7 +3,9 @@ import type { Storage } from "./storage.ts";
 /** Runs the statements this object has not seen yet. Append only; never edit one that has shipped. */
 export function migrate(storage: Storage, migrations: readonly string[]): void {
   storage.sql.exec("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)");
-  const [row] = storage.sql.exec<{ version: number }>("SELECT coalesce(max(version), 0) AS version FROM migrations").toArray();
+  const [row] = storage.sql
+    .exec<{ version: number }>("SELECT coalesce(max(version), 0) AS version FROM migrations")
+    .toArray();
   const seen = row?.version ?? 0;
   if (seen === migrations.length) return;
   storage.transactionSync(() => {

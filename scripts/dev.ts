@@ -48,11 +48,13 @@ async function start(settings: DevSettings): Promise<void> {
   started.push(() => endpoint.close());
   console.log(`database  ${endpoint.url}`);
 
-  const worker = startWorker({ ...settings, variables: workerVariables(process.env, endpoint.url) });
+  const worker = await startWorker({ ...settings, variables: workerVariables(process.env, endpoint.url) });
   started.push(() => worker.stop());
-  void worker.ended.then((code) => {
+  // A signal that came while it was being made has stopped everything else already.
+  if (stopping.signal.aborted) await worker.stop();
+  void worker.ended.then(() => {
     if (stopping.signal.aborted) return;
-    console.error(`wrangler ended by itself (code ${code})`);
+    console.error("wrangler ended by itself");
     void shutDown(1);
   });
 

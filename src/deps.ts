@@ -69,13 +69,18 @@ const loggerFor = ({ logLevel, logFormat }: Config): Logger =>
   createLogger({ level: logLevel, format: logFormat, write: (line) => console.log(line), now: Date.now });
 
 /** Optional bindings are not in the generated types: a deploy may add them. */
-const orchestratorBinding = (env: Env): Fetcher | null => ("ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null);
+const orchestratorBinding = (env: Env): Fetcher | null =>
+  "ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null;
 
 /** Throws a `ConfigError` when the configuration is not usable. */
 export function createDeps(env: Env): Deps {
   const config = parseConfig({ ...env });
   const log = loggerFor(config);
-  const db = connect({ databaseUrl: config.databaseUrl, endpoint: config.neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
+  const db = connect({
+    databaseUrl: config.databaseUrl,
+    endpoint: config.neonEndpoint,
+    deadlineMs: DATABASE_DEADLINE_MS,
+  });
   return {
     config,
     log,

@@ -63,7 +63,13 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
   const saidAt = Math.max(now, (current?.lastMessageAt ?? 0) + 1);
   const said = { ...session, lastMessageAt: saidAt };
   try {
-    buildAdapter({ ...message, session: said, message: { ...message, id: inboundMessageIdOf(turnId) }, history: [], now });
+    buildAdapter({
+      ...message,
+      session: said,
+      message: { ...message, id: inboundMessageIdOf(turnId) },
+      history: [],
+      now,
+    });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return { kind: "refused", code: error.code, message: error.message, details: error.details };

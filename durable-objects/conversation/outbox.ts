@@ -16,7 +16,11 @@ export class Outbox {
   }
 
   add(entry: LedgerEntry): void {
-    this.#storage.sql.exec("INSERT INTO entries (session_id, entry) VALUES (?, ?)", entry.session.id, JSON.stringify(entry));
+    this.#storage.sql.exec(
+      "INSERT INTO entries (session_id, entry) VALUES (?, ?)",
+      entry.session.id,
+      JSON.stringify(entry),
+    );
   }
 
   /** Oldest first; the first whatever its size, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
@@ -31,7 +35,11 @@ export class Outbox {
       )
       .toArray();
     const upTo = rows.at(-1)?.position ?? 0;
-    return { entries: rows.map((row) => JSON.parse(row.entry) as LedgerEntry), upTo, more: this.waiting() > rows.length };
+    return {
+      entries: rows.map((row) => JSON.parse(row.entry) as LedgerEntry),
+      upTo,
+      more: this.waiting() > rows.length,
+    };
   }
 
   /** Drops what Postgres has, but for the tail the model may still be told. */
@@ -46,7 +54,9 @@ export class Outbox {
   }
 
   waiting(): number {
-    const [row] = this.#storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE confirmed = 0").toArray();
+    const [row] = this.#storage.sql
+      .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE confirmed = 0")
+      .toArray();
     return row?.n ?? 0;
   }
 

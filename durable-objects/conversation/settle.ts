@@ -14,7 +14,13 @@ type Options = { address: string; lifetimeMs: number; now: number };
  * Makes a result the turn's answer and writes the entry that tells Postgres, in one step. Null when the run that offers
  * it has been replaced: then nothing is changed.
  */
-export function settle(parts: Parts, turn: StoredTurn, work: Work, result: TurnResult, options: Options): Answer | null {
+export function settle(
+  parts: Parts,
+  turn: StoredTurn,
+  work: Work,
+  result: TurnResult,
+  options: Options,
+): Answer | null {
   const { storage, facts, turns, outbox } = parts;
   const { now } = options;
   return storage.transactionSync(() => {

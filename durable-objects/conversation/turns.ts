@@ -30,7 +30,10 @@ export type StoredTurn = Turn & {
   answer: Answer | null;
 };
 
-export type NewTurn = Pick<StoredTurn, "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"> & {
+export type NewTurn = Pick<
+  StoredTurn,
+  "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"
+> & {
   work: Work;
 };
 

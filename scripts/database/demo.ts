@@ -8,7 +8,14 @@ export const DEMO_INSTANCES = [
   { id: id("10"), brandId: ACME, name: "Acme demo", channel: "api", guests: true },
   { id: id("11"), brandId: ACME, name: "Acme without guests", channel: "api", guests: false },
   { id: id("12"), brandId: ACME, name: "Acme inactive", channel: "api", guests: true, inactive: true },
-  { id: id("13"), brandId: ACME, name: "Acme without an active config", channel: "api", guests: true, unconfigured: true },
+  {
+    id: id("13"),
+    brandId: ACME,
+    name: "Acme without an active config",
+    channel: "api",
+    guests: true,
+    unconfigured: true,
+  },
   {
     id: id("20"),
     brandId: ACME,
@@ -40,7 +47,13 @@ export const DEMO_BRANDS = [
     id: ACME,
     name: "Acme",
     apiKey: { id: id("101"), secret: "parley_dev_acme" },
-    model: { id: id("102"), name: "Acme small model", temperature: "0.2", inputPrice: "0.00015", outputPrice: "0.0006" },
+    model: {
+      id: id("102"),
+      name: "Acme small model",
+      temperature: "0.2",
+      inputPrice: "0.00015",
+      outputPrice: "0.0006",
+    },
     templateSet: { id: id("103"), name: "Acme support" },
     templates: [
       {

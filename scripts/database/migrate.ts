@@ -82,7 +82,8 @@ async function stateIsOurs(backend: Backend, name: string, lost: string): Promis
 async function appliedNames(backend: Backend): Promise<string[]> {
   // Under the lock, because IF NOT EXISTS doesn't keep two first runs from colliding in the catalogue.
   const table = {
-    query: "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
+    query:
+      "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",
     params: [],
   };
   await backend.run({ statements: [LOCK, table], transaction: {} });

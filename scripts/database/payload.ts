@@ -54,7 +54,9 @@ function parseJson(body: string): unknown {
   try {
     return JSON.parse(body);
   } catch (error) {
-    throw new DatabaseFailure(`could not parse the HTTP request body: ${error instanceof Error ? error.message : "not JSON"}`);
+    throw new DatabaseFailure(
+      `could not parse the HTTP request body: ${error instanceof Error ? error.message : "not JSON"}`,
+    );
   }
 }
 

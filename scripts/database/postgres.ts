@@ -107,7 +107,10 @@ export class PostgresBackend implements Backend {
 
   async #cancel(client: pg.PoolClient): Promise<void> {
     const pid: unknown = Reflect.get(client, "processID");
-    const canceller = new pg.Client({ connectionString: this.#connectionString, connectionTimeoutMillis: PING_TIMEOUT_MS });
+    const canceller = new pg.Client({
+      connectionString: this.#connectionString,
+      connectionTimeoutMillis: PING_TIMEOUT_MS,
+    });
     try {
       await canceller.connect();
       await canceller.query("SELECT pg_cancel_backend($1)", [pid]);

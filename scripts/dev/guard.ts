@@ -16,7 +16,11 @@ child.on("error", (error) => {
   console.error(error.message);
   process.exit(1);
 });
-child.on("exit", (code) => process.exit(code ?? 1));
+// What wrangler leaves behind when it dies (two workerd on the port) goes with it, and so does this process.
+child.on("exit", (code) => {
+  signalGroup("SIGKILL");
+  process.exit(code ?? 1);
+});
 
 process.stdin.on("end", stop);
 process.stdin.on("error", stop);
@@ -29,6 +33,6 @@ function stop(): void {
 
 function signalGroup(signal: NodeJS.Signals): void {
   // Windows has no process groups; there wrangler ends its own workerd.
-  if (process.platform === "win32") child.kill(signal);
+  if (process.platform === "win32") child.kill();
   else process.kill(-process.pid, signal);
 }

@@ -4,7 +4,6 @@ import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { experimental_readRawConfig } from "wrangler";
 
 export interface WorkerOptions {
   readonly port: number;
@@ -13,8 +12,8 @@ export interface WorkerOptions {
 }
 
 export interface RunningWorker {
-  /** Resolves with the exit code when wrangler has ended, by itself or not. */
-  readonly ended: Promise<number>;
+  /** Resolves when wrangler has ended, by itself or not. */
+  readonly ended: Promise<void>;
   /** Takes wrangler's whole process group down and resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -34,14 +33,15 @@ const OFFLINE = {
 };
 
 /** Starts wrangler's own bin, in a process group of its own that ends with this process, however that ends. */
-export function startWorker({ port, stateDir, variables }: WorkerOptions): RunningWorker {
+export async function startWorker({ port, stateDir, variables }: WorkerOptions): Promise<RunningWorker> {
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
+  const config = await writeConfig(stateDir, Object.keys(variables));
   const args = [
     join(import.meta.dirname, "guard.ts"),
     process.execPath,
     wrangler,
     "dev",
-    ...["--config", writeConfig(stateDir, Object.keys(variables))],
+    ...["--config", config],
     // Named, so that neither a .dev.vars nor a .env lying about decides anything.
     ...["--env-file", writeEmptyFile(join(stateDir, "empty.env"))],
     ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0"],
@@ -55,9 +55,9 @@ export function startWorker({ port, stateDir, variables }: WorkerOptions): Runni
     stdio: ["pipe", "inherit", "inherit"],
     detached: process.platform !== "win32",
   });
-  const ended = new Promise<number>((settle) => {
-    guard.on("error", () => settle(1));
-    guard.on("exit", (code) => settle(code ?? 1));
+  const ended = new Promise<void>((resolve) => {
+    guard.on("error", () => resolve());
+    guard.on("exit", () => resolve());
   });
   return { ended, stop: () => stop(guard, ended) };
 }
@@ -66,7 +66,9 @@ export function startWorker({ port, stateDir, variables }: WorkerOptions): Runni
  * wrangler.toml with every name handed over declared a secret. wrangler gives the Worker only declared names as soon as
  * a configuration declares any, and takes their values from its environment.
  */
-function writeConfig(stateDir: string, names: readonly string[]): string {
+async function writeConfig(stateDir: string, names: readonly string[]): Promise<string> {
+  // Most of a second to load: not before signals are heard and the database is up.
+  const { experimental_readRawConfig } = await import("wrangler");
   const { rawConfig } = experimental_readRawConfig({ config: join(ROOT, "wrangler.toml") });
   const file = join(stateDir, "wrangler.json");
   const { env: _deployed, ...local } = rawConfig;
@@ -85,14 +87,15 @@ function writeEmptyFile(file: string): string {
   return file;
 }
 
-async function stop(guard: ChildProcess, ended: Promise<number>): Promise<void> {
+async function stop(guard: ChildProcess, ended: Promise<void>): Promise<void> {
   guard.stdin?.end();
-  const isOver = await Promise.race([ended.then(() => true), setTimeout(STOP_GRACE_MS, false)]);
-  if (isOver || guard.pid === undefined || process.platform === "win32") return;
+  await Promise.race([ended, setTimeout(STOP_GRACE_MS)]);
+  if (guard.pid === undefined || process.platform === "win32") return;
   try {
+    // Also when the guard is gone: if it was killed, the rest of its group is still there.
     process.kill(-guard.pid, "SIGKILL");
   } catch (error) {
-    // ESRCH: it went by itself in this very moment.
+    // ESRCH: nothing is left, as it should be.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
   await ended;

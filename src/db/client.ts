@@ -42,7 +42,11 @@ export type TransactionOptions = {
  * Runs statements as one transaction in one round trip, all or nothing; the rows of each. Throws what the driver throws:
  * a `NeonDbError`.
  */
-export async function transaction(db: Db, statements: readonly SQL[], options: TransactionOptions = {}): Promise<Row[][]> {
+export async function transaction(
+  db: Db,
+  statements: readonly SQL[],
+  options: TransactionOptions = {},
+): Promise<Row[][]> {
   const settings = settingsOf(options);
   const [first, ...rest] = [...settings, ...statements].map((statement) => db.execute<Row>(statement));
   if (first === undefined) return [];

@@ -15,7 +15,10 @@ export type FoundUser = { user: User; by: StoredIdentifier | null; openSession: 
 type Scope = { instanceId: string; channel: Channel };
 
 const pairs = (identifiers: readonly StoredIdentifier[]): SQL =>
-  sql.join(identifiers.map(({ type, value }) => sql`(${type}, ${value})`), sql`, `);
+  sql.join(
+    identifiers.map(({ type, value }) => sql`(${type}, ${value})`),
+    sql`, `,
+  );
 
 /** The session a person has open with the instance in its chat, newest first; times as epoch milliseconds. */
 const openSession = sql`

@@ -4,7 +4,8 @@ import type { InstanceBundle } from "../domain/instance.ts";
 import type { Query } from "./reader.ts";
 
 /** The active instance with its active configuration, template set, templates and models; null when there is none. */
-export const instanceById = (instanceId: string): Query<InstanceBundle | null> => bundleWhere(sql`i.id = ${instanceId}`);
+export const instanceById = (instanceId: string): Query<InstanceBundle | null> =>
+  bundleWhere(sql`i.id = ${instanceId}`);
 
 const bundleWhere = (condition: SQL): Query<InstanceBundle | null> => ({
   statement: sql`

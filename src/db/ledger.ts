@@ -16,7 +16,10 @@ export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key
  * a turn count only if its lock was won, so an entry may come twice. Gives the ids of the turns that lost to another turn.
  */
 export async function writeEntries(db: Db, entries: readonly KeyedEntry[]): Promise<string[]> {
-  const turns = rounds(entries.filter(({ turn }) => turn !== null), ({ turn }) => turn?.key);
+  const turns = rounds(
+    entries.filter(({ turn }) => turn !== null),
+    ({ turn }) => turn?.key,
+  );
   const loose = entries.filter(({ turn }) => turn === null);
   const results = await transaction(db, [
     upsertSessions(newestOf(entries)),

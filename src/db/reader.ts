@@ -22,7 +22,11 @@ export function createReader(db: Db): Read {
     const batch = waiting;
     waiting = [];
     try {
-      const results = await transaction(db, batch.map(({ statement }) => statement), { readOnly: true });
+      const results = await transaction(
+        db,
+        batch.map(({ statement }) => statement),
+        { readOnly: true },
+      );
       batch.forEach(({ resolve }, index) => resolve(results[index] ?? []));
     } catch (error) {
       const refusal = databaseError(error);

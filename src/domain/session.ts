@@ -16,8 +16,6 @@ export type Session = {
   tokenPlan: TokenPlan | null;
 };
 
-export const DEFAULT_SESSION_TIMEOUT_MINUTES = 60;
-
 /** A session is over when nothing was said for longer than the timeout. */
 export const isOver = (session: Pick<Session, "lastMessageAt">, timeoutMs: number, now: number): boolean =>
   session.lastMessageAt < now - timeoutMs;

@@ -76,7 +76,12 @@ async function ask(
   }
 }
 
-function usageOf(response: unknown, adapter: Adapter, input: AdapterInput, log: Logger): Pick<TurnResult, "usage" | "tokenUsage"> {
+function usageOf(
+  response: unknown,
+  adapter: Adapter,
+  input: AdapterInput,
+  log: Logger,
+): Pick<TurnResult, "usage" | "tokenUsage"> {
   const usage = extractUsage(response);
   const templateSet = input.bundle.config?.templateSet;
   if (usage === null || !templateSet) return { usage: null, tokenUsage: NO_USAGE };

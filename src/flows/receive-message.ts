@@ -92,7 +92,12 @@ function requireCredential({ config }: Pick<Deps, "config">, channel: Channel, p
   throw new AppError("UNAUTHORIZED", "An API key is required");
 }
 
-async function welcomeGuest(deps: Deps, { instance }: ReadyBundle, message: IncomingMessage, print: string): Promise<Speaker> {
+async function welcomeGuest(
+  deps: Deps,
+  { instance }: ReadyBundle,
+  message: IncomingMessage,
+  print: string,
+): Promise<Speaker> {
   if (!instance.acceptGuestUsers) {
     throw new AppError("UNAUTHORIZED", "The user could not be identified and guests are not accepted");
   }

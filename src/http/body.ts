@@ -16,19 +16,27 @@ const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
  * type (415), more than 256 KB (413), what is no JSON or nested beyond reason (400), and a wrong shape (422, or `status`).
  */
 export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 as 400 | 422 } = {}) =>
-  createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(async (c, next) => {
-    if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
-      throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json");
-    }
-    const body = parse(await readBytes(c.req.raw));
-    c.set("body", body);
-    c.set("traceId", traceIdOf((name) => c.req.header(name), body, c.var.traceId));
-    c.set("requestId", echoableRequestId((name) => c.req.header(name), body));
-    const result = schema.safeParse(body);
-    if (!result.success) throw shapeError(result.error, status);
-    c.req.addValidatedData("json", result.data as object);
-    return next();
-  });
+  createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(
+    async (c, next) => {
+      if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
+        throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json");
+      }
+      const body = parse(await readBytes(c.req.raw));
+      c.set("body", body);
+      c.set(
+        "traceId",
+        traceIdOf((name) => c.req.header(name), body, c.var.traceId),
+      );
+      c.set(
+        "requestId",
+        echoableRequestId((name) => c.req.header(name), body),
+      );
+      const result = schema.safeParse(body);
+      if (!result.success) throw shapeError(result.error, status);
+      c.req.addValidatedData("json", result.data as object);
+      return next();
+    },
+  );
 
 async function readBytes(request: Request): Promise<Uint8Array> {
   const tooLarge = () => new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${MAX_BODY_BYTES} bytes`);
@@ -57,7 +65,8 @@ function parse(bytes: Uint8Array): unknown {
   } catch (error) {
     throw malformed("The body is not valid JSON", error);
   }
-  if (!isWithinBounds(value)) throw malformed(`The body is nested deeper than ${MAX_DEPTH} or has more than ${MAX_NODES} nodes`);
+  if (!isWithinBounds(value))
+    throw malformed(`The body is nested deeper than ${MAX_DEPTH} or has more than ${MAX_NODES} nodes`);
   return value;
 }
 

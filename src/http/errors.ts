@@ -10,7 +10,8 @@ import { note } from "./context.ts";
 export function errorResponse(c: AppContext, error: AppError): Response {
   note(c, { error_code: error.code });
   const retryAfterMs = error.details.retry_after_ms;
-  if (typeof retryAfterMs === "number" && retryAfterMs > 0) c.header("Retry-After", String(Math.ceil(retryAfterMs / 1000)));
+  if (typeof retryAfterMs === "number" && retryAfterMs > 0)
+    c.header("Retry-After", String(Math.ceil(retryAfterMs / 1000)));
   const { code, message, details } = error;
   const body = { success: false, error: { code, message, details }, trace_id: c.var.traceId };
   return c.json(body, error.status as ContentfulStatusCode);

@@ -18,12 +18,14 @@ export const traceIdOf = (header: Header, body?: unknown, made?: string): string
   newTraceId();
 
 /** What may be echoed as `X-Request-ID`, if anything. */
-export const echoableRequestId = (header: Header, body?: unknown): string | undefined => safe(sentRequestId(header, body));
+export const echoableRequestId = (header: Header, body?: unknown): string | undefined =>
+  safe(sentRequestId(header, body));
 
 /** The request id a message must have. Refuses none (400), one that is empty or no string (400), too long or badly formed (422). */
 export function requireRequestId(header: Header, body: unknown): string {
   const sent = sentRequestId(header, body);
-  if (sent === undefined) throw new AppError("MISSING_REQUEST_ID", "request_id is required: in the body, X-Request-ID or Idempotency-Key");
+  if (sent === undefined)
+    throw new AppError("MISSING_REQUEST_ID", "request_id is required: in the body, X-Request-ID or Idempotency-Key");
   if (typeof sent !== "string" || sent.trim() === "") {
     throw new AppError("INVALID_REQUEST_ID", "request_id must be a non-empty string", { status: 400 });
   }
@@ -35,7 +37,9 @@ export function requireRequestId(header: Header, body: unknown): string {
 
 /** True when the client asked for the convention of the `Idempotency-Key` header: the original answer again. */
 export const wantsReplay = (header: Header, body: unknown): boolean =>
-  field(body, "request_id") === undefined && header("X-Request-ID") === undefined && header("Idempotency-Key") !== undefined;
+  field(body, "request_id") === undefined &&
+  header("X-Request-ID") === undefined &&
+  header("Idempotency-Key") !== undefined;
 
 const sentRequestId = (header: Header, body: unknown): unknown =>
   field(body, "request_id") ?? header("X-Request-ID") ?? header("Idempotency-Key");

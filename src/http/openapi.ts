@@ -30,9 +30,17 @@ export function refusals(...codes: ErrorCode[]): Record<string, { description: s
     for (const status of ERROR_STATUS[code]) byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }
   return Object.fromEntries(
-    [...byStatus].map(([status, names]) => [status, { description: names.map((name) => `\`${name}\``).join(", "), ...json(ErrorEnvelope) }]),
+    [...byStatus].map(([status, names]) => [
+      status,
+      { description: names.map((name) => `\`${name}\``).join(", "), ...json(ErrorEnvelope) },
+    ]),
   );
 }
 
 /** What any route with a JSON body can refuse. */
-export const BODY_REFUSALS = ["VALIDATION_ERROR", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"] as const;
+export const BODY_REFUSALS = [
+  "VALIDATION_ERROR",
+  "MALFORMED_JSON",
+  "PAYLOAD_TOO_LARGE",
+  "UNSUPPORTED_MEDIA_TYPE",
+] as const;

@@ -7,7 +7,10 @@ import { writeLedger } from "../flows/write-ledger.ts";
  */
 export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<void> {
   try {
-    await writeLedger(deps, batch.messages.map((message) => String(message.body)));
+    await writeLedger(
+      deps,
+      batch.messages.map((message) => String(message.body)),
+    );
   } catch (error) {
     deps.log.error("ledger_failed", { error, conversations: batch.messages.length });
   }

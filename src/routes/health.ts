@@ -40,7 +40,9 @@ export const healthRoutes = new OpenAPIHono<AppEnv>()
   .openapi(live, (c) => c.json({ status: "alive" as const }, 200))
   .openapi(ready, async (c) => {
     const { status } = await checkHealth(c.var.deps);
-    return status === "healthy" ? c.json({ status: "ready" as const }, 200) : c.json({ status: "not_ready" as const }, 503);
+    return status === "healthy"
+      ? c.json({ status: "ready" as const }, 200)
+      : c.json({ status: "not_ready" as const }, 503);
   })
   .openapi(healthz, async (c) => {
     const health = await checkHealth(c.var.deps);

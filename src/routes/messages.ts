@@ -18,7 +18,10 @@ import { guestToken, readCredential } from "../services/credential.ts";
 const MessageRequest = z
   .object({
     instance_id: Uuid,
-    request_id: z.unknown().meta({ type: "string", description: "1 to 128 of A-Z a-z 0-9 . _ : -; or the header X-Request-ID or Idempotency-Key" }),
+    request_id: z.unknown().meta({
+      type: "string",
+      description: "1 to 128 of A-Z a-z 0-9 . _ : -; or the header X-Request-ID or Idempotency-Key",
+    }),
     content: MessageContent,
     user: Identifiers.nullish(),
     trace_id: z.string().nullish(),
@@ -48,7 +51,9 @@ const MessageReply = z
   })
   .meta({ id: "MessageReply" });
 
-const Accepted = z.object({ request_id: z.string(), session_id: Uuid, inbound_message_id: Uuid }).meta({ id: "MessageAccepted" });
+const Accepted = z
+  .object({ request_id: z.string(), session_id: Uuid, inbound_message_id: Uuid })
+  .meta({ id: "MessageAccepted" });
 
 const route = (path: string, channel: Channel) =>
   createRoute({
@@ -58,7 +63,10 @@ const route = (path: string, channel: Channel) =>
     request: { body: { ...json(MessageRequest), required: true } },
     responses: {
       200: success("The reply", MessageReply),
-      202: success("Still waiting behind other turns of the conversation; ask again with the same request id", Accepted),
+      202: success(
+        "Still waiting behind other turns of the conversation; ask again with the same request id",
+        Accepted,
+      ),
       ...refusals(
         ...BODY_REFUSALS,
         "MISSING_REQUEST_ID",
@@ -109,7 +117,11 @@ async function answer(c: AppContext, receipt: Receipt, requestId: string, replay
     case "answered":
       return processed(c, await withGuestToken(c.var.deps, outcome.answer, receipt));
     case "accepted": {
-      const data = { request_id: requestId, session_id: outcome.sessionId, inbound_message_id: outcome.inboundMessageId };
+      const data = {
+        request_id: requestId,
+        session_id: outcome.sessionId,
+        inbound_message_id: outcome.inboundMessageId,
+      };
       return c.json({ success: true, data, message: "Message accepted" }, 202);
     }
     case "completed": {
@@ -145,11 +157,16 @@ const processed = (c: AppContext, data: Reply): Response => {
 };
 
 const duplicate = (requestId: string, details: Record<string, unknown>): AppError =>
-  new AppError("DUPLICATE_REQUEST", "This request id has been seen before", { details: { request_id: requestId, ...details } });
+  new AppError("DUPLICATE_REQUEST", "This request id has been seen before", {
+    details: { request_id: requestId, ...details },
+  });
 
 /** A guest is handed what they need to go on as the same guest. */
-async function withGuestToken({ config }: Pick<Deps, "config">, data: Answer, { brandId, userId, isGuest }: Receipt): Promise<Reply> {
+async function withGuestToken(
+  { config }: Pick<Deps, "config">,
+  data: Answer,
+  { brandId, userId, isGuest }: Receipt,
+): Promise<Reply> {
   const token = isGuest ? await guestToken(config, { userId, brandId, turnId: data.inbound_message_id }) : null;
   return token === null ? data : { ...data, guest_token: token };
 }
-

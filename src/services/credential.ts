@@ -70,7 +70,10 @@ export async function verifyUserToken(config: Config, token: string): Promise<Ex
  * A token with which a guest can go on, or null when tokens are not configured. It is a function of the turn: whoever
  * asks for the turn's answer again is given the same.
  */
-export async function guestToken(config: Config, guest: { userId: string; brandId: string; turnId: string }): Promise<string | null> {
+export async function guestToken(
+  config: Config,
+  guest: { userId: string; brandId: string; turnId: string },
+): Promise<string | null> {
   if (config.jwtSecret === null) return null;
   const issuedAt = Math.floor(timeOfUuid(guest.turnId) / 1000);
   return new SignJWT({ brand_id: guest.brandId })

@@ -13,7 +13,12 @@ export type Health = {
 export const VERSION = "0.1.0";
 
 /** What can be said of the service from here. A database that does not answer is told, not thrown. */
-export async function checkHealth({ db, now, log, caches }: Pick<Deps, "db" | "now" | "log" | "caches">): Promise<Health> {
+export async function checkHealth({
+  db,
+  now,
+  log,
+  caches,
+}: Pick<Deps, "db" | "now" | "log" | "caches">): Promise<Health> {
   const latency = await pingDatabase(db, now).catch((error: unknown) => log.warn("database_away", { error }) ?? null);
   const status = latency === null ? "unhealthy" : "healthy";
   return {

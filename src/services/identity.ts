@@ -32,7 +32,10 @@ const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): strin
   JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
 
 /** Looks up everybody the claims name; at most one round trip, shared with whatever else is read in the same tick. */
-export async function findAcquaintances({ read, caches }: Pick<Deps, "read" | "caches">, claims: Claims): Promise<Acquaintances> {
+export async function findAcquaintances(
+  { read, caches }: Pick<Deps, "read" | "caches">,
+  claims: Claims,
+): Promise<Acquaintances> {
   const { instanceId, tokenUserId, identifiers } = claims;
   if (tokenUserId === null && identifiers.length === 0) return { byToken: null, byIdentifier: [] };
   return caches.acquaintances.get(keyOf(claims), async () => {
@@ -74,7 +77,11 @@ export async function resolveSpeaker(
     byToken: found.byToken && { ...found.byToken, openSession: null },
     byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
   });
-  return { user: known.user, authState: known === found.byToken ? "authenticated" : "identified", openSession: known.openSession };
+  return {
+    user: known.user,
+    authState: known === found.byToken ? "authenticated" : "identified",
+    openSession: known.openSession,
+  };
 }
 
 const priority = ({ by }: FoundUser): number => IDENTIFIER_TYPES.findIndex((type) => type === by?.type);

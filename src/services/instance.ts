@@ -15,7 +15,8 @@ export const findInstance = (
 
 /** Refuses (404) an instance that is unknown, inactive or another brand's, and one without an active configuration. */
 export function requireReady(bundle: InstanceBundle | null, instanceId: string, brandId: string | null): ReadyBundle {
-  if (bundle === null || (brandId !== null && bundle.instance.brandId !== brandId)) throw notFound("instance", instanceId);
+  if (bundle === null || (brandId !== null && bundle.instance.brandId !== brandId))
+    throw notFound("instance", instanceId);
   if (bundle.config === null) throw notFound("config", instanceId);
   return { ...bundle, config: bundle.config };
 }

@@ -59,6 +59,9 @@ function describe(error: unknown): LogFields {
 }
 
 const asText = ({ timestamp, level, event, ...fields }: LogFields): string =>
-  [timestamp, String(level).toUpperCase(), event, ...Object.entries(fields).map(([key, value]) => `${key}=${JSON.stringify(value)}`)].join(
-    " ",
-  );
+  [
+    timestamp,
+    String(level).toUpperCase(),
+    event,
+    ...Object.entries(fields).map(([key, value]) => `${key}=${JSON.stringify(value)}`),
+  ].join(" ");

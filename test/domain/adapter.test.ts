@@ -105,7 +105,8 @@ describe("a message on its way to the orchestrator", () => {
   });
 
   it("follows the routing plan of its instance [D.1.6]", () => {
-    const routingPlanOf = (routingPlanKey: string | null) => build(inputWith(config({ routingPlanKey })))._meta.routing_plan_key;
+    const routingPlanOf = (routingPlanKey: string | null) =>
+      build(inputWith(config({ routingPlanKey })))._meta.routing_plan_key;
     expect([routingPlanOf("gold"), routingPlanOf(null)]).toEqual(["gold", "instance:response"]);
   });
 

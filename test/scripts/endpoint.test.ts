@@ -75,7 +75,10 @@ describe("the driver against the local endpoint", () => {
     expect(inserted.rows).toHaveLength(1);
     expect(counted.rows).toEqual([{ n: "1" }]);
     expect(database.requests).toHaveLength(1);
-    expect(database.requests[0]).toMatchObject({ batch: true, queries: [expect.stringContaining("INSERT"), expect.anything()] });
+    expect(database.requests[0]).toMatchObject({
+      batch: true,
+      queries: [expect.stringContaining("INSERT"), expect.anything()],
+    });
   });
 
   it("leaves nothing of a batch that fails", async () => {
@@ -89,7 +92,11 @@ describe("the driver against the local endpoint", () => {
   it("gives a batch the isolation and access it asks for", async () => {
     const db = client();
     const read = await db.transaction(
-      [db.query("SELECT current_setting('transaction_isolation') AS level, current_setting('transaction_deferrable') AS wait")],
+      [
+        db.query(
+          "SELECT current_setting('transaction_isolation') AS level, current_setting('transaction_deferrable') AS wait",
+        ),
+      ],
       { isolationLevel: "Serializable", readOnly: true, deferrable: true },
     );
     expect(read).toEqual([[{ level: "serializable", wait: "on" }]]);
@@ -110,7 +117,9 @@ describe("the driver against the local endpoint", () => {
   });
 
   it("serves 200 callers at once, each with its own answer", async () => {
-    const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => client().query("SELECT $1::int AS n", [n])));
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, (_, n) => client().query("SELECT $1::int AS n", [n])),
+    );
     expect(answers.map(([row]) => row?.["n"])).toEqual(Array.from({ length: 200 }, (_, n) => n));
   });
 });
@@ -128,7 +137,10 @@ describe("the endpoint", () => {
 
   it("takes JSON parameters as Neon does", async () => {
     const response = await post(
-      JSON.stringify({ query: "SELECT $1::text[] AS a, $2::jsonb AS o, $3::bool AS b", params: [["x", 'q"\\', null], { k: 1 }, true] }),
+      JSON.stringify({
+        query: "SELECT $1::text[] AS a, $2::jsonb AS o, $3::bool AS b",
+        params: [["x", 'q"\\', null], { k: 1 }, true],
+      }),
       { "Neon-Raw-Text-Output": "true", "Neon-Array-Mode": "true" },
     );
     expect(await response.json()).toMatchObject({ rows: [['{x,"q\\"\\\\",NULL}', '{"k": 1}', "t"]] });
@@ -157,7 +169,9 @@ describe("the endpoint", () => {
   });
 
   it("refuses a request over 10 MB and an answer over 10 MB", async () => {
-    expect((await post(JSON.stringify({ query: "SELECT $1", params: ["x".repeat(11 * 1024 * 1024)] }))).status).toBe(413);
+    expect((await post(JSON.stringify({ query: "SELECT $1", params: ["x".repeat(11 * 1024 * 1024)] }))).status).toBe(
+      413,
+    );
     const queries = [{ query: "INSERT INTO things VALUES (1, 'a')" }, { query: "SELECT repeat('x', 11000000)" }];
     expect((await post(JSON.stringify({ queries }))).status).toBe(507);
     expect(await database.query("SELECT * FROM things")).toEqual([]);

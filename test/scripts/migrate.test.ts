@@ -29,11 +29,17 @@ async function write(migrations: Record<string, { up: string; down?: string }>):
   }
 }
 
-const first = { up: "CREATE TABLE a (id int);--> statement-breakpoint\nCREATE TABLE b (id int);", down: "DROP TABLE b;\n--> statement-breakpoint\nDROP TABLE a;" };
+const first = {
+  up: "CREATE TABLE a (id int);--> statement-breakpoint\nCREATE TABLE b (id int);",
+  down: "DROP TABLE b;\n--> statement-breakpoint\nDROP TABLE a;",
+};
 const second = { up: "ALTER TABLE a ADD COLUMN name text;", down: "ALTER TABLE a DROP COLUMN name;" };
 
 const tables = async () => {
-  const { rows } = await query(backend, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1");
+  const { rows } = await query(
+    backend,
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+  );
   return rows.flat();
 };
 
@@ -50,7 +56,10 @@ describe("migrations", () => {
   });
 
   it("leave nothing of one that fails, and keep those before it", async () => {
-    await write({ "0000_first": first, "0001_broken": { up: "CREATE TABLE c (id int);--> statement-breakpoint\nSELECT 1 / 0;" } });
+    await write({
+      "0000_first": first,
+      "0001_broken": { up: "CREATE TABLE c (id int);--> statement-breakpoint\nSELECT 1 / 0;" },
+    });
     await expect(migrate(backend, folder)).rejects.toThrow("migration 0001_broken: division by zero");
     expect(await tables()).toEqual(["a", "b", "schema_migrations"]);
   });
@@ -81,7 +90,10 @@ describe("migrations", () => {
     expect(await isEmpty(backend)).toBe(true);
     await seed(backend);
     await seed(backend);
-    const counts = await query(backend, "SELECT (SELECT count(*) FROM brands), (SELECT count(*) FROM instances), (SELECT count(*) FROM api_keys)");
+    const counts = await query(
+      backend,
+      "SELECT (SELECT count(*) FROM brands), (SELECT count(*) FROM instances), (SELECT count(*) FROM api_keys)",
+    );
     expect(counts.rows).toEqual([["2", "7", "2"]]);
   });
 });

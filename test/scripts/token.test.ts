@@ -24,7 +24,11 @@ describe("npm run token", () => {
 
   it("takes secret, issuer and audience from the environment", async () => {
     const secret = "another-secret-of-at-least-32-characters";
-    const { stdout } = await run(["--user", "u", "--brand", "b"], { JWT_SECRET: secret, JWT_ISSUER: "i", JWT_AUDIENCE: "a" });
+    const { stdout } = await run(["--user", "u", "--brand", "b"], {
+      JWT_SECRET: secret,
+      JWT_ISSUER: "i",
+      JWT_AUDIENCE: "a",
+    });
     await expect(jwtVerify(stdout.trim(), bytes(secret), { issuer: "i", audience: "a" })).resolves.toBeDefined();
   });
 

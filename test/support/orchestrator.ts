@@ -22,7 +22,10 @@ const json = (response: ServerResponse, body: unknown, status = 200): void => {
 
 /** Replies by echo, with usage: what a well-behaved orchestrator does. */
 export const echo: Behaviour = ({ adapter }, response) =>
-  json(response, { text: `echo: ${adapter.message.content}`, token_usage: { prompt_tokens: 12, completion_tokens: 34 } });
+  json(response, {
+    text: `echo: ${adapter.message.content}`,
+    token_usage: { prompt_tokens: 12, completion_tokens: 34 },
+  });
 
 export const answerWith =
   (body: unknown, status = 200): Behaviour =>

@@ -43,10 +43,7 @@ export const apiKeys = pgTable(
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
-  (table) => [
-    index("api_keys_brand").on(table.brandId),
-    isArray("api_keys_scopes_is_array", table.scopesJson),
-  ],
+  (table) => [index("api_keys_brand").on(table.brandId), isArray("api_keys_scopes_is_array", table.scopesJson)],
 );
 
 export const llmModels = pgTable("llm_models", {
@@ -144,7 +141,9 @@ export const instanceConfigs = pgTable(
     isActive: boolean("is_active").notNull().default(true),
     templateSetId: uuid("template_set_id").references(() => templateSets.id, { onDelete: "set null" }),
     /** Said when the orchestrator fails or takes too long. */
-    defaultReply: text("default_reply").notNull().default("Sorry, I can't answer right now. Please try again in a moment."),
+    defaultReply: text("default_reply")
+      .notNull()
+      .default("Sorry, I can't answer right now. Please try again in a moment."),
     /** null takes SESSION_TIMEOUT_MINUTES. */
     sessionTimeoutMinutes: integer("session_timeout_minutes"),
     routingPlanKey: text("routing_plan_key"),
@@ -153,7 +152,9 @@ export const instanceConfigs = pgTable(
     updatedAt: updatedAt(),
   },
   (table) => [
-    uniqueIndex("instance_configs_one_active").on(table.instanceId).where(sql`${table.isActive}`),
+    uniqueIndex("instance_configs_one_active")
+      .on(table.instanceId)
+      .where(sql`${table.isActive}`),
     isObject("instance_configs_policy_is_object", table.policyJson),
   ],
 );

@@ -77,7 +77,9 @@ export const messages = pgTable(
   (table) => [
     index("messages_page").on(table.sessionId, table.createdAt.desc(), table.seq.desc()),
     index("messages_user").on(table.userId),
-    index("messages_session_request").on(table.sessionId, table.requestId).where(sql`${table.requestId} is not null`),
+    index("messages_session_request")
+      .on(table.sessionId, table.requestId)
+      .where(sql`${table.requestId} is not null`),
     uniqueIndex("messages_channel_message")
       .on(table.instanceId, table.channelMessageId)
       .where(sql`${table.channelMessageId} is not null`),

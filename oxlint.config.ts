@@ -1,0 +1,96 @@
+import { defineConfig } from "oxlint";
+import type { DummyRuleMap as Rules } from "oxlint";
+
+/**
+ * The architecture, executable: imports point down. Each folder lists what lies above it or beside it out of reach.
+ * `test/architecture.test.ts` plants violations and expects them to be caught here.
+ */
+const platform = ["cloudflare:*"];
+const web = ["hono", "hono/*", "@hono/*"];
+const orm = ["drizzle-orm", "drizzle-orm/*", "@neondatabase/*"];
+const above = (...folders: string[]) => folders.flatMap((folder) => [`**/${folder}/**`, `**/${folder}.ts`]);
+const entries = above("routes", "queues", "http", "durable-objects", "app", "index");
+
+const forbidden: Record<string, string[]> = {
+  domain: [
+    ...platform,
+    ...web,
+    ...orm,
+    "jose",
+    ...entries,
+    ...above("flows", "services", "clients", "channels", "db", "telemetry", "deps", "config"),
+  ],
+  channels: [...platform, ...web, ...orm, ...entries, ...above("flows", "services", "clients", "db", "deps")],
+  telemetry: [...platform, ...web, ...orm, ...entries, ...above("flows", "services", "clients", "db", "deps")],
+  db: [...platform, ...web, ...entries, ...above("flows", "services", "clients", "channels", "deps")],
+  clients: [...platform, ...web, ...orm, ...entries, ...above("flows", "services", "db", "deps")],
+  services: [...platform, ...web, ...orm, ...entries, ...above("flows")],
+  flows: [...platform, ...web, ...orm, ...entries],
+  routes: [...platform, ...orm, ...above("db", "queues", "durable-objects")],
+  http: [...platform, ...orm, ...above("routes", "flows", "queues", "durable-objects")],
+  queues: [...platform, ...web, ...orm, ...above("db", "routes", "http", "durable-objects")],
+};
+
+export default defineConfig({
+  plugins: ["typescript", "unicorn", "import", "oxc", "promise", "vitest"],
+  categories: { correctness: "error", suspicious: "error", perf: "error" },
+  options: { typeAware: true },
+  ignorePatterns: ["dist/**", "env.d.ts", "drizzle/**"],
+  rules: {
+    "import/no-cycle": "error",
+    "import/no-default-export": "error",
+    "typescript/no-floating-promises": "error",
+    "typescript/no-misused-promises": "error",
+    "typescript/no-explicit-any": "error",
+    "typescript/no-non-null-assertion": "error",
+    "eslint/no-empty": ["error", { allowEmptyCatch: false }],
+    "eslint/max-lines": ["error", { max: 260, skipBlankLines: true, skipComments: true }],
+    // One await after the other is meant where it stands: order is what this service is about.
+    "eslint/no-await-in-loop": "off",
+    // A map of a spread is clearer than a mutation.
+    "oxc/no-map-spread": "off",
+    // Shadowing by a column or a field of the same name is this code's way to say that it is the same thing.
+    "eslint/no-shadow": "off",
+    // Taste, and ours is the other one.
+    "unicorn/consistent-function-scoping": "off",
+    "unicorn/no-useless-spread": "off",
+    "unicorn/prefer-set-has": "off",
+    "import/no-named-as-default-member": "off",
+    "eslint/no-underscore-dangle": "off",
+    // A row, a message of a queue, an error's code: said once, where it comes in.
+    "typescript/no-unsafe-type-assertion": "off",
+  },
+  overrides: [
+    ...Object.entries(forbidden).map(([folder, group]) => ({
+      files: [`src/${folder}/**`],
+      rules: {
+        "no-restricted-imports": ["error", { patterns: [{ group, message: `src/${folder} may not look there` }] }],
+      } satisfies Rules,
+    })),
+    {
+      files: ["durable-objects/**"],
+      rules: {
+        "no-restricted-imports": [
+          "error",
+          {
+            patterns: [
+              {
+                group: [...web, ...orm, ...above("db", "routes", "http", "queues")],
+                message: "A conversation never waits for Postgres",
+              },
+            ],
+          },
+        ],
+      },
+    },
+    { files: ["*.config.ts", "src/index.ts"], rules: { "import/no-default-export": "off" } },
+    {
+      files: ["test/**"],
+      rules: {
+        "typescript/no-explicit-any": "off",
+        "typescript/no-non-null-assertion": "off",
+        "eslint/max-lines": "off",
+      },
+    },
+  ],
+});
