@@ -40,7 +40,7 @@ export default defineConfig({
     "import/no-cycle": "error",
     "import/no-default-export": "error",
     "typescript/no-floating-promises": "error",
-    "typescript/no-misused-promises": "error",
+    "typescript/no-misused-promises": ["error", { checksVoidReturn: false }],
     "typescript/no-explicit-any": "error",
     "typescript/no-non-null-assertion": "error",
     "eslint/no-empty": ["error", { allowEmptyCatch: false }],
@@ -56,6 +56,7 @@ export default defineConfig({
     "unicorn/no-useless-spread": "off",
     "unicorn/prefer-set-has": "off",
     "import/no-named-as-default-member": "off",
+    "promise/always-return": "off",
     "eslint/no-underscore-dangle": "off",
     // A row, a message of a queue, an error's code: said once, where it comes in.
     "typescript/no-unsafe-type-assertion": "off",

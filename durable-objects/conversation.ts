@@ -2,6 +2,8 @@ import { DurableObject } from "cloudflare:workers";
 import type {
   Answer,
   Conversation as ConversationPort,
+  Recording,
+  RecordOutcome,
   Submission,
   SubmitOutcome,
 } from "../src/domain/conversation.ts";
@@ -17,6 +19,7 @@ import { Alarm } from "./conversation/alarm.ts";
 import { Bell } from "./conversation/bell.ts";
 import { FactStore } from "./conversation/facts.ts";
 import { Outbox } from "./conversation/outbox.ts";
+import { record } from "./conversation/record.ts";
 import { Runner } from "./conversation/runner.ts";
 import { settle } from "./conversation/settle.ts";
 import { MIGRATIONS } from "./conversation/tables.ts";
@@ -58,6 +61,15 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
       sessionId: entrance.sessionId,
       inboundMessageId: inboundMessageIdOf(entrance.turnId),
     };
+  }
+
+  async record(recording: Recording): Promise<RecordOutcome> {
+    const { facts, turns, outbox, bell, alarm } = this.#open();
+    const now = this.#deps.now();
+    const parts = { storage: this.ctx.storage, facts, turns, outbox };
+    const outcome = record(parts, recording, { address: this.#address, now });
+    if (outcome.kind === "recorded") alarm.noLaterThan(bell.ring(now));
+    return outcome;
   }
 
   async pull(maxBytes: number): Promise<LedgerPull> {

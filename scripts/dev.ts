@@ -12,6 +12,7 @@ import type { DevSettings } from "./dev/configuration.ts";
 import { lockState } from "./dev/lock.ts";
 import { requireFreePort } from "./dev/port.ts";
 import { startWorker } from "./dev/worker.ts";
+import type { RunningWorker } from "./dev/worker.ts";
 
 // npm run dev: database and Worker on this machine, until a signal ends both.
 
@@ -52,11 +53,7 @@ async function start(settings: DevSettings): Promise<void> {
   started.push(() => worker.stop());
   // A signal that came while it was being made has stopped everything else already.
   if (stopping.signal.aborted) await worker.stop();
-  void worker.ended.then(() => {
-    if (stopping.signal.aborted) return;
-    console.error("wrangler ended by itself");
-    void shutDown(1);
-  });
+  void stopWith(worker);
 
   const url = `http://127.0.0.1:${settings.port}`;
   await waitUntilLive(url);
@@ -67,6 +64,13 @@ async function start(settings: DevSettings): Promise<void> {
 async function openDatabase({ databaseUrl, stateDir }: DevSettings): Promise<Backend> {
   if (databaseUrl !== null) return new PostgresBackend({ connectionString: databaseUrl });
   return EmbeddedBackend.open({ folder: join(stateDir, "database") });
+}
+
+async function stopWith(worker: RunningWorker): Promise<void> {
+  await worker.ended;
+  if (stopping.signal.aborted) return;
+  console.error("wrangler ended by itself");
+  await shutDown(1);
 }
 
 async function waitUntilLive(url: string): Promise<void> {

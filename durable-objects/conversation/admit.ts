@@ -2,12 +2,11 @@ import { buildAdapter } from "../../src/domain/adapter.ts";
 import type { Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
 import { AppError } from "../../src/domain/errors.ts";
 import { scopeOf } from "../../src/domain/idempotency.ts";
-import { inboundMessageIdOf, newTurnId, uuidv7 } from "../../src/domain/ids.ts";
-import { isOver } from "../../src/domain/session.ts";
-import type { Session } from "../../src/domain/session.ts";
+import { inboundMessageIdOf, newTurnId } from "../../src/domain/ids.ts";
 import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
+import { enter, isForeign, sessionFor } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 const MINUTE_MS = 60_000;
@@ -30,16 +29,23 @@ export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | Su
 
 /** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
 export function admit({ storage, facts, turns }: Parts, message: Submission, options: Options): Entrance {
-  const { now } = options;
+  const { now, sessionTimeoutMs } = options;
   const { instance } = message.bundle;
-  const owner = facts.get("owner");
-  if (owner !== null && (owner.brandId !== instance.brandId || owner.userId !== message.user.id)) {
+  const visit = {
+    brandId: instance.brandId,
+    instanceId: instance.id,
+    userId: message.user.id,
+    channel: message.channel,
+    openSession: message.openSession,
+    sessionTimeoutMs,
+    now,
+  };
+  if (isForeign(facts, visit)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
 
   const current = facts.get("session");
-  const idle = turns.waiting() === 0;
-  const session = sessionFor(message, idle || current === null ? liveSession(current, options) : current, options);
+  const session = sessionFor(current, turns.waiting() > 0, visit);
   const scope = scopeOf(instance.id, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
   switch (admission.kind) {
@@ -76,39 +82,13 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
   }
 
   storage.transactionSync(() => {
-    facts.set("owner", { brandId: instance.brandId, userId: message.user.id });
+    enter(facts, said, now);
     facts.set("bundle", message.bundle);
-    if (current !== null && current.id !== session.id) {
-      facts.set("closed", { sessionId: current.id, expiredAt: now });
-    }
-    facts.set("session", said);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
   return { kind: "enter", turnId, sessionId: session.id };
-}
-
-const liveSession = (session: Session | null, { sessionTimeoutMs, now }: Options): Session | null =>
-  session !== null && !isOver(session, sessionTimeoutMs, now) ? session : null;
-
-/** The open session: the object's own, else the one Postgres knows of, else a new one. */
-function sessionFor(message: Submission, current: Session | null, options: Options): Session {
-  const { id: instanceId, brandId } = message.bundle.instance;
-  return (
-    current ??
-    liveSession(message.openSession, options) ?? {
-      id: uuidv7(options.now),
-      brandId,
-      instanceId,
-      userId: message.user.id,
-      channel: message.channel,
-      startedAt: options.now,
-      lastMessageAt: options.now,
-      lastAssistantMessageAt: null,
-      tokenPlan: null,
-    }
-  );
 }
 
 /** Only new turns count: a duplicate has been answered before this. */

@@ -1,5 +1,8 @@
-import type { LedgerEntry, LedgerPull, Message } from "../../src/domain/ledger.ts";
+import type { LedgerEntry, LedgerPull, Message, NewEntry } from "../../src/domain/ledger.ts";
 import type { Storage } from "../storage.ts";
+
+/** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
+const SEQ_STEP = 1_000;
 
 /** How many entries the model's history may reach back. */
 const KEPT_FOR_HISTORY = 20;
@@ -15,7 +18,7 @@ export class Outbox {
     this.#storage = storage;
   }
 
-  add(entry: LedgerEntry): void {
+  add(entry: NewEntry): void {
     this.#storage.sql.exec(
       "INSERT INTO entries (session_id, entry) VALUES (?, ?)",
       entry.session.id,
@@ -26,7 +29,7 @@ export class Outbox {
   /** Oldest first; the first whatever its size, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
   pull(maxBytes: number): LedgerPull {
     const rows = this.#storage.sql
-      .exec<{ position: number; entry: string }>(
+      .exec<Row>(
         `SELECT position, entry FROM (
            SELECT position, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
            FROM entries WHERE confirmed = 0 ORDER BY position LIMIT 500
@@ -36,7 +39,7 @@ export class Outbox {
       .toArray();
     const upTo = rows.at(-1)?.position ?? 0;
     return {
-      entries: rows.map((row) => JSON.parse(row.entry) as LedgerEntry),
+      entries: rows.map(toEntry),
       upTo,
       more: this.waiting() > rows.length,
     };
@@ -60,20 +63,30 @@ export class Outbox {
     return row?.n ?? 0;
   }
 
-  /** The last messages of a session in the order the model gets them: by turn, then role. */
+  /** The last messages of a session in the order the model gets them: a turn's stand together. */
   history(sessionId: string): Message[] {
     return this.#storage.sql
-      .exec<{ entry: string }>(
-        `SELECT entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
+      .exec<Row>(
+        `SELECT position, entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
         sessionId,
       )
       .toArray()
-      .flatMap((row) => (JSON.parse(row.entry) as LedgerEntry).messages)
-      .toSorted((a, b) => a.seq - b.seq);
+      .toReversed()
+      .flatMap((row) => toEntry(row).messages);
   }
 
   /** Forgets what is confirmed: the session it belongs to is over. */
   forgetHistory(): void {
     this.#storage.sql.exec("DELETE FROM entries WHERE confirmed = 1");
   }
+}
+
+type Row = { position: number; entry: string };
+
+function toEntry({ position, entry: json }: Row): LedgerEntry {
+  const entry = JSON.parse(json) as NewEntry;
+  return {
+    ...entry,
+    messages: entry.messages.map((message, index) => ({ ...message, seq: position * SEQ_STEP + index })),
+  };
 }

@@ -1,6 +1,6 @@
 import type { Answer } from "../../src/domain/conversation.ts";
 import { inboundMessageIdOf, replyMessageIdOf, usageIdOf } from "../../src/domain/ids.ts";
-import type { LedgerEntry, Message } from "../../src/domain/ledger.ts";
+import type { Message, NewEntry } from "../../src/domain/ledger.ts";
 import type { TurnResult } from "../../src/flows/answer-turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
@@ -38,7 +38,7 @@ export function settle(
       tokenPlan: result.tokenPlan,
     };
     facts.set("session", after);
-    const entry: LedgerEntry = {
+    const entry: NewEntry = {
       id: turn.turnId,
       address: options.address,
       session: after,
@@ -80,14 +80,10 @@ function answerOf(turn: StoredTurn, work: Work, result: TurnResult, now: number)
   };
 }
 
-/** A turn's two messages stand together in the order of turns, whatever was said in between. */
-const seqOf = (turn: StoredTurn, place: 0 | 1): number => turn.position * 2 + place;
-
-const said = (turn: StoredTurn, work: Work): Message => ({
+const said = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
   id: inboundMessageIdOf(turn.turnId),
   role: "user",
   content: work.content,
-  seq: seqOf(turn, 0),
   createdAt: work.saidAt,
   requestId: turn.requestId,
   traceId: work.traceId,
@@ -95,11 +91,10 @@ const said = (turn: StoredTurn, work: Work): Message => ({
   metadata: { ...work.metadata, channel: work.channel },
 });
 
-const replied = (turn: StoredTurn, work: Work, result: TurnResult, createdAt: number): Message => ({
+const replied = (turn: StoredTurn, work: Work, result: TurnResult, createdAt: number): Omit<Message, "seq"> => ({
   id: replyMessageIdOf(turn.turnId),
   role: "assistant",
   content: result.text,
-  seq: seqOf(turn, 1),
   createdAt,
   requestId: turn.requestId,
   traceId: work.traceId,

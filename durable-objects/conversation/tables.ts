@@ -26,5 +26,7 @@ export const MIGRATIONS: readonly string[] = [
      confirmed INTEGER NOT NULL DEFAULT 0
    )`,
   `CREATE INDEX entries_waiting ON entries (position) WHERE confirmed = 0`,
+  // Ids of messages that were no turn, so that one that comes twice is kept once.
+  `CREATE TABLE recorded (message_id TEXT PRIMARY KEY, recorded_at INTEGER NOT NULL)`,
   `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 ];

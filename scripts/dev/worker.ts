@@ -51,7 +51,8 @@ export async function startWorker({ port, stateDir, variables }: WorkerOptions):
   const guard = spawn(process.execPath, args, {
     cwd: ROOT,
     // Values travel in the environment, where `ps` doesn't show them.
-    env: { ...process.env, ...OFFLINE, ...variables },
+    // A registry of its own: two of these on one machine would otherwise find each other's Worker and queue by name.
+    env: { ...process.env, ...OFFLINE, WRANGLER_REGISTRY_PATH: join(stateDir, "registry"), ...variables },
     stdio: ["pipe", "inherit", "inherit"],
     detached: process.platform !== "win32",
   });

@@ -2,6 +2,7 @@ import type { Channel } from "./channel.ts";
 import type { ErrorDetails, ErrorCode } from "./errors.ts";
 import type { InstanceBundle } from "./instance.ts";
 import type { LedgerPull } from "./ledger.ts";
+import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
 import type { User } from "./user.ts";
 
@@ -49,9 +50,37 @@ export type SubmitOutcome =
   | { kind: "limited"; scope: "user" | "conversation"; retryAfterMs: number }
   | { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
 
+/** Words that are no turn: a transcript, a broadcast's message. Kept in the order they come, answered by nobody. */
+export type Recording = {
+  brandId: string;
+  instanceId: string;
+  userId: string;
+  channel: Channel;
+  /** The open session Postgres knows of; used only when the object has none. */
+  openSession: Session | null;
+  sessionTimeoutMs: number;
+  /** An id that was recorded before changes nothing. */
+  messages: {
+    id: string;
+    role: Role;
+    content: string;
+    /** When it was said, if the one who recorded it knows. Epoch milliseconds. */
+    saidAt: number | null;
+    requestId: string | null;
+    traceId: string | null;
+    metadata: Record<string, unknown>;
+  }[];
+};
+
+export type RecordOutcome =
+  | { kind: "recorded"; sessionId: string }
+  | { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+
 /** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
 export type Conversation = {
   submit(message: Submission): Promise<SubmitOutcome>;
+  /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
+  record(recording: Recording): Promise<RecordOutcome>;
   /** Entries that wait for Postgres, oldest first, at most `maxBytes` of them (one at least). */
   pull(maxBytes: number): Promise<LedgerPull>;
   /** Everything up to here is in Postgres (or in `dead_letters`). Tells whether more waits. */

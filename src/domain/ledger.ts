@@ -39,5 +39,8 @@ export type LedgerEntry = {
   usage: (UsageRecord & { id: string }) | null;
 };
 
+/** An entry as it is added: where it comes in its conversation is decided by the order of adding. */
+export type NewEntry = Omit<LedgerEntry, "messages"> & { messages: Omit<Message, "seq">[] };
+
 /** Entries of one conversation, in order; `upTo` is what a confirmation names. `more` tells that bytes ran out, not entries. */
 export type LedgerPull = { entries: LedgerEntry[]; upTo: number; more: boolean };

@@ -15,7 +15,7 @@ const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
  * Reads a JSON body and checks it against a schema; the route finds it under `c.req.valid("json")`. Refuses another media
  * type (415), more than 256 KB (413), what is no JSON or nested beyond reason (400), and a wrong shape (422, or `status`).
  */
-export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 as 400 | 422 } = {}) =>
+export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 }: { status?: 400 | 422 } = {}) =>
   createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(
     async (c, next) => {
       if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
