@@ -3,7 +3,7 @@ import { createDeps } from "./deps.ts";
 import type { Deps } from "./deps.ts";
 import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
-import { request } from "./http/request.ts";
+import { configured, request } from "./http/request.ts";
 import { unknownRoute } from "./http/unknown-route.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
@@ -16,6 +16,7 @@ export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAP
   app.notFound(unknownRoute(app));
   app.use(request(dependencies));
   app.route("/", healthRoutes);
+  app.use(configured);
   app.route("/", messageRoutes);
   app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
   return app;

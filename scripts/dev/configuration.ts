@@ -87,7 +87,8 @@ export function workerVariables(env: Variables, endpointUrl: string): Record<str
     ...(variables["ENVIRONMENT"] === "development" ? DEVELOPMENT_DEFAULTS : {}),
     ...variables,
     DATABASE_URL: env["DATABASE_URL"]?.trim() || EMBEDDED_DATABASE_URL,
-    NEON_ENDPOINT: endpointUrl,
+    // Named when something stands between: a proxy that is watched, or that fails on purpose.
+    NEON_ENDPOINT: env["NEON_ENDPOINT"]?.trim() || endpointUrl,
   };
 }
 

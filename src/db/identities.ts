@@ -4,9 +4,9 @@ import type { Channel } from "../domain/channel.ts";
 import type { Session } from "../domain/session.ts";
 import type { TokenPlan } from "../domain/token.ts";
 import type { StoredIdentifier, User, UserTier } from "../domain/user.ts";
-import { execute, transaction } from "./client.ts";
 import type { Db, Row } from "./client.ts";
 import type { Query } from "./reader.ts";
+import { write } from "./write.ts";
 
 /** Somebody who was found, by what, and the session they have open with the instance. */
 export type FoundUser = { user: User; by: StoredIdentifier | null; openSession: Session | null };
@@ -63,7 +63,7 @@ export async function addIdentifiers(
   userId: string,
   identifiers: readonly StoredIdentifier[],
 ): Promise<void> {
-  await execute(db, insertIdentifiers({ brandId, channel }, userId, identifiers));
+  await write(db, [insertIdentifiers({ brandId, channel }, userId, identifiers)]);
 }
 
 const insertIdentifiers = (
@@ -124,7 +124,7 @@ export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
     sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSession}
       where i.id = ${instanceId} and u.id = ${owner(user, mine, identified)}`,
   ];
-  const [row] = (await transaction(db, statements)).at(-1) ?? [];
+  const [row] = (await write(db, statements)).at(-1) ?? [];
   if (row === undefined) throw new Error("A user who was just created is not there");
   return toFoundUser(row);
 }

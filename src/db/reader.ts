@@ -2,6 +2,7 @@ import type { SQL } from "drizzle-orm";
 import { transaction } from "./client.ts";
 import type { Db, Row } from "./client.ts";
 import { databaseError } from "./errors.ts";
+import { withRetry } from "./retry.ts";
 
 /** A statement and how its rows are read: what a service asks for without knowing what else is asked for. */
 export type Query<T> = { statement: SQL; read: (rows: Row[]) => T };
@@ -22,11 +23,8 @@ export function createReader(db: Db): Read {
     const batch = waiting;
     waiting = [];
     try {
-      const results = await transaction(
-        db,
-        batch.map(({ statement }) => statement),
-        { readOnly: true },
-      );
+      const statements = batch.map(({ statement }) => statement);
+      const results = await withRetry(() => transaction(db, statements, { readOnly: true }), { isRepeatable: true });
       batch.forEach(({ resolve }, index) => resolve(results[index] ?? []));
     } catch (error) {
       const refusal = databaseError(error);

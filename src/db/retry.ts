@@ -1,6 +1,8 @@
-import { isSafeToRetry } from "./errors.ts";
+import { databaseErrorCode, isSafeToRetry } from "./errors.ts";
 
 export type RetryOptions = {
+  /** Running it twice is running it once: then it is also sent again when a lost connection leaves open whether it ran. */
+  isRepeatable: boolean;
   attempts: number;
   /** Upper bound of the first pause; doubled each time, then drawn evenly below it (full jitter). */
   baseMs: number;
@@ -12,6 +14,7 @@ export type RetryOptions = {
 };
 
 export const DEFAULT_RETRY: RetryOptions = {
+  isRepeatable: false,
   attempts: 3,
   baseMs: 50,
   deadlineMs: 10_000,
@@ -22,17 +25,19 @@ export const DEFAULT_RETRY: RetryOptions = {
 
 /**
  * Runs a whole transaction again when it is known to have done nothing (deadlock, serialisation, connection refused).
- * Throws the last error as it came.
+ * Never after a timeout: whoever waits has waited long enough. Throws the last error as it came.
  */
 export async function withRetry<T>(work: () => Promise<T>, options: Partial<RetryOptions> = {}): Promise<T> {
-  const { attempts, baseMs, deadlineMs, now, sleep, random } = { ...DEFAULT_RETRY, ...options };
+  const { isRepeatable, attempts, baseMs, deadlineMs, now, sleep, random } = { ...DEFAULT_RETRY, ...options };
+  const mayRunAgain = (error: unknown): boolean =>
+    isSafeToRetry(error) || (isRepeatable && databaseErrorCode(error) === "DATABASE_CONNECTION_ERROR");
   const deadline = now() + deadlineMs;
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await work();
     } catch (error) {
       const pause = baseMs * 2 ** (attempt - 1) * random();
-      if (attempt >= attempts || !isSafeToRetry(error) || now() + pause >= deadline) throw error;
+      if (attempt >= attempts || !mayRunAgain(error) || now() + pause >= deadline) throw error;
       await sleep(pause);
     }
   }

@@ -60,6 +60,10 @@ export class AppError extends Error {
 export const invalid = (field: string, message: string): AppError =>
   new AppError("VALIDATION_ERROR", message, { details: { fields: [{ field, message }] } });
 
+/** 503 with a time to come back: something is away without which nothing can be done here. */
+export const unavailable = (message: string, cause: unknown): AppError =>
+  new AppError("SERVICE_UNAVAILABLE", message, { details: { retry_after_ms: 5_000 }, cause });
+
 export const notFound = (resourceType: string, resourceId: string | null): AppError =>
   new AppError("RESOURCE_NOT_FOUND", `No such ${resourceType}`, {
     details: { resource_type: resourceType, resource_id: resourceId },

@@ -2,7 +2,7 @@ import type { Deps } from "../deps.ts";
 import { chatAddress } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
-import { AppError } from "../domain/errors.ts";
+import { AppError, unavailable } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
@@ -35,19 +35,9 @@ export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string;
  * conversation is given the message. Refuses what the error table says; what becomes of the turn is the outcome.
  */
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
-  const claims = await claimsOf(deps, message);
-  const [principal, bundle, found] = await Promise.all([
-    authenticate(deps, message.credential),
-    findInstance(deps, message.instanceId),
-    findAcquaintances(deps, claims),
-  ]);
-  const ready = requireReady(bundle, message.instanceId, brandOf(principal));
-  requireCredential(deps, message.channel, principal);
-  if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
-
+  requireCredential(deps, message);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
-  const speaker =
-    (await resolveSpeaker(deps, ready.instance, claims, found)) ?? (await welcomeGuest(deps, ready, message, print));
+  const { bundle: ready, speaker } = await introduce(deps, message, print).catch(explainAbsence);
   const { user, authState, openSession } = speaker;
   const submission: Submission = {
     requestId: message.requestId,
@@ -64,6 +54,35 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
   };
   const outcome = await deps.conversation(chatAddress(ready.instance.id, user.id)).submit(submission);
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
+}
+
+/** To what is spoken, and by whom: all that is asked of Postgres before the conversation has the message. */
+async function introduce(
+  deps: Deps,
+  message: IncomingMessage,
+  print: string,
+): Promise<{ bundle: ReadyBundle; speaker: Speaker }> {
+  const claims = await claimsOf(deps, message);
+  const [principal, found, known] = await Promise.all([
+    authenticate(deps, message.credential),
+    findInstance(deps, message.instanceId),
+    findAcquaintances(deps, claims),
+  ]);
+  const bundle = requireReady(found, message.instanceId, brandOf(principal));
+  if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
+  const speaker =
+    (await resolveSpeaker(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));
+  return { bundle, speaker };
+}
+
+/**
+ * A conversation that is known here goes on without Postgres; a first contact can't, and should come back. Nothing has
+ * been promised yet, so a statement that was given up on is no more than one that never ran.
+ */
+function explainAbsence(error: unknown): never {
+  const isAway =
+    error instanceof AppError && (error.code === "DATABASE_CONNECTION_ERROR" || error.code === "TIMEOUT_ERROR");
+  throw isAway ? unavailable("The database can't be reached", error) : error;
 }
 
 /**
@@ -86,9 +105,9 @@ async function claimsOf({ config }: Pick<Deps, "config">, message: IncomingMessa
 const brandOf = (principal: Principal): string | null => (principal.kind === "anonymous" ? null : principal.brandId);
 
 /** Where credentials are required, a brand's server needs its key; the public channels take anybody as a guest. */
-function requireCredential({ config }: Pick<Deps, "config">, channel: Channel, principal: Principal): void {
-  if (config.authMode === "optional" || channel !== "api" || principal.kind === "brand") return;
-  if (principal.kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
+function requireCredential({ config }: Pick<Deps, "config">, { channel, credential }: IncomingMessage): void {
+  if (config.authMode === "optional" || channel !== "api" || credential.kind === "key") return;
+  if (credential.kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
   throw new AppError("UNAUTHORIZED", "An API key is required");
 }
 

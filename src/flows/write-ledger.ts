@@ -11,6 +11,9 @@ const MAX_BATCH_BYTES = 4_000_000;
 /** A conversation that is still not empty after this many pulls rings again. */
 const MAX_ROUNDS = 20;
 
+/** A turn's rows are won by the turn and a letter has its entry's id: a second time changes nothing. */
+const REPEATABLE = { isRepeatable: true };
+
 type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now">;
 type Pulled = LedgerPull & { address: string };
 
@@ -72,7 +75,7 @@ async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pu
 /** One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. */
 async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> {
   try {
-    const lost = await withRetry(() => writeEntries(deps.db, entries));
+    const lost = await withRetry(() => writeEntries(deps.db, entries), REPEATABLE);
     for (const entry of entries.filter(({ id }) => lost.includes(id))) await bury(deps, entry, "lock_lost");
   } catch (error) {
     if (!isRefusedForContent(error)) throw error;
@@ -85,7 +88,7 @@ async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<
 }
 
 async function bury({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
-  await withRetry(() => writeDeadLetter(db, entry, reason));
+  await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);
   log.error("message_save_failed", {
     reason,
     entry_id: entry.id,

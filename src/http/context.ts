@@ -7,6 +7,8 @@ export type AppEnv = {
   Bindings: Env;
   Variables: {
     deps: Deps;
+    /** Why there are no `deps`. Health checks tell it; everything else is behind `configured`. */
+    fault: unknown;
     traceId: string;
     /** Set when the request had one that may be echoed. */
     requestId: string | undefined;

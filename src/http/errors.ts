@@ -2,7 +2,7 @@ import type { ErrorHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ConfigError } from "../config.ts";
 import { databaseError } from "../db/errors.ts";
-import { AppError } from "../domain/errors.ts";
+import { AppError, unavailable } from "../domain/errors.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { note } from "./context.ts";
 
@@ -20,13 +20,15 @@ export function errorResponse(c: AppContext, error: AppError): Response {
 /** Refusals as they are; anything else is a bug: logged in full, told as one generic sentence. */
 export const onError: ErrorHandler<AppEnv> = (thrown, c) => {
   const error = refusalOf(thrown);
-  if (error.status >= 500) c.var.deps?.log.error("request_failed", { error: thrown, trace_id: c.var.traceId });
+  if (error.status >= 500) note(c, { error: thrown });
   return errorResponse(c, error);
 };
 
 function refusalOf(thrown: unknown): AppError {
   if (thrown instanceof AppError) return thrown;
-  if (thrown instanceof ConfigError) return new AppError("SERVICE_UNAVAILABLE", "The service is not configured");
+  if (thrown instanceof ConfigError) {
+    return unavailable("The service is not configured", thrown);
+  }
   if (thrown instanceof Error && thrown.name === "NeonDbError") return databaseError(thrown);
   return new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
 }

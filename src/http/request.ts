@@ -1,6 +1,8 @@
 import { createMiddleware } from "hono/factory";
 import type { AppEnv } from "./context.ts";
 import type { Deps } from "../deps.ts";
+import { createLogger } from "../telemetry/logger.ts";
+import type { Logger } from "../telemetry/logger.ts";
 import { echoableRequestId, traceIdOf } from "./ids.ts";
 
 /** Every request: its ids, what it may touch, its headers and its one log line. */
@@ -11,7 +13,11 @@ export const request = (createDeps: (env: Env) => Deps) =>
     c.set("event", {});
     c.set("traceId", traceIdOf(header));
     c.set("requestId", echoableRequestId(header));
-    c.set("deps", createDeps(c.env));
+    try {
+      c.set("deps", createDeps(c.env));
+    } catch (error) {
+      c.set("fault", error);
+    }
     await next();
 
     c.header("X-Trace-ID", c.var.traceId);
@@ -21,7 +27,8 @@ export const request = (createDeps: (env: Env) => Deps) =>
       c.header("Content-Type", "application/json; charset=utf-8");
     }
     const { status } = c.res;
-    c.var.deps.log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"]("request", {
+    const { log } = c.var.fault === undefined ? c.var.deps : { log: plainLogger() };
+    log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"]("request", {
       trace_id: c.var.traceId,
       request_id: c.var.requestId,
       method: c.req.method,
@@ -31,3 +38,13 @@ export const request = (createDeps: (env: Env) => Deps) =>
       ...c.var.event,
     });
   });
+
+/** Nothing behind it runs without dependencies: what kept them from being made is thrown at whoever asks. */
+export const configured = createMiddleware<AppEnv>(async (c, next) => {
+  if (c.var.fault !== undefined) throw c.var.fault;
+  await next();
+});
+
+/** For when there is no configuration to say otherwise. */
+const plainLogger = (): Logger =>
+  createLogger({ level: "info", format: "json", write: (line) => console.log(line), now: Date.now });

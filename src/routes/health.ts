@@ -1,7 +1,9 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { AppEnv } from "../http/context.ts";
+import type { AppContext, AppEnv } from "../http/context.ts";
+import { note } from "../http/context.ts";
 import { json } from "../http/openapi.ts";
-import { checkHealth } from "../services/health.ts";
+import { checkHealth, UNCONFIGURED } from "../services/health.ts";
+import type { Health as HealthReport } from "../services/health.ts";
 
 const Live = z.object({ status: z.literal("alive") }).meta({ id: "Live" });
 const Ready = z.object({ status: z.enum(["ready", "not_ready"]) }).meta({ id: "Ready" });
@@ -39,12 +41,18 @@ const healthz = createRoute({
 export const healthRoutes = new OpenAPIHono<AppEnv>()
   .openapi(live, (c) => c.json({ status: "alive" as const }, 200))
   .openapi(ready, async (c) => {
-    const { status } = await checkHealth(c.var.deps);
+    const { status } = await healthOf(c);
     return status === "healthy"
       ? c.json({ status: "ready" as const }, 200)
       : c.json({ status: "not_ready" as const }, 503);
   })
   .openapi(healthz, async (c) => {
-    const health = await checkHealth(c.var.deps);
+    const health = await healthOf(c);
     return c.json(health, health.status === "healthy" ? 200 : 503);
   });
+
+async function healthOf(c: AppContext): Promise<HealthReport> {
+  if (c.var.fault === undefined) return checkHealth(c.var.deps);
+  note(c, { error: c.var.fault });
+  return UNCONFIGURED;
+}

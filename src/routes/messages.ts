@@ -101,7 +101,7 @@ for (const channel of ["api", "web", "app"] as const) {
       traceId: c.var.traceId,
       content: body.content,
       metadata: body.metadata ?? {},
-      identifiers: { ...body, ...body.user },
+      identifiers: identifiersOf(body),
       clientAddress: header("CF-Connecting-IP") ?? "unknown",
       receivedAt: c.var.receivedAt,
     });
@@ -109,6 +109,14 @@ for (const channel of ["api", "web", "app"] as const) {
     return answer(c, receipt, requestId, wantsReplay(header, c.var.body));
   });
 }
+
+/** What names the speaker, and nothing else of the body: in `user`, or left out there at the top level. */
+const identifiersOf = ({ user, ...top }: z.output<typeof MessageRequest>): Identifiers => ({
+  phone_e164: user?.phone_e164 ?? top.phone_e164,
+  email: user?.email ?? top.email,
+  device_id: user?.device_id ?? top.device_id,
+  auth_token: user?.auth_token ?? top.auth_token,
+});
 
 /** What a caller is told of their turn; a bug if an outcome is forgotten. */
 async function answer(c: AppContext, receipt: Receipt, requestId: string, replay: boolean): Promise<Response> {

@@ -12,6 +12,16 @@ export type Health = {
 
 export const VERSION = "0.1.0";
 
+/** Without a usable configuration there is nothing to ask. */
+export const UNCONFIGURED: Health = {
+  status: "unhealthy",
+  checks: {
+    database: { status: "unhealthy", latency_ms: null },
+    instance_cache: { hits: 0, misses: 0, size: 0 },
+  },
+  version: VERSION,
+};
+
 /** What can be said of the service from here. A database that does not answer is told, not thrown. */
 export async function checkHealth({
   db,

@@ -26,6 +26,11 @@ describe("what npm run dev hands to the Worker", () => {
     expect(variables).not.toHaveProperty("HOME");
   });
 
+  it("lets the Worker look for its database where it is told", () => {
+    const elsewhere = "http://127.0.0.1:2/sql";
+    expect(workerVariables({ NEON_ENDPOINT: elsewhere }, endpoint)).toMatchObject({ NEON_ENDPOINT: elsewhere });
+  });
+
   it("refuses a port that is none", () => {
     expect(readSettings({})).toMatchObject({ port: 8787, databasePort: 0, databaseUrl: null });
     expect(() => readSettings({ PORT: "http" })).toThrow("PORT must be a port number");
