@@ -46,7 +46,7 @@ export async function startWorker({ port, stateDir, variables }: WorkerOptions):
     ...["--env-file", writeEmptyFile(join(stateDir, "empty.env"))],
     ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0"],
     ...["--persist-to", join(stateDir, "objects")],
-    ...["--show-interactive-dev-session=false", "--log-level", "info"],
+    ...["--show-interactive-dev-session=false", "--log-level", "log"],
   ];
   const guard = spawn(process.execPath, args, {
     cwd: ROOT,
