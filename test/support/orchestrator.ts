@@ -39,6 +39,42 @@ export const after =
     await then(call, response);
   };
 
+/** Takes the question and never says anything. */
+export const hang: Behaviour = () => undefined;
+
+/** Hangs up in the middle of the question. */
+export const reset: Behaviour = (_call, response) => void response.socket?.destroy();
+
+export const garbage: Behaviour = (_call, response) => void response.writeHead(200).end("<html>not JSON</html>");
+
+/** Begins a good answer and hangs up before its end. */
+export const breakOff: Behaviour = (_call, response) => {
+  response.writeHead(200, { "Content-Type": "application/json", "Content-Length": "1000" });
+  response.write('{"text": "I was about to', () => response.socket?.destroy());
+};
+
+/** Sends elsewhere, as a login page in front of a service does. */
+export const redirect: Behaviour = (_call, response) => void response.writeHead(302, { Location: "/login" }).end();
+
+/** A byte of white space every few milliseconds: never silent, never done. */
+export const drip: Behaviour = (_call, response) => {
+  response.writeHead(200, { "Content-Type": "application/json" });
+  const timer = setInterval(() => response.write(" "), 20);
+  response.on("close", () => clearInterval(timer));
+};
+
+/** An answer without end, as fast as it is taken. */
+export const endless: Behaviour = (_call, response) => {
+  response.writeHead(200, { "Content-Type": "application/json" });
+  const chunk = " ".repeat(65_536);
+  const write = (): void => {
+    let taken = true;
+    while (taken && !response.destroyed) taken = response.write(chunk);
+  };
+  response.on("drain", write);
+  write();
+};
+
 /** A local server in the orchestrator's place: it records what it is given and answers as it is told. */
 export async function startOrchestrator(): Promise<OrchestratorStandIn> {
   const calls: OrchestratorCall[] = [];

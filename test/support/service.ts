@@ -1,0 +1,192 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { killTree } from "./processes.ts";
+
+export type Reply = {
+  status: number;
+  headers: Headers;
+  /** The body as it came. */
+  text: string;
+  /** The body as JSON; undefined when it is none. */
+  body: any;
+};
+
+export type LogLine = Record<string, any> & { event: string };
+
+export type Service = {
+  url: string;
+  /** Posts a body: an object as JSON, a string or bytes as they are. */
+  say(path: string, body: unknown, headers?: Record<string, string>): Promise<Reply>;
+  request(path: string, init?: RequestInit): Promise<Reply>;
+  /** Rows as Postgres text by column name, straight from the database's own endpoint. */
+  query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
+  /** The JSON lines the Worker has written since the first start. */
+  log(): readonly LogLine[];
+  /** Everything the service has printed since the first start. */
+  output(): string;
+  /** SIGKILL for all of it at once, workerd and database too: a crash. */
+  kill(): Promise<void>;
+  /** Up again on the same folder and port, with more environment if given. */
+  restart(env?: Environment): Promise<void>;
+  /** Ends it in good order and removes the folder, unless the caller brought it. */
+  stop(): Promise<void>;
+};
+
+type Environment = Record<string, string>;
+
+export type ServiceOptions = {
+  /** What is configured besides the ports and the folder. Nothing of this shell's own environment gets through. */
+  env?: Environment;
+  /** A fresh temporary folder when left out. */
+  stateDir?: string;
+};
+
+const ROOT = join(import.meta.dirname, "../..");
+/** Ends the whole group when its standard input closes: also when the test run itself is killed. */
+const GUARD = join(ROOT, "scripts/dev/guard.ts");
+const START_TIMEOUT_MS = 60_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+const INHERITED = ["PATH", "HOME", "TMPDIR", "TEMP", "USERPROFILE", "SystemRoot", "PATHEXT", "COMSPEC", "APPDATA"];
+
+/** The whole service as `npm run dev` starts it, on a free port, in a process group of its own. Resolves when it is ready. */
+export async function startService(options: ServiceOptions = {}): Promise<Service> {
+  const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), "parley-service-")));
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const printed: string[] = [];
+  const print = (line: string) => printed.push(line);
+  let env = { ...options.env, STATE_DIR: stateDir, PORT: new URL(url).port };
+  let running = await start(env, print);
+
+  const request: Service["request"] = async (path, init = {}) => {
+    const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...init });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, body: asJson(text) };
+  };
+
+  return {
+    url,
+    request,
+    say: (path, body, headers = {}) =>
+      request(path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...headers },
+        body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+      }),
+    query: (sql, params = []) => queryEndpoint(running.database, sql, params),
+    log: () => printed.flatMap(asLogLine),
+    output: () => printed.join("\n"),
+    kill: () => running.kill(),
+    restart: async (more = {}) => {
+      await running.stop();
+      env = { ...env, ...more };
+      running = await start(env, print);
+    },
+    stop: async () => {
+      await running.stop();
+      if (options.stateDir === undefined) await rm(stateDir, { recursive: true, force: true });
+    },
+  };
+}
+
+type Running = { database: string; kill(): Promise<void>; stop(): Promise<void> };
+
+async function start(env: Environment, print: (line: string) => void): Promise<Running> {
+  const inherited = Object.fromEntries(INHERITED.flatMap((name) => [[name, process.env[name]]]));
+  const child = spawn(process.execPath, [GUARD, process.execPath, join(ROOT, "scripts/dev.ts")], {
+    cwd: ROOT,
+    env: { ...inherited, ...env } as NodeJS.ProcessEnv,
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: process.platform !== "win32",
+  });
+  const ended = new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+  });
+  try {
+    const database = await untilReady(child, print);
+    return {
+      database,
+      kill: async () => {
+        if (child.pid !== undefined) await killTree(child.pid);
+        await ended;
+      },
+      stop: async () => {
+        child.stdin?.end();
+        await ended;
+      },
+    };
+  } catch (error) {
+    child.stdin?.end();
+    await ended;
+    throw error;
+  }
+}
+
+/** The address of the database, once the service says that it is ready. */
+function untilReady(child: ChildProcess, print: (line: string) => void): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const lines: string[] = [];
+    let database = "";
+    const give = (why: string) => reject(new Error(`The service ${why}:\n${lines.join("\n")}`));
+    const timer = setTimeout(() => give(`was not ready within ${START_TIMEOUT_MS} ms`), START_TIMEOUT_MS);
+    child.once("exit", (code) => {
+      clearTimeout(timer);
+      give(`ended with ${code} before it was ready`);
+    });
+    const read = (line: string) => {
+      print(line);
+      lines.push(line);
+      const [word, address = ""] = line.split(/\s+/);
+      if (word === "database") database = address;
+      if (word !== "ready") return;
+      clearTimeout(timer);
+      resolve(database);
+    };
+    for (const stream of [child.stdout, child.stderr]) if (stream) createInterface({ input: stream }).on("line", read);
+  });
+}
+
+async function queryEndpoint(
+  endpoint: string,
+  query: string,
+  params: (string | null)[],
+): Promise<Record<string, string | null>[]> {
+  const response = await fetch(endpoint, {
+    method: "POST",
+    headers: {
+      "Neon-Connection-String": "postgresql://test:test@localhost/test",
+      "Neon-Raw-Text-Output": "true",
+      "Neon-Array-Mode": "false",
+    },
+    body: JSON.stringify({ query, params }),
+  });
+  const result = (await response.json()) as { rows: Record<string, string | null>[]; message?: string };
+  if (!response.ok) throw new Error(result.message);
+  return result.rows;
+}
+
+function asJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function asLogLine(line: string): LogLine[] {
+  const value = line.startsWith("{") ? asJson(line) : undefined;
+  return typeof value === "object" && value !== null && "event" in value ? [value as LogLine] : [];
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
