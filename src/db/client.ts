@@ -1,4 +1,4 @@
-import { neon, neonConfig } from "@neondatabase/serverless";
+import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/neon-http";
@@ -32,15 +32,15 @@ export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
 }
 
 export type TransactionOptions = {
-  isolationLevel?: "read committed" | "repeatable read" | "serializable";
+  isolationLevel?: keyof typeof ISOLATION;
   readOnly?: boolean;
-  /** Postgres ends the statement itself after this long (SQLSTATE 57014). */
+  /** Postgres ends a statement itself after this long (SQLSTATE 57014). */
   statementTimeoutMs?: number;
 };
 
 /**
- * Runs statements as one transaction in one round trip, all or nothing; the rows of each. Throws what the driver throws:
- * a `NeonDbError`.
+ * Runs statements as one transaction in one round trip, all or nothing; the rows of each. Whatever goes wrong on the way to
+ * Postgres, there or back is thrown as the driver's `NeonDbError`; anything else is a bug.
  */
 export async function transaction(
   db: Db,
@@ -50,7 +50,7 @@ export async function transaction(
   const settings = settingsOf(options);
   const [first, ...rest] = [...settings, ...statements].map((statement) => db.execute<Row>(statement));
   if (first === undefined) return [];
-  const results = await db.batch([first, ...rest]);
+  const results = await db.batch([first, ...rest]).catch(asNeonDbError);
   return results.slice(settings.length).map((result) => result.rows);
 }
 
@@ -60,13 +60,24 @@ export async function execute(db: Db, statement: SQL): Promise<Row[]> {
   return rows;
 }
 
+/** An answer that breaks off comes as whatever reading a body throws: the driver wraps only what happens before. */
+function asNeonDbError(error: unknown): never {
+  if (error instanceof NeonDbError) throw error;
+  const lost = new NeonDbError("The database's answer could not be read");
+  if (error instanceof Error) lost.sourceError = error;
+  throw lost;
+}
+
+const ISOLATION = {
+  "read committed": sql`set transaction isolation level read committed`,
+  "repeatable read": sql`set transaction isolation level repeatable read`,
+  serializable: sql`set transaction isolation level serializable`,
+};
+
 function settingsOf({ isolationLevel, readOnly, statementTimeoutMs }: TransactionOptions): SQL[] {
-  const modes = [
-    ...(isolationLevel ? [sql.raw(`isolation level ${isolationLevel}`)] : []),
-    ...(readOnly ? [sql.raw("read only")] : []),
-  ];
   return [
-    ...(modes.length > 0 ? [sql`set transaction ${sql.join(modes, sql`, `)}`] : []),
-    ...(statementTimeoutMs ? [sql.raw(`set local statement_timeout = ${Math.trunc(statementTimeoutMs)}`)] : []),
+    ...(isolationLevel ? [ISOLATION[isolationLevel]] : []),
+    ...(readOnly ? [sql`set transaction read only`] : []),
+    ...(statementTimeoutMs ? [sql`select set_config('statement_timeout', ${String(statementTimeoutMs)}, true)`] : []),
   ];
 }

@@ -6,28 +6,36 @@ const UNIQUE_VIOLATION = "23505";
 const QUERY_CANCELED = "57014";
 const LOCK_NOT_AVAILABLE = "55P03";
 
-/** A whole transaction that ended with one of these did nothing and may be sent again. */
-const SAFE_TO_RETRY = new Set(["40001", "40P01", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "53300"]);
+/** A whole transaction that ended with one of these did nothing: it was taken back, or never got a connection. */
+const DID_NOTHING = ["40001", "40P01", LOCK_NOT_AVAILABLE, "57P01", "57P02", "57P03", "53300", "08001", "08004"];
 
-/** The Postgres error's SQLSTATE, wherever the driver or Drizzle put it; null when Postgres said nothing. */
-export function sqlState(error: unknown): string | null {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if ("code" in at && typeof at.code === "string" && /^[0-9A-Z]{5}$/.test(at.code)) return at.code;
-  }
+type DatabaseFailure = Error & { code?: unknown; sourceError?: unknown };
+
+/** The driver's own error, however it was wrapped; null when it is none: a bug must not look like a database that is away. */
+function failureIn(error: unknown): DatabaseFailure | null {
+  for (let at = error; at instanceof Error; at = at.cause) if (at.name === "NeonDbError") return at;
   return null;
 }
 
-const isTimeout = (error: unknown): boolean => {
-  for (let at: unknown = error; at instanceof Error; at = "sourceError" in at ? at.sourceError : at.cause) {
+/** The Postgres error's SQLSTATE; null when Postgres said nothing. */
+export function sqlState(error: unknown): string | null {
+  const code = failureIn(error)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+}
+
+const isTimeout = ({ sourceError }: DatabaseFailure): boolean => {
+  for (let at = sourceError; at instanceof Error; at = at.cause) {
     if (at.name === "TimeoutError" || at.name === "AbortError") return true;
   }
   return false;
 };
 
-/** The code a client is given for a database error. */
-export function databaseErrorCode(error: unknown): ErrorCode {
-  const state = sqlState(error);
-  if (state === null) return isTimeout(error) ? "TIMEOUT_ERROR" : "DATABASE_CONNECTION_ERROR";
+/** The code a client is given for a database error; null for what is none. */
+export function databaseErrorCode(error: unknown): ErrorCode | null {
+  const failure = failureIn(error);
+  if (failure === null) return null;
+  const state = sqlState(failure);
+  if (state === null) return isTimeout(failure) ? "TIMEOUT_ERROR" : "DATABASE_CONNECTION_ERROR";
   if (state === UNIQUE_VIOLATION) return "DUPLICATE_KEY";
   if (state.startsWith("23")) return "DATABASE_CONSTRAINT_ERROR";
   if (state === QUERY_CANCELED || state === LOCK_NOT_AVAILABLE) return "TIMEOUT_ERROR";
@@ -37,21 +45,19 @@ export function databaseErrorCode(error: unknown): ErrorCode {
 
 /**
  * A refusal that says what kind of failure it was and nothing of SQL, parameters or host. What was caught stays its
- * `cause`, for the log.
+ * `cause`, for the log. Anything but the database's error is given back as it is.
  */
-export const databaseError = (error: unknown): AppError =>
-  error instanceof AppError
-    ? error
-    : new AppError(databaseErrorCode(error), "The database could not complete the request", { cause: error });
+export function databaseError(error: unknown): unknown {
+  const code = error instanceof AppError ? null : databaseErrorCode(error);
+  return code === null ? error : new AppError(code, "The database could not complete the request", { cause: error });
+}
 
-/** Deadlock, lock timeout, serialisation failure, connection refused or ended: nothing happened, so it may be sent again. */
-export const isSafeToRetry = (error: unknown): boolean => {
-  const state = sqlState(error);
-  return state !== null && (SAFE_TO_RETRY.has(state) || state.startsWith("08"));
-};
+/**
+ * Deadlock, lock timeout, serialisation failure, no connection to be had: nothing happened, so it may be sent again. A
+ * connection lost on the way is not among them: its transaction may have been committed.
+ */
+export const isSafeToRetry = (error: unknown): boolean => DID_NOTHING.includes(sqlState(error) ?? "");
 
-/** Postgres refused the content itself: the same statement will be refused for ever. */
-export const isRefusedForContent = (error: unknown): boolean => {
-  const state = sqlState(error);
-  return state !== null && (state.startsWith("22") || state.startsWith("23"));
-};
+/** Postgres refused the content itself, its form (22, 23) or its size (54): the same statement will be refused for ever. */
+export const isRefusedForContent = (error: unknown): boolean =>
+  ["22", "23", "54"].includes(sqlState(error)?.slice(0, 2) ?? "");

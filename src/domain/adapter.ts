@@ -3,7 +3,14 @@ import { CHANNELS, type Channel } from "./channel.ts";
 import type { AuthState } from "./conversation.ts";
 import { invalid, notFound } from "./errors.ts";
 import { userTypeFor, type UserType } from "./identity.ts";
-import type { InstanceBundle, PolicyGrants, PolicySettings, Template, TemplateSet } from "./instance.ts";
+import type {
+  InstanceBundle,
+  InstanceConfig,
+  PolicyGrants,
+  PolicySettings,
+  Template,
+  TemplateSet,
+} from "./instance.ts";
 import { ROLES, type Role } from "./role.ts";
 import { byteLength, isRecord, type JsonObject, sanitizeData } from "./sanitize.ts";
 import type { Session } from "./session.ts";
@@ -113,6 +120,16 @@ function modelOf({ llmModel }: Template): { model: string; llm_runtime: string }
   return { model, llm_runtime };
 }
 
+/**
+ * What answers an instance's messages: a function of the template set, its template, and the model to be called.
+ * Refuses (400) a configuration that lacks any of it.
+ */
+export function responderOf({ templateSet }: InstanceConfig) {
+  if (templateSet === null) throw invalid("template_set", "The configuration has no template set");
+  const { name, template } = primaryFunction(templateSet);
+  return { templateSet, name, template, ...modelOf(template) };
+}
+
 /** The newest of a history that fit, in their order. */
 function newest(history: AdapterInput["history"]): AdapterInput["history"] {
   let left = MAX_HISTORY_BYTES;
@@ -144,12 +161,10 @@ export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings:
   need(message, "message");
   const { instance, config } = bundle;
   if (config === null) throw notFound("config", instance.id);
-  if (config.templateSet === null) throw invalid("template_set", "The configuration has no template set");
-  const { name, template } = primaryFunction(config.templateSet);
-  const { model, llm_runtime } = modelOf(template);
+  const { templateSet, name, template, model, llm_runtime } = responderOf(config);
   const planned = isTokenPlan(session.tokenPlan)
     ? { plan: session.tokenPlan, warnings: [] }
-    : buildTokenPlan(config.templateSet, formatIso(now));
+    : buildTokenPlan(templateSet, formatIso(now));
   const userType = userTypeFor(user.tier);
   const adapter = sanitizeAdapter({
     session_id: session.id,
@@ -169,7 +184,7 @@ export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings:
     },
     history: newest(input.history),
     routing: { brand_id: instance.brandId, instance_id: instance.id },
-    template: { id: config.templateSet.id, json: config.templateSet.functions },
+    template: { id: templateSet.id, json: templateSet.functions },
     model,
     llm_runtime,
     token_plan: planned.plan,

@@ -25,10 +25,9 @@ export const onError: ErrorHandler<AppEnv> = (thrown, c) => {
 };
 
 function refusalOf(thrown: unknown): AppError {
-  if (thrown instanceof AppError) return thrown;
   if (thrown instanceof ConfigError) {
     return unavailable("The service is not configured", thrown);
   }
-  if (thrown instanceof Error && thrown.name === "NeonDbError") return databaseError(thrown);
-  return new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
+  const known = databaseError(thrown);
+  return known instanceof AppError ? known : new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
 }

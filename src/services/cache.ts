@@ -22,8 +22,9 @@ export class Cache<T> {
     return flight ? this.#join(flight, key, load) : this.#load(key, load);
   }
 
-  /** Puts what somebody else found out. */
+  /** Puts what somebody else found out. What is on its way is older news by then, and is not kept. */
   set(key: string, value: T): void {
+    this.#flights.delete(key);
     this.#entries.delete(key);
     this.#entries.set(key, { value, expiresAt: this.#options.now() + this.#options.ttlMs });
     if (this.#entries.size <= this.#options.maxEntries) return;
@@ -31,10 +32,15 @@ export class Cache<T> {
     if (oldest !== undefined) this.#entries.delete(oldest);
   }
 
-  /** Forgets one key, or all of them. */
+  /** Forgets one key, or all of them; also what is on its way, which may have been read before the change. */
   invalidate(key?: string): void {
-    if (key === undefined) this.#entries.clear();
-    else this.#entries.delete(key);
+    if (key === undefined) {
+      this.#entries.clear();
+      this.#flights.clear();
+    } else {
+      this.#entries.delete(key);
+      this.#flights.delete(key);
+    }
   }
 
   get counters(): { hits: number; misses: number; size: number } {
@@ -44,27 +50,33 @@ export class Cache<T> {
   async #load(key: string, load: () => Promise<T>): Promise<T> {
     const flight = load();
     this.#flights.set(key, flight);
+    const isLatest = () => this.#flights.get(key) === flight;
     try {
       const value = await flight;
-      this.set(key, value);
+      if (isLatest()) this.set(key, value);
       return value;
     } finally {
-      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+      if (isLatest()) this.#flights.delete(key);
     }
   }
 
   /**
    * Waits for a load that another request began. That request may be cancelled by its client, and then its promise never
-   * settles: who waits too long loads for themselves.
+   * settles: who has waited too long loads anew, and the others wait for that.
    */
   async #join(flight: Promise<T>, key: string, load: () => Promise<T>): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<"alone">((resolve) => {
-      timer = setTimeout(() => resolve("alone"), this.#options.patienceMs);
+    const patience = new Promise<"too long">((resolve) => {
+      timer = setTimeout(() => resolve("too long"), this.#options.patienceMs);
     });
-    const outcome = await Promise.race([flight.then((value) => ({ value })), patience]);
-    clearTimeout(timer);
-    return outcome === "alone" ? this.#load(key, load) : outcome.value;
+    try {
+      const outcome = await Promise.race([flight.then((value) => ({ value })), patience]);
+      if (outcome !== "too long") return outcome.value;
+    } finally {
+      clearTimeout(timer);
+    }
+    const next = this.#flights.get(key);
+    return next === undefined || next === flight ? this.#load(key, load) : this.#join(next, key, load);
   }
 }
 

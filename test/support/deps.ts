@@ -1,0 +1,110 @@
+import { createOrchestrator } from "../../src/clients/orchestrator.ts";
+import { parseConfig } from "../../src/config.ts";
+import { connect } from "../../src/db/client.ts";
+import { createReader } from "../../src/db/reader.ts";
+import type { Deps, IsolateCaches } from "../../src/deps.ts";
+import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
+import { Cache } from "../../src/services/cache.ts";
+import { createLogger } from "../../src/telemetry/logger.ts";
+
+type Options = {
+  /** A Neon-compatible endpoint; without one nothing may be asked of a database. */
+  endpoint?: string;
+  /** Variables as a deploy sets them, over those of a development machine. */
+  env?: Record<string, string>;
+  now?: () => number;
+  /** How long a statement may take. */
+  deadlineMs?: number;
+};
+
+export type TestDeps = Deps & {
+  /** What was logged, parsed. */
+  lines: Record<string, any>[];
+  conversations: RecordedConversations;
+};
+
+/** What an isolate has when it starts: the real parts, with empty caches, and conversations that record what they are given. */
+export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, deadlineMs }: Options = {}): TestDeps {
+  const config = parseConfig({
+    ENVIRONMENT: "development",
+    DATABASE_URL: "postgresql://test:test@localhost/test",
+    NEON_ENDPOINT: endpoint,
+    JWT_SECRET: "parley-development-secret-not-for-production",
+    ...env,
+  });
+  const clock = now ?? Date.now;
+  const lines: Record<string, any>[] = [];
+  const log = createLogger({
+    level: config.logLevel,
+    format: "json",
+    write: (line) => lines.push(JSON.parse(line)),
+    now: clock,
+  });
+  const db = connect({
+    databaseUrl: config.databaseUrl,
+    endpoint: config.neonEndpoint,
+    deadlineMs: deadlineMs ?? 10_000,
+  });
+  const conversations = recordConversations();
+  return {
+    config,
+    log,
+    lines,
+    now: clock,
+    db,
+    read: createReader(db),
+    caches: emptyCaches(config.instanceCacheSeconds * 1000, clock),
+    orchestrator: createOrchestrator(config, null, log),
+    conversation: conversations.at,
+    conversations,
+    withinFloodLimit: () => Promise.resolve(true),
+  };
+}
+
+function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
+  const options = { ttlMs, maxEntries: 10_000, patienceMs: 2_000, now };
+  return {
+    instances: new Cache(options),
+    apiKeys: new Cache(options),
+    acquaintances: new Cache(options),
+    newcomers: new Cache(options),
+  };
+}
+
+export type RecordedConversations = {
+  submissions: { address: string; submission: Submission }[];
+  /** What the next ones are told; an answer by default. */
+  outcome: ((submission: Submission) => SubmitOutcome) | null;
+  at: (address: string) => Conversation;
+};
+
+function recordConversations(): RecordedConversations {
+  const recorded: RecordedConversations = {
+    submissions: [],
+    outcome: null,
+    at: (address) => ({
+      submit: async (submission) => {
+        recorded.submissions.push({ address, submission });
+        return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
+      },
+      record: () => Promise.reject(new Error("not part of this test")),
+      pull: () => Promise.reject(new Error("not part of this test")),
+      confirm: () => Promise.reject(new Error("not part of this test")),
+    }),
+  };
+  return recorded;
+}
+
+/** An answer as a conversation gives it. */
+export const answerTo = (submission: Pick<Submission, "requestId" | "content" | "user">): Answer => ({
+  request_id: submission.requestId,
+  session_id: "01900000-0000-7000-8000-00000000000a",
+  user_id: submission.user.id,
+  is_guest: submission.user.tier === "guest",
+  inbound_message_id: "01900000-0000-7000-8000-000000000001",
+  message_id: "01900000-0000-7000-8000-000000000002",
+  text: `You said: ${submission.content}`,
+  token_usage: { prompt_in: 1, completion_out: 2, total: 3, cost_usd: "0.1" },
+  fallback: false,
+  timing_ms: { total: 3, admission: 1, orchestrator: 2 },
+});
