@@ -4,8 +4,10 @@ import { startEndpoint } from "../../scripts/database/endpoint.ts";
 import type { ObservedRequest } from "../../scripts/database/endpoint.ts";
 import { query } from "../../scripts/database/backend.ts";
 import { migrate } from "../../scripts/database/migrate.ts";
+import { PostgresBackend } from "../../scripts/database/postgres.ts";
 import { seed } from "../../scripts/database/seed.ts";
 import { DATABASE_IMAGE } from "./database-image.ts";
+import { startPostgres } from "./postgres.ts";
 
 export interface TestDatabase {
   /** For `NEON_ENDPOINT` or `neonConfig.fetchEndpoint`. */
@@ -25,14 +27,19 @@ export interface TestDatabase {
 export interface TestDatabaseOptions {
   /** The demo's brands and instances as well. */
   readonly seeded?: boolean;
+  /** A Postgres that runs requests side by side, where this machine has one; else one after the other, as in memory. */
+  readonly concurrent?: boolean;
 }
 
 /**
  * A Postgres of its own in memory, with the real migrations, behind the real endpoint on a free port. Starts from the
  * image the global setup made (a quarter of a second); without one it migrates an empty database (some three seconds).
  */
-export async function startDatabase({ seeded = false }: TestDatabaseOptions = {}): Promise<TestDatabase> {
-  const backend = await openMigrated();
+export async function startDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
+  const { seeded = false, concurrent = false } = options;
+  const server = concurrent ? await startPostgres() : null;
+  const backend = server === null ? await openMigrated() : new PostgresBackend(server);
+  if (server !== null) await migrate(backend);
   if (seeded) await seed(backend);
   const requests: ObservedRequest[] = [];
   const listeners = new Set<(request: ObservedRequest) => void>();
@@ -56,7 +63,10 @@ export async function startDatabase({ seeded = false }: TestDatabaseOptions = {}
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    close: () => endpoint.close(),
+    close: async () => {
+      await endpoint.close();
+      await server?.stop();
+    },
   };
 }
 
