@@ -1,0 +1,119 @@
+import { admit } from "../../durable-objects/conversation/admit.ts";
+import { FactStore } from "../../durable-objects/conversation/facts.ts";
+import { Outbox } from "../../durable-objects/conversation/outbox.ts";
+import { Runner } from "../../durable-objects/conversation/runner.ts";
+import { settle } from "../../durable-objects/conversation/settle.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
+import { Turns } from "../../durable-objects/conversation/turns.ts";
+import type { StoredTurn } from "../../durable-objects/conversation/turns.ts";
+import { migrate } from "../../durable-objects/migrate.ts";
+import type { Storage } from "../../durable-objects/storage.ts";
+import type { Answer, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
+import type { TurnResult } from "../../src/flows/answer-turn.ts";
+import { demoBundle } from "./bundle.ts";
+
+export const LEASE_MS = 300_000;
+export const LIFETIME_MS = 86_400_000;
+export const SESSION_TIMEOUT_MS = 3_600_000;
+
+/** A run that has begun and whose orchestrator has not answered: the test decides when, and whether. */
+export type BegunRun = {
+  turn: StoredTurn;
+  incarnation: number;
+  signal: AbortSignal;
+  answer: (text: string) => void;
+  fail: () => void;
+  over: boolean;
+};
+
+export const submission = (requestId: string, body: string, changes: Partial<Submission> = {}): Submission => ({
+  requestId,
+  traceId: "trace",
+  channel: "api",
+  content: body,
+  metadata: {},
+  fingerprint: body,
+  user: { id: "01a203c1-5b09-7963-9685-2aef74277b10", tier: "standard" },
+  authState: "identified",
+  bundle: demoBundle(),
+  openSession: null,
+  receivedAt: 0,
+  ...changes,
+});
+
+const result = (text: string): TurnResult => ({
+  text,
+  fallback: false,
+  tokenUsage: { prompt_in: 1, completion_out: 1, total: 2, cost_usd: null },
+  usage: null,
+  tokenPlan: { templates: {}, created_at: "2026-11-22T12:00:00.000Z" },
+  metadata: {},
+  orchestratorMs: 0,
+});
+
+/**
+ * One incarnation of a conversation over a storage, without the platform: the parts are the real ones, only the
+ * orchestrator's answers and the clock are in the test's hands.
+ */
+export function incarnation(storage: Storage, number: number, now: () => number, runs: BegunRun[]) {
+  migrate(storage, MIGRATIONS);
+  const facts = new FactStore(storage);
+  const turns = new Turns(storage);
+  const outbox = new Outbox(storage);
+  const failures: unknown[] = [];
+
+  const run = async (turn: StoredTurn, signal: AbortSignal): Promise<Answer | null> => {
+    const reply = Promise.withResolvers<string>();
+    const begun: BegunRun = {
+      turn,
+      incarnation: number,
+      signal,
+      over: false,
+      answer: (text) => {
+        begun.over = true;
+        reply.resolve(text);
+      },
+      fail: () => {
+        begun.over = true;
+        reply.reject(new Error("the run broke"));
+      },
+    };
+    runs.push(begun);
+    const text = await reply.promise;
+    if (turn.work === null) throw new Error("no work");
+    const options = { address: "address", lifetimeMs: LIFETIME_MS, now: now() };
+    return settle({ storage, facts, turns, outbox }, turn, turn.work, result(text), options);
+  };
+
+  const runner = new Runner({
+    turns,
+    leaseMs: LEASE_MS,
+    now,
+    run,
+    background: (work) => void work,
+    report: (error) => void failures.push(error),
+  });
+
+  return {
+    facts,
+    turns,
+    outbox,
+    runner,
+    failures,
+    async submit(message: Submission): Promise<SubmitOutcome> {
+      const entrance = admit({ storage, facts, turns }, message, {
+        held: runner.holds,
+        sessionTimeoutMs: SESSION_TIMEOUT_MS,
+        turnsPerMinute: 0,
+        now: now(),
+      });
+      if (entrance.kind !== "enter") return entrance;
+      const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
+      return answer === "queued"
+        ? { kind: "accepted", sessionId: entrance.sessionId, inboundMessageId: "" }
+        : { kind: "answered", answer };
+    },
+  };
+}
+
+export type Incarnation = ReturnType<typeof incarnation>;
