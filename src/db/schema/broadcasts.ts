@@ -17,6 +17,9 @@ export const broadcasts = pgTable(
     requestId: text("request_id").notNull(),
     fingerprint: text("fingerprint").notNull(),
     content: text("content").notNull(),
+    traceId: text("trace_id"),
+    /** What the first caller was told, for those who ask again. */
+    answerJson: jsonObject("answer_json"),
     cancelledAt: moment("cancelled_at"),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
@@ -26,6 +29,7 @@ export const broadcasts = pgTable(
     uniqueIndex("broadcasts_request").on(table.instanceId, table.requestId),
     index("broadcasts_brand").on(table.brandId, table.createdAt),
     isObject("broadcasts_metadata_is_object", table.metadataJson),
+    isObject("broadcasts_answer_is_object", table.answerJson),
   ],
 );
 
@@ -47,7 +51,8 @@ export const broadcastRecipients = pgTable(
     messageId: uuid("message_id").notNull(),
     state: text("state", { enum: RECIPIENT_STATES }).notNull().default("pending"),
     attempts: integer("attempts").notNull().default(0),
-    claimedUntil: moment("claimed_until"),
+    /** Not to be claimed before: the end of a pause while `pending`, of the lease while `claimed`. */
+    dueAt: moment("due_at").notNull().defaultNow(),
     errorCode: text("error_code"),
     errorMessage: text("error_message"),
     createdAt: createdAt(),
