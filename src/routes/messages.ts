@@ -18,7 +18,8 @@ import { guestToken, readCredential } from "../services/credential.ts";
 const MessageRequest = z
   .object({
     instance_id: Uuid,
-    request_id: z.unknown().meta({
+    // Checked by `requireRequestId`, which also knows the headers.
+    request_id: z.unknown().optional().meta({
       type: "string",
       description: "1 to 128 of A-Z a-z 0-9 . _ : -; or the header X-Request-ID or Idempotency-Key",
     }),

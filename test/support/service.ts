@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -34,7 +34,7 @@ export type Service = {
   kill(): Promise<void>;
   /** Up again on the same folder and port, with more environment if given. */
   restart(env?: Environment): Promise<void>;
-  /** Ends it in good order and removes the folder, unless the caller brought it. */
+  /** Ends it in good order and removes what it left behind, but for a folder the caller brought. */
   stop(): Promise<void>;
 };
 
@@ -48,20 +48,27 @@ export type ServiceOptions = {
 };
 
 const ROOT = join(import.meta.dirname, "../..");
-/** Ends the whole group when its standard input closes: also when the test run itself is killed. */
-const GUARD = join(ROOT, "scripts/dev/guard.ts");
+/** All that `npm run dev` needs of the repository, besides what is installed. */
+const SOURCES = ["src", "durable-objects", "scripts", "drizzle", "wrangler.toml", "package.json", "tsconfig.json"];
 const START_TIMEOUT_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const INHERITED = ["PATH", "HOME", "TMPDIR", "TEMP", "USERPROFILE", "SystemRoot", "PATHEXT", "COMSPEC", "APPDATA"];
 
-/** The whole service as `npm run dev` starts it, on a free port, in a process group of its own. Resolves when it is ready. */
+/**
+ * The whole service as `npm run dev` starts it, on a free port, in a process group of its own; resolves when it is ready.
+ * It runs from a copy of the sources: the Worker reloads when a source changes, and nobody's editor shall decide a test.
+ */
 export async function startService(options: ServiceOptions = {}): Promise<Service> {
-  const stateDir = options.stateDir ?? (await mkdtemp(join(tmpdir(), "parley-service-")));
+  const folder = await mkdtemp(join(tmpdir(), "parley-service-"));
+  const root = join(folder, "code");
+  await Promise.all(SOURCES.map((name) => cp(join(ROOT, name), join(root, name), { recursive: true })));
+  await symlink(join(ROOT, "node_modules"), join(root, "node_modules"), "junction");
+  const stateDir = options.stateDir ?? join(folder, "state");
   const url = `http://127.0.0.1:${await freePort()}`;
   const printed: string[] = [];
   const print = (line: string) => printed.push(line);
   let env = { ...options.env, STATE_DIR: stateDir, PORT: new URL(url).port };
-  let running = await start(env, print);
+  let running = await start(root, env, print);
 
   const request: Service["request"] = async (path, init = {}) => {
     const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...init });
@@ -85,21 +92,22 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     restart: async (more = {}) => {
       await running.stop();
       env = { ...env, ...more };
-      running = await start(env, print);
+      running = await start(root, env, print);
     },
     stop: async () => {
       await running.stop();
-      if (options.stateDir === undefined) await rm(stateDir, { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
     },
   };
 }
 
 type Running = { database: string; kill(): Promise<void>; stop(): Promise<void> };
 
-async function start(env: Environment, print: (line: string) => void): Promise<Running> {
+async function start(root: string, env: Environment, print: (line: string) => void): Promise<Running> {
   const inherited = Object.fromEntries(INHERITED.flatMap((name) => [[name, process.env[name]]]));
-  const child = spawn(process.execPath, [GUARD, process.execPath, join(ROOT, "scripts/dev.ts")], {
-    cwd: ROOT,
+  // The guard ends the whole group when its standard input closes: also when the test run itself is killed.
+  const child = spawn(process.execPath, ["scripts/dev/guard.ts", process.execPath, "scripts/dev.ts"], {
+    cwd: root,
     env: { ...inherited, ...env } as NodeJS.ProcessEnv,
     stdio: ["pipe", "pipe", "pipe"],
     detached: process.platform !== "win32",
@@ -183,7 +191,8 @@ function asLogLine(line: string): LogLine[] {
   return typeof value === "object" && value !== null && "event" in value ? [value as LogLine] : [];
 }
 
-async function freePort(): Promise<number> {
+/** A port nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;

@@ -1,0 +1,105 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { INSTANCE } from "../support/demo.ts";
+import { after, echo, hang, startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { startService } from "../support/service.ts";
+import type { Reply, Service } from "../support/service.ts";
+
+const message = (otherwise: Record<string, unknown> = {}) => ({
+  instance_id: INSTANCE.chat,
+  request_id: randomUUID(),
+  content: randomUUID(),
+  user: { device_id: randomUUID() },
+  ...otherwise,
+});
+
+describe("the whole service is killed in the middle of a slow turn, and started again", () => {
+  const CALLERS = 20;
+  const slow = message();
+  const answered = message();
+  const abandoned = message();
+  let orchestrator: OrchestratorStandIn;
+  let service: Service;
+  let firstAnswer: Reply;
+  let replies: Reply[];
+
+  const callsFor = (body: { content: string }) =>
+    orchestrator.calls.filter(({ adapter }) => adapter.message.content === body.content);
+  const processed = () => replies.filter(({ status }) => status === 200);
+  /** What Postgres has of a turn in the end. */
+  const rowsOf = (body: { request_id: string; content: string }) =>
+    service.query(
+      `select
+         (select string_agg(m.role || ': ' || m.content, ', ' order by m.seq) from messages m where m.session_id = q.session_id) as said,
+         (select count(*) from session_token_usage u where u.session_id = q.session_id) as usage,
+         (select string_agg(l.fence::text, ',') from idempotency_locks l where l.session_id = q.session_id) as fences
+       from (select session_id from messages where request_id = $1 limit 1) q`,
+      [body.request_id],
+    );
+  const eventually = async (body: { request_id: string; content: string }, fences: string) =>
+    vi.waitFor(
+      async () =>
+        expect(await rowsOf(body)).toEqual([
+          { said: `user: ${body.content}, assistant: echo: ${body.content}`, usage: "1", fences },
+        ]),
+      { timeout: 30_000, interval: 200 },
+    );
+
+  beforeAll(async () => {
+    orchestrator = await startOrchestrator();
+    service = await startService({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+    // Everybody is known before: the ledger is quiet when the crash comes.
+    orchestrator.behave(hang);
+    const lost = [slow, abandoned].map((body) => service.say("/api/messages", body).catch(() => null));
+    await vi.waitUntil(() => callsFor(slow).length === 1 && callsFor(abandoned).length === 1, { timeout: 15_000 });
+    orchestrator.behave(echo);
+    firstAnswer = await service.say("/api/messages", answered);
+    await service.kill();
+    await Promise.all(lost);
+
+    await service.restart();
+    orchestrator.behave(after(2_000));
+    replies = await Promise.all(Array.from({ length: CALLERS }, () => service.say("/api/messages", slow)));
+  });
+  afterAll(async () => {
+    await service?.stop();
+    await orchestrator?.close();
+  });
+
+  it("one of many who ask again takes the turn over, at once; the others are told that it is running [I1.1]", () => {
+    const states = replies.map(({ status, body }) => (status === 200 ? "processed" : body.error.details.state));
+    expect(states.toSorted()).toEqual([...Array.from({ length: CALLERS - 1 }, () => "in_progress"), "processed"]);
+  });
+
+  it("the turn is run once more, however many saw that its lock was orphaned, and under its own key [I1.4]", () => {
+    const keys = callsFor(slow).map(({ headers }) => headers["idempotency-key"]);
+    expect(keys).toEqual([keys[0], keys[0]]);
+  });
+
+  it("the orphaned lock is gone: whoever asks now is given the answer of the one who took over [I1.3]", async () => {
+    const now = await service.say("/api/messages", slow);
+    expect(now.body.error.details).toMatchObject({
+      state: "completed",
+      cached_response: processed()[0]?.body.data,
+    });
+  });
+
+  it("no row is doubled: one message, one answer, one usage, one lock, of the second run", async () => {
+    await eventually(slow, "2");
+  });
+
+  it("what was answered before the crash, and not yet written, is written", async () => {
+    expect(firstAnswer.status).toBe(200);
+    await eventually(answered, "1");
+  });
+
+  it("what was answered before the crash is remembered", async () => {
+    const again = await service.say("/api/messages", answered);
+    expect(again.body.error.details.cached_response).toEqual(firstAnswer.body.data);
+  });
+
+  it("a turn that nobody asks for again is answered all the same", async () => {
+    await eventually(abandoned, "2");
+  });
+});

@@ -1,0 +1,146 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout } from "node:timers/promises";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { INSTANCE } from "../support/demo.ts";
+import { echo, hang, startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+/** What lasts an hour, a day and five minutes elsewhere lasts seconds here. */
+const SESSION_MS = 1_200;
+const IDEMPOTENCY_MS = 3_000;
+const LOCK_SECONDS = 2;
+
+let orchestrator: OrchestratorStandIn;
+let service: Service;
+
+beforeAll(async () => {
+  orchestrator = await startOrchestrator();
+  service = await startService({
+    env: {
+      ORCHESTRATOR_URL: orchestrator.url,
+      SESSION_TIMEOUT_MINUTES: String(SESSION_MS / 60_000),
+      IDEMPOTENCY_TTL_MINUTES: String(IDEMPOTENCY_MS / 60_000),
+      LOCK_EXPIRY_SECONDS: String(LOCK_SECONDS),
+    },
+  });
+  // The instances of tests in which only a lock's life is to end.
+  await service.query("update instance_configs set session_timeout_minutes = 60 where instance_id = any($1)", [
+    `{${INSTANCE.globex},${INSTANCE.guestless}}`,
+  ]);
+});
+beforeEach(() => orchestrator.behave(echo));
+afterAll(async () => {
+  await service?.stop();
+  await orchestrator?.close();
+});
+
+const message = (otherwise: Record<string, unknown> = {}) => ({
+  instance_id: INSTANCE.chat,
+  request_id: randomUUID(),
+  content: `Hello ${randomUUID()}`,
+  user: { device_id: randomUUID() },
+  ...otherwise,
+});
+const callsFor = (body: { content: string }) =>
+  orchestrator.calls.filter(({ adapter }) => adapter.message.content === body.content);
+
+describe("somebody who comes back after a long time", () => {
+  const first = message();
+  const later = { ...message(), user: first.user };
+  const repeated = { ...first };
+  let before: any;
+  let after: any;
+  let again: any;
+
+  beforeAll(async () => {
+    orchestrator.behave(echo);
+    before = (await service.say("/api/messages", first)).body.data;
+    await setTimeout(SESSION_MS + 50);
+    // Within the life of the first request's lock.
+    again = await service.say("/api/messages", repeated);
+    after = (await service.say("/api/messages", later)).body.data;
+  });
+
+  it("has a session that is over [G1.9.1]", async () => {
+    const [row] = await vi.waitFor(
+      async () => {
+        const rows = await service.query("select expired_at from sessions where id = $1", [before.session_id]);
+        expect(rows[0]?.["expired_at"]).not.toBeNull();
+        return rows;
+      },
+      { timeout: 15_000 },
+    );
+    expect(row?.["expired_at"]).toMatch(/^\d{4}-/);
+  });
+
+  it("begins a new one, as the same person [G1.9.2]", () => {
+    expect(after.user_id).toBe(before.user_id);
+    expect(after.session_id).not.toBe(before.session_id);
+  });
+
+  it("may use a request id again: each session has its own [I6.1, I6.2]", () => {
+    expect(again.body.data?.session_id).toBe(after.session_id);
+    expect(callsFor(first)).toHaveLength(2);
+  });
+});
+
+describe("a request id in one session", () => {
+  it("is processed again once its answer has expired, as a new turn [A2.4.5]", async () => {
+    const body = message({ instance_id: INSTANCE.globex });
+    const first = await service.say("/api/messages", body);
+    const meanwhile = await service.say("/api/messages", body);
+    const again = await vi.waitFor(
+      async () => {
+        const reply = await service.say("/api/messages", body);
+        expect(reply.status).toBe(200);
+        return reply;
+      },
+      { timeout: 20_000, interval: 200 },
+    );
+    expect(meanwhile.status).toBe(409);
+    expect(again.body.data.session_id).toBe(first.body.data.session_id);
+    expect(again.body.data.message_id).not.toBe(first.body.data.message_id);
+    expect(callsFor(body)).toHaveLength(2);
+
+    // Postgres has the last word, and it has let go as well: both turns are written, under one lock.
+    const { session_id } = first.body.data;
+    const spoken = () => service.query("select role from messages where session_id = $1 order by seq", [session_id]);
+    await vi.waitFor(async () => expect(await spoken()).toHaveLength(4), { timeout: 15_000 });
+    const locks = await service.query("select turn_id from idempotency_locks where session_id = $1", [session_id]);
+    expect(locks).toHaveLength(1);
+  });
+
+  it("whose run is stuck is taken over when its lock expires: everybody gets one answer [I1.2]", async () => {
+    orchestrator.behave(hang);
+    const body = message({ instance_id: INSTANCE.guestless });
+    const stuck = service.say("/api/messages", body);
+    await vi.waitUntil(() => callsFor(body).length === 1, { timeout: 10_000 });
+    orchestrator.behave(echo);
+    const seen: string[] = [];
+    const taker = await vi.waitFor(
+      async () => {
+        const replies = await Promise.all(Array.from({ length: 5 }, () => service.say("/api/messages", body)));
+        seen.push(...replies.map(({ status, body }) => (status === 200 ? "processed" : body.error.details.state)));
+        const taker = replies.find(({ status }) => status === 200);
+        if (taker === undefined) throw new Error("The lock still holds");
+        return taker;
+      },
+      { timeout: 20_000, interval: 200 },
+    );
+    expect(seen[0]).toBe("in_progress");
+    expect(seen.filter((state) => state === "processed")).toHaveLength(1);
+    expect((await stuck).body.data).toEqual(taker.body.data);
+
+    const { session_id } = taker.body.data;
+    const rows = () =>
+      service.query(
+        `select (select count(*) from messages where session_id = s.id) as messages,
+           (select string_agg(fence::text, ',') from idempotency_locks where session_id = s.id) as fences
+         from sessions s where s.id = $1`,
+        [session_id],
+      );
+    await vi.waitFor(async () => expect(await rows()).toEqual([{ messages: "2", fences: "2" }]), { timeout: 15_000 });
+  });
+});
