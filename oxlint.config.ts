@@ -91,6 +91,9 @@ export default defineConfig({
         "typescript/no-explicit-any": "off",
         "typescript/no-non-null-assertion": "off",
         "eslint/max-lines": "off",
+        // A test may leave the expecting to what it sets up: a model, a world.
+        "vitest/no-standalone-expect": "off",
+        "vitest/expect-expect": "off",
       },
     },
   ],

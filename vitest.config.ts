@@ -1,12 +1,42 @@
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { orchestratorBinding } from "./test/support/orchestrator-binding.ts";
 
-const workerd = ["test/durable-objects/**/*.test.ts"];
+const workerd = ["test/durable-objects/*.test.ts"];
 const e2e = ["test/e2e/**/*.test.ts"];
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "node", include: ["test/**/*.test.ts"], exclude: [...workerd, ...e2e] } },
+      {
+        test: {
+          name: "node",
+          include: ["test/**/*.test.ts"],
+          exclude: [...workerd, ...e2e],
+          globalSetup: ["test/support/database-image.ts"],
+        },
+      },
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            remoteBindings: false,
+            miniflare: {
+              bindings: {
+                ENVIRONMENT: "development",
+                DATABASE_URL: "postgresql://test:test@localhost/test",
+                // Nothing listens there: what these tests show needs no Postgres.
+                NEON_ENDPOINT: "http://127.0.0.1:9/sql",
+                LOG_LEVEL: "error",
+              },
+              // The doorbell stays unanswered for as long as a test lasts: the tests are the consumer.
+              queueConsumers: { ledger: { maxBatchSize: 100, maxBatchTimeout: 60 } },
+              serviceBindings: { ORCHESTRATOR: orchestratorBinding },
+            },
+          }),
+        ],
+        test: { name: "workerd", include: workerd },
+      },
       {
         test: {
           name: "e2e",

@@ -26,6 +26,9 @@ export function createOrchestrator(config: Config, binding: Fetcher | null, log:
 const overHttp =
   ({ send, url, token }: Endpoint, timeoutMs: number): Orchestrator =>
   async (adapter, { turnId, signal }) => {
+    // Not AbortSignal.timeout: its timer would keep the conversation's object awake, and paid for, long after the answer.
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
     const request = new Request(url, {
       method: "POST",
       headers: {
@@ -38,14 +41,18 @@ const overHttp =
       },
       body: JSON.stringify(adapter),
       redirect: "manual",
-      signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      signal: AbortSignal.any([signal, deadline.signal]),
     });
-    const response = await send(request);
-    if (!response.ok) {
-      await response.body?.cancel();
-      throw new Error(`The orchestrator answered ${response.status}`);
+    try {
+      const response = await send(request);
+      if (!response.ok) {
+        await response.body?.cancel();
+        throw new Error(`The orchestrator answered ${response.status}`);
+      }
+      return JSON.parse(await readText(response)) as unknown;
+    } finally {
+      clearTimeout(timer);
     }
-    return JSON.parse(await readText(response)) as unknown;
   };
 
 async function readText(response: Response): Promise<string> {

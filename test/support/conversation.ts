@@ -102,6 +102,7 @@ export function incarnation(storage: Storage, number: number, now: () => number,
     failures,
     async submit(message: Submission): Promise<SubmitOutcome> {
       const entrance = admit({ storage, facts, turns }, message, {
+        address: "address",
         held: runner.holds,
         sessionTimeoutMs: SESSION_TIMEOUT_MS,
         turnsPerMinute: 0,

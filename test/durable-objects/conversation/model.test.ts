@@ -47,7 +47,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       ms: fc.constantFrom(1, 1_000, 61_000, LEASE_MS + 1, 90_000_000, -5_000, -LEASE_MS),
     }),
   },
-) as fc.Arbitrary<Step>;
+);
 
 /** What a person with this request id was told, whenever they asked. `lifetime` separates what came after 24 hours. */
 type Told = { key: string; text: string; messageId: string };
@@ -178,7 +178,7 @@ class World {
     expect(rows[0]?.n, "I4: at most one turn runs").toBeLessThanOrEqual(1);
 
     expect(this.live().length, "I4: at most one run is live").toBeLessThanOrEqual(1);
-    for (const { signal, turn } of this.runs.filter(({ signal }) => signal.aborted)) {
+    for (const { turn } of this.runs.filter(({ signal }) => signal.aborted)) {
       expect(this.latest, "only a run whose lease is over is replaced").toBeGreaterThanOrEqual(turn.leaseUntil ?? 0);
     }
 

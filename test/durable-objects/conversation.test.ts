@@ -1,0 +1,176 @@
+import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, it, vi } from "vitest";
+import type { Conversation as ConversationPort, Submission } from "../../src/domain/conversation.ts";
+import { submission } from "../support/conversation.ts";
+import type { Stage } from "../support/orchestrator-binding.ts";
+
+/** A conversation by its address. A stub is broken for good once its object has died, so each call takes a new one. */
+class Conversation {
+  readonly #address = crypto.randomUUID();
+
+  get stub() {
+    return env.CONVERSATIONS.getByName(this.#address);
+  }
+
+  submit = (message: Submission) => this.#port.submit(message);
+  pull = () => this.#port.pull(1_000_000);
+  confirm = (upTo: number) => this.#port.confirm(upTo);
+
+  get #port(): ConversationPort {
+    return this.stub;
+  }
+}
+
+const meet = () => new Conversation();
+
+const message = (requestId: string, stage: Stage = {}, content = "Hello") =>
+  submission(requestId, content, { metadata: { stage } });
+
+const state = (conversation: Conversation) =>
+  runInDurableObject(conversation.stub, (_object, { storage }) =>
+    storage.sql
+      .exec<{ request_id: string; state: string; fence: number }>(
+        "SELECT request_id, state, fence FROM turns ORDER BY position",
+      )
+      .toArray(),
+  );
+
+const reached = (conversation: Conversation, requestId: string, wanted: string) =>
+  vi.waitFor(async () => {
+    const turn = (await state(conversation)).find(({ request_id }) => request_id === requestId);
+    expect(turn?.state).toBe(wanted);
+  }, 5_000);
+
+describe("a conversation on the platform", () => {
+  it("answers a message and remembers what it said", async () => {
+    const conversation = meet();
+    const first = await conversation.submit(message("a"));
+    expect(first.kind).toBe("answered");
+    const again = await conversation.submit(message("a"));
+    expect(again).toEqual({ kind: "completed", answer: first.kind === "answered" && first.answer });
+  });
+
+  it("gives 100 callers with one request id one run and one answer", async () => {
+    const conversation = meet();
+    const outcomes = await Promise.all(
+      Array.from({ length: 100 }, () => conversation.submit(message("a", { delay_ms: 50 }))),
+    );
+    const kinds = outcomes.map(({ kind }) => kind);
+    expect([
+      kinds.filter((kind) => kind === "answered").length,
+      kinds.filter((kind) => kind === "in_progress").length,
+    ]).toEqual([1, 99]);
+    expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 1 }]);
+  });
+
+  it("runs messages in the order they were admitted, one at a time", async () => {
+    const conversation = meet();
+    const order: string[] = [];
+    const ids = ["a", "b", "c", "d"];
+    await Promise.all(
+      ids.map(async (id, index) => {
+        await conversation.submit(message(id, { delay_ms: 60 - index * 20 }));
+        order.push(id);
+      }),
+    );
+    expect(order).toEqual(ids);
+  });
+});
+
+/** What the platform does to an object that idles, and what a crash does to any. */
+const deaths = [
+  ["is evicted", (conversation: Conversation) => evictDurableObject(conversation.stub)],
+  ["dies", () => abortAllDurableObjects()],
+] as const;
+
+describe("an object that dies in the middle of a run", () => {
+  /** A caller whose object goes away is told so, and nothing else. */
+  const lost = (outcome: Promise<unknown>) => outcome.catch((error: unknown) => ({ kind: "lost", error }));
+
+  it("lets the next caller take over at once, exactly one of many", async () => {
+    const conversation = meet();
+    const first = lost(conversation.submit(message("a", { delay_ms: 300 })));
+    await reached(conversation, "a", "running");
+    await abortAllDurableObjects();
+    const outcomes = await Promise.all(
+      Array.from({ length: 10 }, () => conversation.submit(message("a", { delay_ms: 300 }))),
+    );
+    await first;
+    expect(outcomes.filter(({ kind }) => kind === "answered")).toHaveLength(1);
+    expect(outcomes.filter(({ kind }) => kind === "in_progress")).toHaveLength(9);
+    const { entries } = await conversation.pull();
+    expect(entries.map(({ turn, messages }) => [turn?.fence, messages.length])).toEqual([[2, 2]]);
+  });
+
+  it("runs all messages that wait, in their order, for whoever asks first", async () => {
+    const conversation = meet();
+    const ids = ["a", "b", "c"];
+    const callers = ids.map((id) => lost(conversation.submit(message(id, { delay_ms: 200 }))));
+    await reached(conversation, "a", "running");
+    await reached(conversation, "c", "queued");
+    await abortAllDurableObjects();
+    expect((await conversation.submit(message("c", { delay_ms: 200 }))).kind).toBe("answered");
+    await Promise.all(callers);
+    const { entries } = await conversation.pull();
+    expect(entries.map(({ turn }) => turn?.requestId)).toEqual(ids);
+  });
+
+  it("and that nobody asks again is woken by its alarm and finishes, also when the alarm comes twice", async () => {
+    const conversation = meet();
+    const first = lost(conversation.submit(message("a", { delay_ms: 200 })));
+    await reached(conversation, "a", "running");
+    await abortAllDurableObjects();
+    await runDurableObjectAlarm(conversation.stub);
+    await runDurableObjectAlarm(conversation.stub);
+    await reached(conversation, "a", "done");
+    await first;
+    expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 2 }]);
+  });
+});
+
+describe("an object that is to be evicted", () => {
+  it("finishes its run first", async () => {
+    const conversation = meet();
+    const first = conversation.submit(message("a", { delay_ms: 200 }));
+    await reached(conversation, "a", "running");
+    await evictDurableObject(conversation.stub);
+    expect((await first).kind).toBe("answered");
+    expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 1 }]);
+  });
+
+  it("is kept awake by nothing once it has answered", async () => {
+    const conversation = meet();
+    await conversation.submit(message("a"));
+    // Waits for everything the object still has to do; a timer left behind would be waited for.
+    await evictDurableObject(conversation.stub);
+    expect((await conversation.submit(message("a"))).kind).toBe("completed");
+  });
+});
+
+describe.each(deaths)("an object that %s between two calls", (_how, die) => {
+  it("after a run brings Postgres what it was told to remember, until it is confirmed", async () => {
+    const conversation = meet();
+    const outcome = await conversation.submit(message("a"));
+    await die(conversation);
+    const pulled = await conversation.pull();
+    await die(conversation);
+    expect(await conversation.pull()).toEqual(pulled);
+    expect(pulled.entries[0]?.turn?.cachedResponse).toEqual(outcome.kind === "answered" && outcome.answer);
+    await conversation.confirm(pulled.upTo);
+    await die(conversation);
+    expect((await conversation.pull()).entries).toEqual([]);
+    expect((await conversation.submit(message("a"))).kind).toBe("completed");
+  });
+
+  it("between a pull and its confirmation keeps what was said in between", async () => {
+    const conversation = meet();
+    await conversation.submit(message("a"));
+    const { upTo } = await conversation.pull();
+    await conversation.submit(message("b"));
+    await die(conversation);
+    expect(await conversation.confirm(upTo)).toEqual({ waiting: 1 });
+    const { entries } = await conversation.pull();
+    expect(entries.map(({ turn }) => turn?.requestId)).toEqual(["b"]);
+  });
+});
