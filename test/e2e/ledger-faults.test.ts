@@ -1,0 +1,109 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFaultProxy } from "../support/fault-proxy.ts";
+import type { Fault, FaultProxy } from "../support/fault-proxy.ts";
+import { startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { freePort, startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+const INSTANCE = "00000000-0000-4000-8000-000000000010";
+const CONVERSATIONS = 50;
+const PER_SECOND = 20;
+/** Half a minute of each when it shall be sure; a few seconds when it shall be quick. */
+const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
+
+let service: Service;
+let orchestrator: OrchestratorStandIn;
+let proxy: FaultProxy;
+
+beforeAll(async () => {
+  const databasePort = await freePort();
+  proxy = await startFaultProxy(() => `http://127.0.0.1:${databasePort}/sql`);
+  orchestrator = await startOrchestrator();
+  service = await startService({
+    env: {
+      DB_PORT: String(databasePort),
+      NEON_ENDPOINT: proxy.url,
+      ORCHESTRATOR_URL: orchestrator.url,
+      RATE_LIMIT_USER_PER_MINUTE: "0",
+      // Warm stays warm for as long as the faults last.
+      INSTANCE_CACHE_SECONDS: "3600",
+    },
+  });
+});
+
+afterAll(async () => {
+  await service.stop();
+  await orchestrator.close();
+  await proxy.close();
+});
+
+const person = (index: number) => ({ device_id: `device-${index}` });
+const say = (index: number, requestId: string) =>
+  service.say("/api/messages", {
+    instance_id: INSTANCE,
+    request_id: requestId,
+    content: requestId,
+    user: person(index),
+  });
+
+/** Everything that was said, as Postgres has it, in the order of each conversation. */
+const written = async (prefix: string) =>
+  service.query(
+    `select session_id, request_id, role, content from messages where request_id like $1 order by session_id, seq`,
+    [`${prefix}%`],
+  );
+
+async function until(condition: () => Promise<boolean>, ms: number): Promise<void> {
+  const deadline = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`Not within ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+describe("while Postgres can't be trusted", () => {
+  it("has conversations that are warm", async () => {
+    const replies = await Promise.all(Array.from({ length: CONVERSATIONS }, (_, index) => say(index, `warm-${index}`)));
+    expect(replies.map(({ status }) => status)).toEqual(Array.from({ length: CONVERSATIONS }, () => 200));
+  });
+
+  it.each<[Fault]>([["refuse"], ["hang"], ["delay"], ["reset"], ["cut"]])(
+    "(%s) warm conversations are answered, and everything is there afterwards, once and in order",
+    { timeout: (SECONDS + 90) * 1000 },
+    async (fault) => {
+      proxy.set(fault);
+      const replies: Promise<number>[] = [];
+      const total = SECONDS * PER_SECOND;
+      for (let sent = 0; sent < total; sent += 1) {
+        replies.push(
+          say(sent % CONVERSATIONS, `${fault}-${String(sent).padStart(5, "0")}`).then(({ status }) => status),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 1000 / PER_SECOND));
+      }
+      expect((await Promise.all(replies)).filter((status) => status !== 200)).toEqual([]);
+      await until(async () => proxy.felt[fault] > 0, 15_000);
+      proxy.set(null);
+
+      await until(async () => (await written(fault)).length >= total * 2, 60_000);
+      const rows = await written(fault);
+      expect(rows).toHaveLength(total * 2);
+      for (const conversation of Map.groupBy(rows, ({ session_id }) => session_id).values()) {
+        const order = conversation.map(({ request_id, role }) => `${request_id} ${role}`);
+        const spoken = [...new Set(conversation.map(({ request_id }) => request_id ?? ""))].toSorted();
+        expect(order).toEqual(spoken.flatMap((id) => [`${id} user`, `${id} assistant`]));
+      }
+    },
+  );
+
+  it("turns a first contact away at once, says that it is not ready, and takes it when Postgres is back", async () => {
+    proxy.set("refuse");
+    const refused = await say(9_999, "first-contact");
+    expect([refused.status, refused.body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
+    expect(Number(refused.headers.get("Retry-After"))).toBeGreaterThan(0);
+    expect((await service.request("/ready")).status).toBe(503);
+    expect((await service.request("/live")).status).toBe(200);
+    proxy.set(null);
+    expect((await say(9_999, "first-contact")).status).toBe(200);
+  });
+});
