@@ -70,15 +70,17 @@ function parse(bytes: Uint8Array): unknown {
   return value;
 }
 
-/** Walks level by level, so that depth costs no stack. */
+/** Walks level by level, so that depth costs no stack. A list or object that stands alone is nested 1 deep. */
 function isWithinBounds(value: unknown): boolean {
-  let level: unknown[] = [value];
+  const isContainer = (item: unknown): item is object => typeof item === "object" && item !== null;
+  let level = [value].filter(isContainer);
   let nodes = 1;
-  for (let depth = 0; level.length > 0; depth += 1) {
+  for (let depth = 1; level.length > 0; depth += 1) {
     if (depth > MAX_DEPTH) return false;
-    level = level.flatMap((item) => (typeof item === "object" && item !== null ? Object.values(item) : []));
-    nodes += level.length;
+    const items = level.flatMap((item) => Object.values(item) as unknown[]);
+    nodes += items.length;
     if (nodes > MAX_NODES) return false;
+    level = items.filter(isContainer);
   }
   return true;
 }

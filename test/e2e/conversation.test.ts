@@ -535,7 +535,7 @@ it("answers a turn whose caller has gone, and keeps it", async () => {
   });
   await vi.waitUntil(() => orchestrator.calls.some(({ adapter }) => adapter.message.content === body.content));
   leaving.abort();
-  await expect(left).rejects.toThrow();
+  await expect(left).rejects.toThrow(/abort/i);
   const again = await vi.waitFor(async () => {
     const reply = await service.say("/api/messages", body);
     expect(reply.body.error.details.state).toBe("completed");
