@@ -11,7 +11,8 @@ import type { Receipt } from "../flows/receive-message.ts";
 import { jsonBody } from "../http/body.ts";
 import type { AppContext, AppEnv } from "../http/context.ts";
 import { note } from "../http/context.ts";
-import { requireRequestId, wantsReplay } from "../http/ids.ts";
+import { duplicate, mismatch, replay } from "../http/duplicates.ts";
+import { requireRequestId } from "../http/ids.ts";
 import { BODY_REFUSALS, json, refusals, success } from "../http/openapi.ts";
 import { guestToken, readCredential } from "../services/credential.ts";
 
@@ -107,7 +108,7 @@ for (const channel of ["api", "web", "app"] as const) {
       receivedAt: c.var.receivedAt,
     });
     note(c, { outcome: receipt.outcome.kind, brand_id: receipt.brandId, user_id: receipt.userId });
-    return answer(c, receipt, requestId, wantsReplay(header, c.var.body));
+    return answer(c, receipt, requestId);
   });
 }
 
@@ -120,7 +121,7 @@ const identifiersOf = ({ user, ...top }: z.output<typeof MessageRequest>): Ident
 });
 
 /** What a caller is told of their turn; a bug if an outcome is forgotten. */
-async function answer(c: AppContext, receipt: Receipt, requestId: string, replay: boolean): Promise<Response> {
+async function answer(c: AppContext, receipt: Receipt, requestId: string): Promise<Response> {
   const { outcome } = receipt;
   switch (outcome.kind) {
     case "answered":
@@ -135,18 +136,13 @@ async function answer(c: AppContext, receipt: Receipt, requestId: string, replay
     }
     case "completed": {
       const first = await withGuestToken(c.var.deps, outcome.answer, receipt);
-      if (!replay) throw duplicate(requestId, { state: "completed", retry_after_ms: 0, cached_response: first });
-      c.header("Idempotency-Replayed", "true");
+      replay(c, requestId, first);
       return processed(c, first);
     }
     case "in_progress":
       throw duplicate(requestId, { state: "in_progress", retry_after_ms: outcome.retryAfterMs });
     case "mismatch":
-      if (!replay) throw duplicate(requestId, { state: "payload_mismatch" });
-      throw new AppError("VALIDATION_ERROR", "This Idempotency-Key was used with another body", {
-        status: 422,
-        details: { fields: [{ field: "Idempotency-Key", message: "was used with another body" }] },
-      });
+      throw mismatch(c, requestId);
     case "limited":
       throw new AppError("RATE_LIMITED", "Too many messages", {
         details: { scope: outcome.scope, retry_after_ms: outcome.retryAfterMs },
@@ -164,11 +160,6 @@ const processed = (c: AppContext, data: Reply): Response => {
   note(c, { session_id: data.session_id, fallback: data.fallback, tokens: data.token_usage.total });
   return c.json({ success: true, data, message: "Message processed" });
 };
-
-const duplicate = (requestId: string, details: Record<string, unknown>): AppError =>
-  new AppError("DUPLICATE_REQUEST", "This request id has been seen before", {
-    details: { request_id: requestId, ...details },
-  });
 
 /** A guest is handed what they need to go on as the same guest. */
 async function withGuestToken(
