@@ -25,6 +25,7 @@ import { settle } from "./conversation/settle.ts";
 import { MIGRATIONS } from "./conversation/tables.ts";
 import { Turns } from "./conversation/turns.ts";
 import type { StoredTurn } from "./conversation/turns.ts";
+import { unsaved } from "./conversation/unsaved.ts";
 import { migrate } from "./migrate.ts";
 
 /** After a turn began or waits: late enough to cost nothing, early enough that nobody waits for an orphan. */
@@ -47,6 +48,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const { config, now } = this.#deps;
     const { runner, alarm, turns, facts } = this.#open();
     const entrance = admit({ storage: this.ctx.storage, facts, turns }, message, {
+      address: this.#address,
       held: runner.holds,
       sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config),
       turnsPerMinute: config.rateLimitUserPerMinute,
@@ -72,6 +74,11 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return outcome;
   }
 
+  async unsaved(request: Parameters<ConversationPort["unsaved"]>[0]): ReturnType<ConversationPort["unsaved"]> {
+    if (this.#isBlank()) return { kind: "unknown" };
+    return unsaved(this.#open(), request);
+  }
+
   async pull(maxBytes: number): Promise<LedgerPull> {
     const { outbox, bell } = this.#open();
     bell.answered();
@@ -87,6 +94,13 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   /** Starts what is due and waits for nothing. */
   override async alarm(): Promise<void> {
     this.#open().alarm.ring(this.#deps.now());
+  }
+
+  /** True for an object that has nothing to tell: one that emptied itself, or that nobody ever said anything to. */
+  #isBlank(): boolean {
+    if (this.#state !== null) return false;
+    // Whoever only asks must not leave tables behind, which nothing would ever clear away.
+    return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").toArray().length === 0;
   }
 
   /** The parts over this object's storage, made when they are first needed: an object that has emptied itself starts anew. */

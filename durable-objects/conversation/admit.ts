@@ -16,6 +16,8 @@ const RETRY_AFTER_MS = 1_000;
 type Parts = { storage: Storage; facts: FactStore; turns: Turns };
 
 type Options = {
+  /** The conversation's own. */
+  address: string;
   /** True when somebody in this incarnation of the object waits for the turn. */
   held: (turnId: string) => boolean;
   sessionTimeoutMs: number;
@@ -29,9 +31,10 @@ export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | Su
 
 /** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
 export function admit({ storage, facts, turns }: Parts, message: Submission, options: Options): Entrance {
-  const { now, sessionTimeoutMs } = options;
+  const { address, now, sessionTimeoutMs } = options;
   const { instance } = message.bundle;
   const visit = {
+    address,
     brandId: instance.brandId,
     instanceId: instance.id,
     userId: message.user.id,
@@ -45,7 +48,7 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
   }
 
   const current = facts.get("session");
-  const session = sessionFor(current, turns.waiting() > 0, visit);
+  const session = sessionFor(facts, turns.waiting() > 0, visit);
   const scope = scopeOf(instance.id, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
   switch (admission.kind) {

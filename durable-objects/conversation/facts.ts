@@ -9,6 +9,12 @@ export type Facts = {
   session: Session;
   /** A session that ended and that Postgres hasn't been told of. */
   closed: { sessionId: string; expiredAt: number };
+  /** The session somebody has ended by hand: over unless something is said in it afterwards. */
+  ended: { sessionId: string; expiredAt: number };
+  /** Tombstones: sessions that were erased not long ago, and that nothing may bring back. */
+  erased: { sessionId: string; erasedAt: number }[];
+  /** The number of the newest session that began here (`sessionIdAt`). */
+  lastNumber: number;
   /** When the last message was said: the next is said later. */
   lastSaidAt: number;
   /** The instance as the last message saw it: what a turn that outlived its caller is run with. */

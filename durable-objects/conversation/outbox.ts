@@ -1,4 +1,5 @@
 import type { LedgerEntry, LedgerPull, Message, NewEntry } from "../../src/domain/ledger.ts";
+import type { Session } from "../../src/domain/session.ts";
 import type { Storage } from "../storage.ts";
 
 /** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
@@ -61,6 +62,25 @@ export class Outbox {
       .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE confirmed = 0")
       .toArray();
     return row?.n ?? 0;
+  }
+
+  /** What Postgres isn't known to have of a session, oldest first. */
+  waitingOf(sessionId: string): LedgerEntry[] {
+    return this.#storage.sql
+      .exec<Row>(
+        "SELECT position, entry FROM entries WHERE confirmed = 0 AND session_id = ? ORDER BY position",
+        sessionId,
+      )
+      .toArray()
+      .map(toEntry);
+  }
+
+  /** A session as its newest entry here tells it, or null when there is none. */
+  lastSession(sessionId: string): Session | null {
+    const [row] = this.#storage.sql
+      .exec<Row>("SELECT position, entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT 1", sessionId)
+      .toArray();
+    return row ? toEntry(row).session : null;
   }
 
   /** The last messages of a session in the order the model gets them: a turn's stand together. */

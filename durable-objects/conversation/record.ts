@@ -1,5 +1,6 @@
-import type { Recording, RecordOutcome } from "../../src/domain/conversation.ts";
+import type { RecordedMessage, Recording, RecordOutcome } from "../../src/domain/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
+import type { Session } from "../../src/domain/session.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import type { Outbox } from "./outbox.ts";
@@ -7,23 +8,31 @@ import { enter, isForeign, sessionFor } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Options = { address: string; now: number };
 
 /** Keeps messages that are no turn, each id once. One synchronous step: what it says is already written. */
-export function record(
-  { storage, facts, turns, outbox }: Parts,
-  recording: Recording,
-  { address, now }: { address: string; now: number },
-): RecordOutcome {
+export function record(parts: Parts, recording: Recording, options: Options): RecordOutcome {
+  const { facts, turns } = parts;
   if (isForeign(facts, recording)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
-  const current = facts.get("session");
-  const session = sessionFor(current, turns.waiting() > 0, { ...recording, now });
-  return storage.transactionSync(() => {
-    const fresh = recording.messages.filter(({ id }) => remember(storage, id, now));
-    if (fresh.length === 0) return { kind: "recorded", sessionId: session.id };
+  const session = sessionFor(facts, turns.waiting() > 0, { ...recording, ...options });
+  keep(parts, session, recording.messages, options);
+  return { kind: "recorded", sessionId: session.id };
+}
 
-    let saidAt = Math.max(now - 1, current?.lastMessageAt ?? 0);
+/** Writes what of it is new into a session, as one entry. */
+function keep(
+  { storage, facts, outbox }: Parts,
+  session: Session,
+  recorded: readonly RecordedMessage[],
+  { address, now }: Options,
+): void {
+  storage.transactionSync(() => {
+    const fresh = recorded.filter(({ id }) => remember(storage, id, now));
+    if (fresh.length === 0) return;
+
+    let saidAt = Math.max(now - 1, facts.get("session")?.lastMessageAt ?? 0);
     const messages = fresh.map((message) => ({
       id: message.id,
       role: message.role,
@@ -53,7 +62,6 @@ export function record(
       usage: null,
     });
     facts.remove("closed");
-    return { kind: "recorded", sessionId: session.id };
   });
 }
 

@@ -1,7 +1,9 @@
 import type { Channel } from "./channel.ts";
 import type { ErrorDetails, ErrorCode } from "./errors.ts";
 import type { InstanceBundle } from "./instance.ts";
-import type { LedgerPull } from "./ledger.ts";
+import type { LedgerPull, LedgerUsage, Message } from "./ledger.ts";
+import type { Cursor } from "./page.ts";
+import type { Caller } from "./principal.ts";
 import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
 import type { User } from "./user.ts";
@@ -48,7 +50,10 @@ export type SubmitOutcome =
   | { kind: "completed"; answer: Answer }
   | { kind: "mismatch" }
   | { kind: "limited"; scope: "user" | "conversation"; retryAfterMs: number }
-  | { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+  | Refused;
+
+/** A refusal of the error table, as a value. */
+export type Refused = { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
 
 /** Words that are no turn: a transcript, a broadcast's message. Kept in the order they come, answered by nobody. */
 export type Recording = {
@@ -59,28 +64,55 @@ export type Recording = {
   /** The open session Postgres knows of; used only when the object has none. */
   openSession: Session | null;
   sessionTimeoutMs: number;
-  /** An id that was recorded before changes nothing. */
-  messages: {
-    id: string;
-    role: Role;
-    content: string;
-    /** When it was said, if the one who recorded it knows. Epoch milliseconds. */
-    saidAt: number | null;
-    requestId: string | null;
-    traceId: string | null;
-    metadata: Record<string, unknown>;
-  }[];
+  messages: RecordedMessage[];
 };
 
-export type RecordOutcome =
-  | { kind: "recorded"; sessionId: string }
-  | { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+/** An id that was recorded before changes nothing. */
+export type RecordedMessage = {
+  id: string;
+  role: Role;
+  content: string;
+  /** When it was said, if the one who recorded it knows. Epoch milliseconds. */
+  saidAt: number | null;
+  requestId: string | null;
+  traceId: string | null;
+  metadata: Record<string, unknown>;
+};
+
+export type RecordOutcome = { kind: "recorded"; sessionId: string } | Refused;
+
+/** One of a conversation's sessions, and who asks about it. */
+export type SessionRequest = { sessionId: string; caller: Caller };
+
+/** What was said in a session and is written down by somebody else: a voice pipeline. */
+export type Transcript = SessionRequest & {
+  /** The session as Postgres knows it, for an object that has forgotten it. */
+  session: Session | null;
+  messages: RecordedMessage[];
+};
+
+/** What a session holds that Postgres may not know yet. */
+export type Unsaved = {
+  session: Session;
+  /** Somebody has ended it. Epoch milliseconds. */
+  endedAt: number | null;
+  /** Newest first. */
+  messages: Message[];
+  usage: LedgerUsage[];
+};
+
+/** The object knows nothing of such a session: only Postgres can tell. */
+export type Unknown = { kind: "unknown" };
 
 /** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
 export type Conversation = {
   submit(message: Submission): Promise<SubmitOutcome>;
   /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
   record(recording: Recording): Promise<RecordOutcome>;
+  /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
+  unsaved(
+    request: SessionRequest & { before: Cursor | null; limit: number },
+  ): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
   /** Entries that wait for Postgres, oldest first, at most `maxBytes` of them (one at least). */
   pull(maxBytes: number): Promise<LedgerPull>;
   /** Everything up to here is in Postgres (or in `dead_letters`). Tells whether more waits. */

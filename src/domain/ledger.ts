@@ -26,6 +26,9 @@ export type LedgerTurn = {
   cachedResponse: Record<string, unknown>;
 };
 
+/** What a turn took. */
+export type LedgerUsage = UsageRecord & { id: string };
+
 /** All that Postgres has to know of one thing that happened: complete in itself, so that entries may be written in any company. */
 export type LedgerEntry = {
   id: string;
@@ -36,7 +39,7 @@ export type LedgerEntry = {
   /** null for what is no turn: a transcript, a broadcast's message. */
   turn: LedgerTurn | null;
   messages: Message[];
-  usage: (UsageRecord & { id: string }) | null;
+  usage: LedgerUsage | null;
 };
 
 /** An entry as it is added: where it comes in its conversation is decided by the order of adding. */

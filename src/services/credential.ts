@@ -4,15 +4,10 @@ import { apiKeyByHash } from "../db/credentials.ts";
 import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
 import { sha256, timeOfUuid, Uuid } from "../domain/ids.ts";
-
-/** Who is calling. `brand` is a brand's server with a key; `user` a person with a token. */
-export type Principal =
-  | { kind: "anonymous" }
-  | { kind: "brand"; brandId: string }
-  | { kind: "user"; userId: string; brandId: string };
+import type { BrandPrincipal, Caller, Principal, UserPrincipal } from "../domain/principal.ts";
 
 /** A credential as it was sent: a token is verified by now, a key still has to be looked up. */
-export type Credential = { kind: "key"; hash: string } | Exclude<Principal, { kind: "brand" }>;
+export type Credential = { kind: "key"; hash: string } | Exclude<Principal, BrandPrincipal>;
 
 const KEY_PREFIX = "parley_";
 /** Published in the README, so worth nothing outside development. */
@@ -43,14 +38,24 @@ export async function authenticate(
   if (credential.kind !== "key") return credential;
   const key = await caches.apiKeys.get(credential.hash, () => read(apiKeyByHash(credential.hash)));
   if (key === null || (key.expiresAt !== null && key.expiresAt <= now())) throw refused("The credential is not valid");
-  return { kind: "brand", brandId: key.brandId };
+  return { kind: "brand", brandId: key.brandId, keyId: key.id, scopes: key.scopes };
+}
+
+/** Who is calling where nobody is let in without a credential. Refuses (401) none, and one that is not valid. */
+export async function requireCaller(
+  deps: Pick<Deps, "config" | "read" | "caches" | "now">,
+  authorization: string | undefined,
+): Promise<Caller> {
+  const principal = await authenticate(deps, await readCredential(deps.config, authorization));
+  if (principal.kind === "anonymous") throw refused("A credential is required");
+  return principal;
 }
 
 /**
  * The person a token stands for. Only after jose has verified it: HS256 with our secret, issuer, audience and an expiry.
  * Refuses (401) everything else.
  */
-export async function verifyUserToken(config: Config, token: string): Promise<Extract<Principal, { kind: "user" }>> {
+export async function verifyUserToken(config: Config, token: string): Promise<UserPrincipal> {
   if (config.jwtSecret === null || token.length > LONGEST_CREDENTIAL) throw refused("The token is not valid");
   try {
     const { payload } = await jwtVerify(token, new TextEncoder().encode(config.jwtSecret), {

@@ -1,0 +1,35 @@
+import type { StoredSession } from "../db/sessions.ts";
+import type { Deps } from "../deps.ts";
+import { addressOfSession } from "../domain/address.ts";
+import type { Refused, SessionRequest, Unsaved } from "../domain/conversation.ts";
+import { AppError } from "../domain/errors.ts";
+import type { Cursor } from "../domain/page.ts";
+
+type Request = SessionRequest & { before: Cursor | null; limit: number };
+
+/** A conversation's refusal, thrown. */
+export const refusal = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
+
+/**
+ * What Postgres says of a session together with what its object has not handed over yet. The object is asked first: what
+ * it lets go of after that is in Postgres by the time Postgres is asked. A session's id tells where its object is; only
+ * one that was not made here has to be looked up, which costs a second query.
+ */
+export async function withUnsaved<Saved extends { session: StoredSession }>(
+  { conversation }: Pick<Deps, "conversation">,
+  request: Request,
+  ask: (unsaved: Unsaved["messages"]) => Promise<Saved | null>,
+): Promise<{ saved: Saved | null; unsaved: Unsaved | null }> {
+  const unsavedAt = async (address: string): Promise<Unsaved | null> => {
+    const outcome = await conversation(address).unsaved(request);
+    if (outcome.kind === "refused") throw refusal(outcome);
+    return outcome.kind === "unsaved" ? outcome : null;
+  };
+  const address = addressOfSession(request.sessionId);
+  const unsaved = address === null ? null : await unsavedAt(address);
+  const saved = await ask(unsaved?.messages ?? []);
+  if (saved === null || saved.session.address === address) return { saved, unsaved };
+
+  const moved = await unsavedAt(saved.session.address);
+  return moved === null ? { saved, unsaved } : { saved: await ask(moved.messages), unsaved: moved };
+}
