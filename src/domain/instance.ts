@@ -51,7 +51,12 @@ export type Instance = {
   recipientNumber: string | null;
   phoneNumberId: string | null;
   acceptGuestUsers: boolean;
+  /** What is sent on WhatsApp when only a template may be; from the instance's metadata. */
+  whatsappTemplate?: WhatsAppTemplate | null;
 };
+
+/** A message template Meta has approved, by name. `components` go to the Graph API as they are. */
+export type WhatsAppTemplate = { name: string; language: string; components?: unknown };
 
 /** All that a message needs to know of an instance, read in one query and cached in the isolate. */
 export type InstanceBundle = {

@@ -1,0 +1,159 @@
+import type { InboundKind } from "../../domain/inbound.ts";
+import { isRecord, sanitizeData } from "../../domain/sanitize.ts";
+import { number, record, records, text } from "./loose.ts";
+import type { Loose } from "./loose.ts";
+
+/** What a message says in words, and what of it has a place of its own. What has no words is told in brackets. */
+export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };
+
+type Reader = (message: Loose) => Content | null;
+
+const joined = (separator: string, ...parts: (string | null)[]): string | null =>
+  text(parts.filter((part) => part !== null).join(separator));
+
+/** The entries that say something. */
+const known = (details: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(details).filter(([, value]) => value !== null && value !== undefined));
+
+const spoken = (kind: InboundKind, content: string | null, details: Record<string, unknown> = {}): Content | null =>
+  content === null ? null : { kind, content, details: known(details) };
+
+const media =
+  (kind: "image" | "audio" | "video" | "document" | "sticker"): Reader =>
+  (message) => {
+    const { id, mime_type, sha256, filename, caption, voice, animated } = record(message[kind]);
+    const file = known({ id, mime_type, sha256, filename, voice, animated });
+    const placeholder = `[${joined(": ", kind, text(filename)) ?? kind}]`;
+    return spoken(kind, text(caption) ?? placeholder, { media: file });
+  };
+
+function location({ location }: Loose): Content | null {
+  const { latitude, longitude, name, address } = record(location);
+  const [north, east] = [coordinate(latitude), coordinate(longitude)];
+  const place = joined(", ", text(name), text(address));
+  const point = north === null || east === null ? null : `${north}, ${east}`;
+  const content = place !== null && point !== null ? `${place} (${point})` : (place ?? point);
+  return spoken("location", content, { location: known({ latitude: north, longitude: east, name, address }) });
+}
+
+const coordinate = (value: unknown): number | null => number(value) ?? number(Number(text(value) ?? Number.NaN));
+
+function contacts({ contacts }: Loose): Content | null {
+  const people = records(contacts).map((contact) => {
+    const { formatted_name, first_name, last_name } = record(contact.name);
+    const phones = records(contact.phones).flatMap(({ phone }) => text(phone) ?? []);
+    return { name: text(formatted_name) ?? joined(" ", text(first_name), text(last_name)), phones };
+  });
+  const words = people.map(({ name, phones }) =>
+    name !== null && phones.length > 0 ? `${name} (${phones.join(", ")})` : (name ?? phones.join(", ")),
+  );
+  return spoken("contacts", text(words.filter((word) => word !== "").join("; ")), { contacts: people });
+}
+
+/** Answers to buttons, lists and forms. A form's answer is JSON inside a string. */
+function interactive({ interactive }: Loose): Content | null {
+  const { type, button_reply, list_reply, nfm_reply, call_permission_reply } = record(interactive);
+  switch (type) {
+    case "button_reply":
+    case "list_reply": {
+      const { id, title, description } = record(button_reply ?? list_reply);
+      return spoken("interactive", text(title) ?? text(id), { reply: known({ id, title, description }) });
+    }
+    case "nfm_reply": {
+      const { name, body, response_json } = record(nfm_reply);
+      const form = parsed(response_json);
+      const lines = Object.entries(form)
+        .filter(([field]) => field !== "flow_token")
+        .map(
+          ([field, value]) => `${field}: ${typeof value === "string" ? value : JSON.stringify(sanitizeData(value))}`,
+        );
+      return spoken("interactive", joined("\n", text(body), ...lines), { form: known({ name, ...form }) });
+    }
+    case "call_permission_reply": {
+      const { response } = record(call_permission_reply);
+      return spoken("interactive", `[call permission: ${text(response) ?? "answered"}]`);
+    }
+    default:
+      return null;
+  }
+}
+
+function parsed(json: unknown): Loose {
+  try {
+    return record(typeof json === "string" ? JSON.parse(json) : json);
+  } catch {
+    // Somebody else's form: the string itself is in the message as it came.
+    return {};
+  }
+}
+
+function order({ order }: Loose): Content | null {
+  const { catalog_id, text: note, product_items } = record(order);
+  const items = records(product_items).map(({ product_retailer_id, quantity, item_price, currency }) => {
+    const price = joined(" ", text(item_price), text(currency));
+    return `${text(quantity) ?? "1"} x ${text(product_retailer_id) ?? "?"}${price === null ? "" : ` (${price})`}`;
+  });
+  return spoken("order", joined("\n", text(note), ...items), { order: known({ catalog_id, product_items }) });
+}
+
+function reaction({ reaction }: Loose): Content | null {
+  const { message_id, emoji } = record(reaction);
+  // Taken back: an empty emoji, or none at all.
+  const content = text(emoji) === null ? "[reaction removed]" : `[reacted with ${text(emoji)}]`;
+  return spoken("reaction", content, { reaction: known({ message_id, emoji }) });
+}
+
+function edit({ edit }: Loose): Content {
+  const { original_message_id, message } = record(edit);
+  const words = record(message);
+  // An edit of an edit names the first message again; one inside another is nobody's message.
+  const { content } = words.type === "edit" ? unsupported("edit") : readContent(words);
+  return { kind: "edit", content, details: known({ edits: original_message_id }) };
+}
+
+const READERS: Record<string, Reader> = {
+  text: ({ text: words }) => spoken("text", text(record(words).body)),
+  image: media("image"),
+  audio: media("audio"),
+  video: media("video"),
+  document: media("document"),
+  sticker: media("sticker"),
+  location,
+  contacts,
+  interactive,
+  button: ({ button }) => spoken("button", text(record(button).text), { payload: record(button).payload }),
+  order,
+  reaction,
+  edit,
+  revoke: ({ revoke }) => spoken("revoke", "[message deleted]", { revokes: record(revoke).original_message_id }),
+  system: ({ system }) =>
+    spoken("system", text(record(system).body) ?? `[${text(record(system).type) ?? "system"}]`, {
+      system: record(system).type,
+    }),
+  request_welcome: () => spoken("system", "[chat opened]"),
+};
+
+/** Reads a message by its type; what is unknown, or lacks what its type promises, is `unsupported`. */
+export function readContent(message: Loose): Content {
+  const type = text(message.type) ?? "unknown";
+  const read = Object.hasOwn(READERS, type) ? READERS[type] : undefined;
+  return read?.(message) ?? unsupported(type);
+}
+
+const unsupported = (type: string): Content => ({
+  kind: "unsupported",
+  content: `[unsupported message: ${type}]`,
+  details: {},
+});
+
+/** What goes with a message of any type: what it answers, whether it was forwarded, the advertisement it came from, errors. */
+export function readCircumstances({ context, referral, errors }: Loose): Record<string, unknown> {
+  const { id, forwarded, frequently_forwarded, referred_product } = record(context);
+  return known({
+    reply_to: text(id),
+    forwarded: forwarded === true || frequently_forwarded === true ? true : null,
+    referred_product,
+    referral: isRecord(referral) ? referral : null,
+    errors: Array.isArray(errors) ? errors : null,
+  });
+}

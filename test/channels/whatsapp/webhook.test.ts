@@ -1,0 +1,347 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { readNotification } from "../../../src/channels/whatsapp/webhook.ts";
+import { wantsReply } from "../../../src/domain/inbound.ts";
+import { change, fixture, fixtures, messages, newWamid, notification, text } from "../../support/whatsapp.ts";
+
+const NOW = Date.parse("2026-11-22T12:00:00Z");
+const read = (payload: unknown) => readNotification(payload, NOW);
+const only = (payload: unknown) => {
+  const { messages } = read(payload);
+  expect(messages).toHaveLength(1);
+  return messages[0]!;
+};
+
+describe("what somebody sends is read as what it is", () => {
+  it.each([
+    ["meta-docs-text", "text", "Does it come in another color?", true],
+    ["pywa-message-text", "text", "Body Text", true],
+    ["pywa-message-image", "image", "[image]", true],
+    ["pywa-message-voice", "audio", "[audio]", true],
+    ["pywa-message-document", "document", "caption", true],
+    ["pywa-message-current_location", "location", "12.25089, 43.90539", true],
+    [
+      "pywa-message-contacts",
+      "contacts",
+      "Chandler Bing (+1 555-555-5555); Monica (+1 666-666-6666); Rachel Green (+1 777-777-7777)",
+      true,
+    ],
+    ["pywa-callback_button-button", "interactive", "title", true],
+    ["pywa-callback_selection-callback", "interactive", "title", true],
+    [
+      "pywa-flow_completion-completion",
+      "interactive",
+      "Sent\ncomment_text: Comment Text\ndelivery_rating: 4\npurchase_rating: 2\nrecommend_radio: 0\ncs_rating: 0",
+      true,
+    ],
+    ["pywa-message-order", "order", "3 x HAMBURGER (30 ILS)\n2 x FRENCH_FRIES (35 ILS)\n2 x SODA (10 ILS)", true],
+    ["pywa-message-referral", "text", "BODY", true],
+    ["pywa-message-reply", "text", "replied text", true],
+    ["pywa-message-reaction", "reaction", "[reacted with 😮]", false],
+    ["pywa-message-unreaction_empty", "reaction", "[reaction removed]", false],
+    ["pywa-message-unsupported", "unsupported", "[unsupported message: unsupported]", false],
+    ["pywa-message-interactive_message_with_err", "unsupported", "[unsupported message: interactive]", false],
+    ["pywa-system-phone_number_change", "system", "User A changed from 972987654321 to 972912345678", false],
+  ])("%s is %s: %s", (name, kind, content, answered) => {
+    const message = only(fixture(name));
+    expect({ kind: message.kind, content: message.content, answered: wantsReply(message) }).toEqual({
+      kind,
+      content,
+      answered,
+    });
+  });
+
+  it("every published message is read, and kept as it came", () => {
+    for (const { name, payload } of fixtures()) {
+      const { messages: sent = [], statuses = [] } = payload.entry[0].changes[0].value;
+      const { messages, statuses: news } = read(payload);
+      expect({ name, messages: messages.length, statuses: news.length }).toEqual({
+        name,
+        messages: sent.length,
+        statuses: statuses.length,
+      });
+      for (const [index, { id, metadata }] of messages.entries()) {
+        expect({ id, raw: (metadata.whatsapp as any).raw }).toMatchObject({
+          id: sent[index].id,
+          raw: sent[index],
+        });
+      }
+    }
+  });
+
+  it.each([
+    ["a file", "pywa-message-voice", { media: { id: "1234567890987654321", voice: true } }],
+    ["the message it answers", "pywa-message-reply", { reply_to: "wamid.xyzxyz==" }],
+    ["that it was forwarded", "pywa-message-current_location", { forwarded: true }],
+    ["the advertisement it came from", "pywa-message-referral", { referral: { ctwa_clid: "CTWA_CLID" } }],
+    ["the button's own data", "pywa-callback_button-button", { reply: { id: "callback_data" } }],
+    ["the form's fields", "pywa-flow_completion-completion", { form: { comment_text: "Comment Text" } }],
+    ["what was wrong with it", "pywa-message-unsupported", { errors: [{ code: 131051 }] }],
+    ["an error that stands beside it", "pywa-message-interactive_message_with_err", { errors: [{ code: 131000 }] }],
+    ["which message was reacted to", "pywa-message-reaction", { reaction: { message_id: "wamid.yzxyzx=" } }],
+  ])("%s goes with it", (_what, name, details) => {
+    expect(only(fixture(name)).metadata.whatsapp).toMatchObject(details);
+  });
+
+  it.each([
+    ["a caption in the place of a placeholder", { type: "image", image: { id: "1", caption: "Look" } }, "Look"],
+    ["an empty caption is none", { type: "image", image: { id: "1", caption: "" } }, "[image]"],
+    ["a file's name", { type: "document", document: { filename: "a.pdf" } }, "[document: a.pdf]"],
+    [
+      "a place with a name",
+      { type: "location", location: { latitude: 1.5, longitude: -2, name: "Café", address: "Rd 1" } },
+      "Café, Rd 1 (1.5, -2)",
+    ],
+    ["a quick reply", { type: "button", button: { text: "Yes", payload: "y" } }, "Yes"],
+    [
+      "an edit",
+      { type: "edit", edit: { original_message_id: "wamid.1", message: { type: "text", text: { body: "Better" } } } },
+      "Better",
+    ],
+    [
+      "an edit inside an edit",
+      { type: "edit", edit: { message: { type: "edit", edit: {} } } },
+      "[unsupported message: edit]",
+    ],
+    ["a withdrawal", { type: "revoke", revoke: { original_message_id: "wamid.1" } }, "[message deleted]"],
+    ["a chat that was opened", { type: "request_welcome" }, "[chat opened]"],
+    ["a contact without a name", { type: "contacts", contacts: [{ phones: [{ phone: "+1 5" }] }] }, "+1 5"],
+    ["a type nobody knows yet", { type: "hologram", hologram: {} }, "[unsupported message: hologram]"],
+    ["a text without words", { type: "text", text: {} }, "[unsupported message: text]"],
+    ["a type that is a word of JavaScript", { type: "constructor" }, "[unsupported message: constructor]"],
+  ])("%s", (_what, item, content) => {
+    expect(only(messages({ from: "16505551234", id: "wamid.1", timestamp: "1749416383", ...item })).content).toBe(
+      content,
+    );
+  });
+});
+
+describe("who sent it", () => {
+  const from = (value: Record<string, unknown>) => only(notification(change(value))).person;
+
+  it("is told by the number, and the business-scoped id of the contact beside it", () => {
+    expect(only(fixture("pywa-message-text")).person).toEqual({
+      phone: "+972987654321",
+      userId: "US.13491208655302741918",
+    });
+  });
+
+  it("is the contact with the same number, not the neighbour", () => {
+    const contacts = [
+      { wa_id: "16505550001", user_id: "US.1" },
+      { wa_id: "16505550002", user_id: "US.2" },
+    ];
+    const sent = [text({ phone: "16505550002" }, "b"), text({ phone: "16505550001" }, "a")];
+    const { messages } = read(notification(change({ contacts, messages: sent })));
+    expect(messages.map(({ person }) => person.userId)).toEqual(["US.2", "US.1"]);
+  });
+
+  it("may have no number at all", () => {
+    expect(from({ messages: [text({ userId: "US.7" }, "Hello")] })).toEqual({ phone: null, userId: "US.7" });
+    const contacts = [{ profile: { name: "A" }, user_id: "US.8" }];
+    expect(from({ contacts, messages: [text({}, "Hello")] })).toEqual({ phone: null, userId: "US.8" });
+  });
+
+  it("is nobody: then the message is passed over, and its neighbours are not", () => {
+    const { messages: kept, passedOver } = read(messages(text({}, "who?"), text({ phone: "16505550001" }, "me")));
+    expect(kept.map(({ content }) => content)).toEqual(["me"]);
+    expect(passedOver).toEqual([{ what: "message", type: "text" }]);
+  });
+
+  it("is the business itself for an echo of its own app, and the person is whom it wrote to", () => {
+    const echo = { ...text({ phone: "15550001111" }, "We called you"), to: "16505550001" };
+    const message = only(notification(change({ message_echoes: [echo] }, "smb_message_echoes")));
+    expect(message).toMatchObject({ role: "assistant", content: "We called you", person: { phone: "+16505550001" } });
+    expect(wantsReply(message)).toBe(false);
+  });
+});
+
+describe("somebody goes by another id from now on", () => {
+  it.each([
+    [
+      "a new number",
+      fixture("pywa-system-phone_number_change"),
+      { phone: "+972987654321", userId: null },
+      { phone: "+972912345678", userId: null },
+    ],
+    [
+      "a new id, the old one beside it",
+      messages({
+        id: "w",
+        type: "system",
+        system: { type: "user_changed_user_id", user_id: "MX.2", previous_user_id: "CO.1" },
+      }),
+      { phone: null, userId: "CO.1" },
+      { phone: null, userId: "MX.2" },
+    ],
+    [
+      "a new id, the old one only in the sentence",
+      messages({
+        id: "w",
+        type: "system",
+        system: { type: "user_changed_user_id", user_id: "US.2", body: "User A changed from US.1 to US.2" },
+      }),
+      { phone: null, userId: "US.1" },
+      { phone: null, userId: "US.2" },
+    ],
+    [
+      "a new id, as a change of its own",
+      notification(
+        change(
+          {
+            user_id_update: [
+              { wa_id: "15557654321", user_id: { previous: "US.1", current: "US.2" }, timestamp: "1700000003" },
+            ],
+          },
+          "user_id_update",
+        ),
+      ),
+      { phone: "+15557654321", userId: "US.1" },
+      { phone: null, userId: "US.2" },
+    ],
+  ])("%s", (_what, payload, person, became) => {
+    expect(only(payload)).toMatchObject({ kind: "system", person, became });
+  });
+
+  it("an update that comes again is the same message", () => {
+    const payload = notification(
+      change({ user_id_update: [{ user_id: { previous: "US.1", current: "US.2" } }] }, "user_id_update"),
+    );
+    expect(only(payload).id).toBe(only(payload).id);
+  });
+});
+
+describe("statuses of what we sent", () => {
+  it("carry the state, our reference and the reason of a failure", () => {
+    const failed = fixture("pywa-message_status-failed");
+    failed.entry[0].changes[0].value.statuses[0].biz_opaque_callback_data = "ours";
+    expect(read(failed).statuses).toEqual([
+      {
+        person: { phone: "+972987654321", userId: null },
+        business: { number: "+972123456789", phoneNumberId: "1122334455667" },
+        news: {
+          id: "wamid.xyzxyz",
+          reference: "ours",
+          state: "failed",
+          error: {
+            code: 130472,
+            reason: "Failed to send message because this user's phone number is part of an experiment",
+          },
+        },
+      },
+    ]);
+  });
+
+  it.each(["queued", "unknown", "warning", "", undefined])("%s is no news", (status) => {
+    const payload = notification(change({ statuses: [{ id: "wamid.1", recipient_id: "16505550001", status }] }));
+    expect(read(payload).statuses).toEqual([]);
+  });
+});
+
+describe("a notification", () => {
+  it("is walked to its end: entries, changes, messages and statuses of several numbers and people", () => {
+    const other = { number: "15550002222", phoneNumberId: "2" };
+    const payload = {
+      object: "whatsapp_business_account",
+      entry: [
+        { changes: [change({ messages: [text({ phone: "16505550001" }, "1"), text({ phone: "16505550002" }, "2")] })] },
+        {
+          changes: [
+            change({ messages: [text({ phone: "16505550001" }, "3")] }, "messages", other),
+            change({ statuses: [{ id: "wamid.1", recipient_id: "16505550001", status: "read" }] }),
+          ],
+        },
+      ],
+    };
+    const { messages, statuses } = read(payload);
+    expect(messages.map(({ content, business }) => [content, business.phoneNumberId])).toEqual([
+      ["1", "100000000000001"],
+      ["2", "100000000000001"],
+      ["3", "2"],
+    ]);
+    expect(statuses).toHaveLength(1);
+  });
+
+  it.each([null, [], "text", 7, {}, { entry: {} }, { entry: [{ changes: "?" }] }, { object: "page", entry: [{}] }])(
+    "%j has nothing in it, and says so",
+    (payload) => {
+      expect(read(payload)).toMatchObject({ messages: [], statuses: [], passedOver: [{ what: "notification" }] });
+    },
+  );
+
+  it.each(["history", "smb_app_state_sync", "account_update", "calls", "tomorrow"])(
+    "about %s is passed over by name",
+    (field) => {
+      expect(read(notification(change({ [field]: [{ secret: "words" }] }, field)))).toEqual({
+        messages: [],
+        statuses: [],
+        passedOver: [{ what: "change", type: field }],
+      });
+    },
+  );
+
+  it("whatever a neighbour is like, a good message is read and nothing is thrown", () => {
+    const good = { from: "16505550001", id: newWamid(), timestamp: "1749416383", type: "text", text: { body: "good" } };
+    // Messages of known types with a hole or something strange in any place, and plain nonsense.
+    const strange = fc.oneof(fc.jsonValue(), fc.constant(undefined), fc.string({ unit: "binary" }));
+    const items = fixtures().flatMap(({ payload }) => payload.entry[0].changes[0].value.messages ?? []);
+    const mangled = fc
+      .tuple(fc.constantFrom(...items), fc.nat(), strange)
+      .map(([item, place, value]) => mangle(item, place, value));
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(mangled, strange)),
+        fc.array(fc.oneof(mangled, strange)),
+        strange,
+        (before, after, errors) => {
+          const { messages } = read(notification(change({ messages: [...before, good, ...after], errors })));
+          expect(messages.filter(({ id }) => id === good.id)).toMatchObject([{ kind: "text", content: "good" }]);
+          for (const { content, metadata } of messages) {
+            expect(content).not.toBe("");
+            expect(JSON.stringify(metadata).length).toBeLessThan(60_000);
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
+  it("nests as deep as it likes", () => {
+    const nested = JSON.parse(`${'{"type":"edit","edit":{"message":'.repeat(20_000)}{}${"}}".repeat(20_000)}`);
+    const form = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
+    const { messages: kept } = read(
+      messages(
+        { from: "16505550001", id: "a", ...nested },
+        {
+          from: "16505550001",
+          id: "b",
+          type: "interactive",
+          interactive: { type: "nfm_reply", nfm_reply: { response_json: `{"a":${form}}` } },
+        },
+      ),
+    );
+    expect(kept.map(({ kind }) => kind)).toEqual(["edit", "interactive"]);
+  });
+});
+
+/** The value with one of its parts, counted depth first, replaced. */
+function mangle(value: unknown, place: number, by: unknown): unknown {
+  const parts = countParts(value);
+  let left = place % parts;
+  const visit = (part: unknown): unknown => {
+    if (left === 0) {
+      left -= 1;
+      return by;
+    }
+    left -= 1;
+    if (Array.isArray(part)) return part.map(visit);
+    if (typeof part !== "object" || part === null) return part;
+    return Object.fromEntries(Object.entries(part).map(([key, item]) => [key, visit(item)]));
+  };
+  return visit(value);
+}
+
+const countParts = (value: unknown): number =>
+  typeof value === "object" && value !== null
+    ? Object.values(value).reduce((sum: number, part) => sum + countParts(part), 1)
+    : 1;

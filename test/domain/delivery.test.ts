@@ -1,0 +1,49 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { climb, DELIVERY_STATES, overall, readReference, referenceOf } from "../../src/domain/delivery.ts";
+import type { DeliveryState } from "../../src/domain/delivery.ts";
+
+describe("the state of a delivery", () => {
+  it.each<[string, DeliveryState[], DeliveryState]>([
+    ["climbs", ["sent", "delivered", "read"], "read"],
+    ["does not fall when news come out of order", ["read", "sent", "delivered"], "read"],
+    ["is read without ever having been delivered", ["sent", "read"], "read"],
+    ["is settled by a status after the answer was lost", ["unknown", "sent"], "sent"],
+    ["fails after it was sent", ["sent", "failed"], "failed"],
+    ["does not fail after it arrived", ["delivered", "failed"], "delivered"],
+    ["arrives after it was said to have failed", ["failed", "delivered"], "delivered"],
+    ["is played after it was read", ["read", "played", "read"], "played"],
+  ])("%s", (_what, news, end) => {
+    expect(news.reduce(climb, "queued")).toBe(end);
+  });
+
+  it("is the same in the end in whatever order the news come", () => {
+    const news = fc.array(fc.constantFrom(...DELIVERY_STATES));
+    fc.assert(
+      fc.property(news, news, (some, more) => {
+        expect([...some, ...more].reduce(climb, "queued")).toBe([...more, ...some].reduce(climb, "queued"));
+      }),
+    );
+  });
+
+  it("of a message in parts is that of the part that is least far", () => {
+    expect(overall(["read", "sent", "delivered"])).toBe("sent");
+    expect(overall(["read", "failed"])).toBe("failed");
+  });
+});
+
+describe("a reference", () => {
+  const id = "01900000-0000-7000-8000-000000000002";
+
+  it.each([1, 2, 117])("finds the way back to part %i of its message", (part) => {
+    expect(readReference(referenceOf(id, part))).toEqual({ messageId: id, part });
+  });
+
+  it("of the only part is the message's id", () => {
+    expect(referenceOf(id, 1)).toBe(id);
+  });
+
+  it.each([null, "", "something else", `${id}/`, `${id}/x`, `${id} `])("%j is none of ours", (reference) => {
+    expect(readReference(reference)).toBeNull();
+  });
+});
