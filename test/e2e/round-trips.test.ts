@@ -1,0 +1,81 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { INSTANCE } from "../support/demo.ts";
+import { startFaultProxy } from "../support/fault-proxy.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import { freePort, startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+/** A thousand when it shall be sure; fewer when it shall be quick. */
+const CROWD = Number(process.env.CROWD ?? 200);
+
+let service: Service;
+let proxy: FaultProxy;
+
+beforeAll(async () => {
+  const databasePort = await freePort();
+  proxy = await startFaultProxy(() => `http://127.0.0.1:${databasePort}/sql`);
+  service = await startService({
+    env: { DB_PORT: String(databasePort), NEON_ENDPOINT: proxy.url, INSTANCE_CACHE_SECONDS: "3600" },
+  });
+});
+
+afterAll(async () => {
+  await service.stop();
+  await proxy.close();
+});
+
+const say = async (user: object, requestId: string = randomUUID()) => {
+  const reply = await service.say("/api/messages", {
+    instance_id: INSTANCE.chat,
+    request_id: requestId,
+    content: "Hello",
+    user,
+  });
+  expect(reply.status).toBe(200);
+};
+
+/** Round trips that were made before the reply: the ledger waits a second for company before it makes its own. */
+async function roundTrips(call: () => Promise<void>): Promise<number> {
+  proxy.forwarded.length = 0;
+  await call();
+  return proxy.forwarded.length;
+}
+
+const rows = async (pattern: string) => {
+  const [row] = await service.query("select count(*) as n from messages where request_id like $1", [pattern]);
+  return Number(row?.n);
+};
+
+describe("what a message costs in round trips to Postgres before it is answered", () => {
+  const somebody = { phone_e164: "+14155550111", email: "somebody@example.com" };
+
+  it("is two for somebody new, one for somebody known in an isolate that knows nothing, none when all is warm", async () => {
+    const firstContact = await roundTrips(() => say(somebody, "trips-1"));
+    await expect.poll(() => rows("trips-1"), { timeout: 15_000 }).toBe(2);
+    const warm = await roundTrips(() => say(somebody, "trips-2"));
+    await expect.poll(() => rows("trips-2"), { timeout: 15_000 }).toBe(2);
+    await service.restart();
+    const coldIsolate = await roundTrips(() => say(somebody, "trips-3"));
+    expect({ firstContact, coldIsolate, warm }).toEqual({ firstContact: 2, coldIsolate: 1, warm: 0 });
+  });
+});
+
+describe("when Postgres is back after an outage in which everybody spoke", () => {
+  it("it is told everything at once, in few transactions", { timeout: 180_000 }, async () => {
+    const people = Array.from({ length: CROWD }, (_, index) => ({ device_id: `crowd-${index}` }));
+    for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `before-${user.device_id}`)));
+    await expect.poll(() => rows("before-%"), { timeout: 60_000 }).toBe(CROWD * 2);
+
+    proxy.set("refuse");
+    for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `outage-${user.device_id}`)));
+    proxy.forwarded.length = 0;
+    proxy.set(null);
+    await expect.poll(() => rows("outage-%"), { timeout: 90_000, interval: 250 }).toBe(CROWD * 2);
+    expect(proxy.forwarded.length).toBeLessThanOrEqual(Math.ceil(CROWD / 5));
+  });
+});
+
+function* chunks<T>(items: readonly T[], size: number): Generator<T[]> {
+  for (let at = 0; at < items.length; at += size) yield items.slice(at, at + size);
+}
