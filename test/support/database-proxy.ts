@@ -2,8 +2,8 @@ import { createServer, request as httpRequest } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
-/** What can happen between the service and its database. An SQLSTATE is answered as Postgres' own error. */
-export type Fault = "drop" | "hang" | { sqlState: string };
+/** What can happen between the service and its database. An SQLSTATE is answered as Postgres' own error; `pass` is no fault. */
+export type Fault = "pass" | "drop" | "hang" | { sqlState: string };
 
 export type DatabaseProxy = {
   /** For `NEON_ENDPOINT`. */
@@ -30,8 +30,8 @@ export async function startDatabaseProxy(target: string): Promise<DatabaseProxy>
 
   const server = createServer((request, response) => {
     requests += 1;
-    const fault = hangs ? "hang" : faults.shift();
-    if (fault === undefined) forward(target, request, response);
+    const fault = hangs ? "hang" : (faults.shift() ?? "pass");
+    if (fault === "pass") forward(target, request, response);
     else fail(fault, request, response);
   });
   server.on("connection", (socket) => {
@@ -66,7 +66,7 @@ export async function startDatabaseProxy(target: string): Promise<DatabaseProxy>
   };
 }
 
-function fail(fault: Fault, request: IncomingMessage, response: ServerResponse): void {
+function fail(fault: Exclude<Fault, "pass">, request: IncomingMessage, response: ServerResponse): void {
   if (fault === "drop") return void request.socket.destroy();
   if (fault === "hang") return;
   request.resume().on("end", () => {
