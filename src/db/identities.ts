@@ -1,8 +1,10 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Channel } from "../domain/channel.ts";
+import { invalid } from "../domain/errors.ts";
 import type { Session } from "../domain/session.ts";
 import type { TokenPlan } from "../domain/token.ts";
+import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User, UserTier } from "../domain/user.ts";
 import type { Db, Row } from "./client.ts";
 import type { Query } from "./reader.ts";
@@ -20,15 +22,19 @@ const pairs = (identifiers: readonly StoredIdentifier[]): SQL =>
     sql`, `,
   );
 
+/** `chatAddress(i.id, u.id)`, and the id of the first session there: `sessionIdAt(…, 0)`. */
+const chatAddress = sql`left(encode(sha256(convert_to(i.id || ':' || u.id, 'UTF8')), 'hex'), 22)`;
+const firstSessionId = sql`overlay(overlay('00000000' || ${chatAddress} placing '8' from 13 for 0) placing 'b' from 17 for 0)::uuid`;
+
 /** The session a person has open with the instance in its chat, newest first; times as epoch milliseconds. */
-const openSession = sql`
+export const openSession = sql`
   left join lateral (
     select s.id as session_id, s.channel as session_channel, s.token_plan_json,
       (extract(epoch from s.started_at) * 1000)::float8 as started_at,
       (extract(epoch from s.last_message_at) * 1000)::float8 as last_message_at,
       (extract(epoch from s.last_assistant_message_at) * 1000)::float8 as last_assistant_message_at
     from sessions s
-    where s.user_id = u.id and s.instance_id = i.id and s.expired_at is null and s.address = i.id || ':' || u.id
+    where s.user_id = u.id and s.instance_id = i.id and s.expired_at is null and s.address = ${chatAddress}
     order by s.last_message_at desc limit 1
   ) s on true`;
 
@@ -66,19 +72,17 @@ export async function addIdentifiers(
   await write(db, [insertIdentifiers({ brandId, channel }, userId, identifiers)]);
 }
 
+/** Always in one order: two first contacts with the same identifiers wait for each other instead of deadlocking. */
 const insertIdentifiers = (
   { brandId, channel }: { brandId: string; channel: Channel },
   userId: string,
   identifiers: readonly StoredIdentifier[],
 ): SQL => sql`
   insert into user_identifiers (user_id, brand_id, channel, identifier_type, identifier_value)
-  values ${sql.join(
-    // Always in one order: two first contacts with the same identifiers wait for each other instead of deadlocking.
-    identifiers
-      .toSorted((a, b) => (a.type + a.value < b.type + b.value ? -1 : 1))
-      .map(({ type, value }) => sql`(${userId}, ${brandId}, ${channel}, ${type}, ${value})`),
-    sql`, `,
-  )}
+  select u.id, u.brand_id, ${channel}, i.type, i.value
+  from users u, (values ${pairs(identifiers)}) as i (type, value)
+  where u.id = ${userId} and u.brand_id = ${brandId}
+  order by i.type, i.value
   on conflict (identifier_type, identifier_value, channel, brand_id) where brand_id is not null do nothing`;
 
 export type NewUser = {
@@ -86,7 +90,7 @@ export type NewUser = {
   brandId: string;
   channel: Channel;
   user: User;
-  /** Empty for a guest. */
+  /** Empty for a guest, and for nobody else. */
   identifiers: readonly StoredIdentifier[];
   metadata: Record<string, unknown>;
   now: number;
@@ -94,46 +98,53 @@ export type NewUser = {
 
 /**
  * First contact, in one round trip: the user, what they go by, and their first session. Two at once end as one user: who
- * comes second finds the identifiers taken, hands over what it took itself, and goes by the first.
+ * comes second finds the identifiers taken, leaves what it has itself to whom they belong, and goes by them. Refuses (400)
+ * a user without a brand, and one who is neither a guest nor has an identifier.
  */
 export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
-  const { user, identifiers, brandId, channel, instanceId } = input;
+  const { user, identifiers, brandId, instanceId } = input;
+  if (!brandId) throw invalid("brand_id", "brand_id is required");
+  if (identifiers.length === 0 && user.tier !== "guest") throw invalid("user", "An identifier is required");
+  const owner = identifiers.length === 0 ? sql`${user.id}::uuid` : sql`(${ownerOf(input)})`;
   const at = new Date(input.now).toISOString();
-  const identified = identifiers.length > 0;
-  const mine = sql`ui.brand_id = ${brandId} and ui.channel = ${channel}
-    and (ui.identifier_type, ui.identifier_value) in (${identified ? pairs(identifiers) : sql`('', '')`})`;
   const statements = [
     sql`insert into users (id, brand_id, tier, metadata_json)
-      values (${user.id}, ${brandId}, ${user.tier}, ${JSON.stringify(input.metadata)}::jsonb) on conflict (id) do nothing`,
-    ...(identified
-      ? [
-          insertIdentifiers({ brandId, channel }, user.id, identifiers),
-          sql`update user_identifiers set user_id = (
-              select ui.user_id from user_identifiers ui where ${mine} and ui.user_id <> ${user.id} order by ui.created_at, ui.id limit 1)
-            where user_id = ${user.id}
-              and exists (select from user_identifiers ui where ${mine} and ui.user_id <> ${user.id})`,
-          sql`delete from users where id = ${user.id}
-            and not exists (select from user_identifiers where user_id = ${user.id})`,
-        ]
-      : []),
-    // The id is a function of user and instance (a UUIDv8): whoever loses the race makes the same session.
+      select ${user.id}::uuid, brand_id, ${user.tier}, ${JSON.stringify(input.metadata)}::jsonb
+      from instances where id = ${instanceId} and brand_id = ${brandId}
+      on conflict (id) do nothing`,
+    ...(identifiers.length === 0 ? [] : claimIdentifiers(input)),
+    // The id is a function of user and instance: whoever loses the race makes the same session.
     sql`insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
-      select overlay(overlay(md5('first:' || u.id || i.id) placing '8' from 13) placing '8' from 17)::uuid, i.brand_id, i.id, u.id, ${channel}::text, i.id || ':' || u.id, ${at}::timestamptz, ${at}::timestamptz
-      from instances i join users u on u.brand_id = i.brand_id where i.id = ${instanceId} and u.id = ${owner(user, mine, identified)}
+      select ${firstSessionId}, i.brand_id, i.id, u.id, ${input.channel}, ${chatAddress},
+        ${at}::timestamptz, ${at}::timestamptz
+      from instances i join users u on u.brand_id = i.brand_id where i.id = ${instanceId} and u.id = ${owner}
       on conflict (id) do nothing`,
     sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSession}
-      where i.id = ${instanceId} and u.id = ${owner(user, mine, identified)}`,
+      where i.id = ${instanceId} and u.id = ${owner}`,
   ];
   const [row] = (await write(db, statements)).at(-1) ?? [];
   if (row === undefined) throw new Error("A user who was just created is not there");
   return toFoundUser(row);
 }
 
-/** Who the identifiers belong to by now; a guest is themselves. */
-const owner = (user: User, mine: SQL, identified: boolean): SQL =>
-  identified
-    ? sql`(select ui.user_id from user_identifiers ui where ${mine} order by ui.created_at, ui.id limit 1)`
-    : sql`${user.id}`;
+/** Takes what is free. If anything is somebody's already, all of it goes to them and the new user is gone again. */
+const claimIdentifiers = (input: NewUser): SQL[] => {
+  const { user, identifiers } = input;
+  return [
+    insertIdentifiers(input, user.id, identifiers),
+    sql`with known as (${ownerOf(input, sql`and ui.user_id <> ${user.id}`)})
+      update user_identifiers set user_id = known.user_id from known where user_identifiers.user_id = ${user.id}`,
+    sql`delete from users where id = ${user.id}
+      and not exists (select from user_identifiers where user_id = ${user.id})`,
+  ];
+};
+
+/** Who the identifiers belong to; by the one that counts most when they are several people's. */
+const ownerOf = ({ brandId, channel, identifiers }: NewUser, condition: SQL = sql``): SQL => sql`
+  select ui.user_id from user_identifiers ui
+  where ui.brand_id = ${brandId} and ui.channel = ${channel}
+    and (ui.identifier_type, ui.identifier_value) in (${pairs(identifiers)}) ${condition}
+  order by array_position(string_to_array(${STORED_IDENTIFIER_TYPES.join(",")}, ','), ui.identifier_type) limit 1`;
 
 const toFoundUser = (row: Row): FoundUser => ({
   user: { id: row.user_id as string, tier: row.tier as UserTier },
@@ -144,7 +155,7 @@ const toFoundUser = (row: Row): FoundUser => ({
   openSession: row.session_id === null ? null : toSession(row),
 });
 
-const toSession = (row: Row): Session => ({
+export const toSession = (row: Row): Session => ({
   id: row.session_id as string,
   brandId: row.brand_id as string,
   instanceId: row.instance_id as string,

@@ -7,8 +7,8 @@ import { AppError } from "../domain/errors.ts";
 import { uuidOf, uuidv7 } from "../domain/ids.ts";
 import { tierFor } from "../domain/identity.ts";
 import type { Instance } from "../domain/instance.ts";
-import { IDENTIFIER_TYPES } from "../domain/identity.ts";
 import type { Session } from "../domain/session.ts";
+import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User } from "../domain/user.ts";
 
 /** What somebody says of themselves, checked: a user a token stands for, and identifiers in the order they count. */
@@ -71,12 +71,15 @@ export async function resolveSpeaker(
   if (free.length > 0) {
     await addIdentifiers(deps.db, { brandId: instance.brandId, channel: claims.channel }, known.user.id, free);
   }
-  // What was free is theirs or has just been taken by somebody else: either way nothing is left to add next time.
-  const settled = free.map((by) => ({ ...known, by, openSession: null }));
-  deps.caches.acquaintances.set(keyOf(claims), {
-    byToken: found.byToken && { ...found.byToken, openSession: null },
-    byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
-  });
+  // Only what changes it is remembered anew: somebody who keeps talking would else never be looked up again.
+  if (free.length > 0 || [found.byToken, ...found.byIdentifier].some((person) => person?.openSession)) {
+    // What was free is theirs or has just been taken by somebody else: either way nothing is left to add next time.
+    const settled = free.map((by) => ({ ...known, by, openSession: null }));
+    deps.caches.acquaintances.set(keyOf(claims), {
+      byToken: found.byToken && { ...found.byToken, openSession: null },
+      byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
+    });
+  }
   return {
     user: known.user,
     authState: known === found.byToken ? "authenticated" : "identified",
@@ -84,7 +87,7 @@ export async function resolveSpeaker(
   };
 }
 
-const priority = ({ by }: FoundUser): number => IDENTIFIER_TYPES.findIndex((type) => type === by?.type);
+const priority = ({ by }: FoundUser): number => STORED_IDENTIFIER_TYPES.findIndex((type) => type === by?.type);
 
 /** First contact. However many come at once with the same claims, one user is made. */
 async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instance, claims: Claims): Promise<Speaker> {

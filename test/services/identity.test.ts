@@ -1,0 +1,402 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createUser, userById, usersByIdentifiers } from "../../src/db/identities.ts";
+import { chatAddress } from "../../src/domain/address.ts";
+import { presented } from "../../src/domain/identity.ts";
+import type { Identifiers } from "../../src/domain/identity.ts";
+import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../../src/services/identity.ts";
+import type { Claims } from "../../src/services/identity.ts";
+import { findInstance, requireReady } from "../../src/services/instance.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+
+const PHONE = "+14155550123";
+const NOBODY = "00000000-0000-4000-8000-0000000fffff";
+
+let database: TestDatabase;
+let deps: TestDeps;
+
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate users cascade");
+  deps = isolate();
+  database.forget();
+});
+
+/** An isolate that has just started: it knows nobody. */
+const isolate = (): TestDeps => createTestDeps({ endpoint: database.endpoint });
+
+/** Who Parley takes somebody for who says this of themselves. */
+async function speaker(said: Identifiers, { on = deps, ...changes }: Partial<Claims> & { on?: TestDeps } = {}) {
+  const claims: Claims = {
+    instanceId: INSTANCE.chat,
+    channel: "web",
+    tokenUserId: null,
+    tokenDecides: false,
+    identifiers: presented(said),
+    ...changes,
+  };
+  const [bundle, found] = await Promise.all([findInstance(on, claims.instanceId), findAcquaintances(on, claims)]);
+  return resolveSpeaker(on, requireReady(bundle, claims.instanceId, null).instance, claims, found);
+}
+
+const userOf = async (...input: Parameters<typeof speaker>) => (await speaker(...input))?.user.id;
+
+/** What somebody goes by, as rows. */
+const identifiersOf = async (userId: string | undefined): Promise<string[]> =>
+  (
+    await database.query(
+      "select identifier_type || ' ' || identifier_value as row from user_identifiers where user_id = $1 order by 1",
+      [userId ?? null],
+    )
+  ).map(({ row }) => row ?? "");
+
+const count = async (table: "users" | "user_identifiers" | "sessions"): Promise<number> =>
+  Number((await database.query(`select count(*) as n from ${table}`))[0]?.["n"]);
+
+const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", unverified: {} };
+const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
+
+describe("somebody who says who they are", () => {
+  it.each([
+    ["phone", "C1.1.2", { phone_e164: PHONE }, { phone_e164: "+1 (415) 555-0123" }],
+    ["e-mail address", "C1.1.3", { email: "ann@example.com" }, { email: " Ann@Example.COM " }],
+    ["device", "C1.1.4", { device_id: "ios-1" }, { device_id: " ios-1 " }],
+  ])("is known again by their %s, however it is written [%s]", async (_, _id, first, second) => {
+    const ann = await userOf(first);
+    expect(await userOf(second, { on: isolate() })).toBe(ann);
+    expect([await count("users"), await count("user_identifiers")]).toEqual([1, 1]);
+  });
+
+  it("is known by a token that was verified, when nothing else names them [C1.1.5]", async () => {
+    const ann = await userOf({ email: "ann@example.com" });
+    expect(await speaker({}, { tokenUserId: ann ?? "" })).toMatchObject({
+      user: { id: ann },
+      authState: "authenticated",
+    });
+  });
+
+  it("is nobody's guest with a token of a person who does not exist", async () => {
+    await expect(speaker({}, { tokenUserId: NOBODY })).rejects.toMatchObject({ code: "UNAUTHORIZED", status: 401 });
+  });
+
+  it("is not let in with the token of a person of another brand", async () => {
+    const stranger = await userOf({ email: "ann@example.com" }, { instanceId: INSTANCE.globex });
+    await expect(speaker({}, { tokenUserId: stranger ?? "" })).rejects.toMatchObject({ code: "UNAUTHORIZED" });
+  });
+
+  it("is who the strongest of their identifiers says: phone, e-mail, device, token [C1.1.6]", async () => {
+    const [phone, email, device, token] = await Promise.all([
+      userOf({ phone_e164: PHONE }),
+      userOf({ email: "ann@example.com" }),
+      userOf({ device_id: "ios-1" }),
+      userOf({ device_id: "other" }),
+    ]);
+    const tokenUserId = token ?? "";
+    const all = { device_id: "ios-1", email: "ann@example.com", phone_e164: PHONE };
+    expect(new Set([phone, email, device, token]).size).toBe(4);
+    expect(await userOf(all, { tokenUserId })).toBe(phone);
+    expect(await userOf({ ...all, phone_e164: undefined }, { tokenUserId })).toBe(email);
+    expect(await userOf({ device_id: "ios-1" }, { tokenUserId })).toBe(device);
+    expect(await userOf({}, { tokenUserId })).toBe(token);
+  });
+
+  it("is the token's user whatever else is said, when the token came in the header", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    const bob = await userOf({ email: "bob@example.com" });
+    const speaks = await speaker({ phone_e164: PHONE }, { tokenUserId: bob ?? "", tokenDecides: true });
+    expect(speaks).toMatchObject({ user: { id: bob }, authState: "authenticated" });
+    expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
+  });
+
+  it("is refused with a phone number that is none, before anything is asked of Postgres [C1.1.9]", async () => {
+    await expect(speaker({ phone_e164: "0123" })).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "phone_e164" }] },
+    });
+    expect(database.requests).toHaveLength(0);
+  });
+
+  it("is refused with an e-mail address that is none [C1.1.10]", async () => {
+    await expect(speaker({ email: "ann@" })).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "email" }] },
+    });
+  });
+
+  it("is refused where it is not known whose customer they are: without a brand nobody is made [C1.1.1]", async () => {
+    const instance = { ...(await instanceOf(INSTANCE.chat)), brandId: "" };
+    const claims: Claims = {
+      instanceId: INSTANCE.chat,
+      channel: "web",
+      tokenUserId: null,
+      tokenDecides: false,
+      identifiers: presented({ phone_e164: PHONE }),
+    };
+    await expect(resolveSpeaker(deps, instance, claims, { byToken: null, byIdentifier: [] })).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      status: 400,
+      details: { fields: [{ field: "brand_id" }] },
+    });
+    expect(await count("users")).toBe(0);
+  });
+
+  it("costs one round trip when they are known, instance and all, and none when they go on", async () => {
+    await speaker({ phone_e164: PHONE });
+    const other = isolate();
+    database.forget();
+    for (let message = 0; message < 3; message += 1) await speaker({ phone_e164: PHONE }, { on: other });
+    expect(database.requests).toHaveLength(1);
+  });
+
+  it("is looked up again after a minute, however much they talk", async () => {
+    const clock = { now: 0 };
+    const talkative = createTestDeps({ endpoint: database.endpoint, now: () => clock.now });
+    await speaker({ phone_e164: PHONE }, { on: talkative });
+    database.forget();
+    for (; clock.now < 180_000; clock.now += 10_000) await speaker({ phone_e164: PHONE }, { on: talkative });
+    // Instance and person, each minute after the first.
+    expect(database.requests).toHaveLength(2);
+  });
+});
+
+describe("somebody who says nothing of themselves", () => {
+  it("is nobody: the caller decides whether a guest is welcome [C1.1.8]", async () => {
+    expect(await speaker({})).toBeNull();
+    expect([await count("users"), database.requests.length]).toEqual([0, 1]);
+  });
+
+  it("can be a guest [C1.1.7], always a new one for a new request [C1.3.1]", async () => {
+    const instance = await instanceOf(INSTANCE.chat);
+    const guests = [
+      await guestSpeaker(deps, instance, "web", visit),
+      await guestSpeaker(deps, instance, "web", { ...visit, requestId: "r2" }),
+      await guestSpeaker(deps, instance, "web", { ...visit, clientAddress: "192.0.2.2" }),
+      await guestSpeaker(deps, instance, "web", { ...visit, fingerprint: "f2" }),
+    ];
+    expect(new Set(guests.map(({ user }) => user.id)).size).toBe(4);
+    expect(await count("users")).toBe(4);
+  });
+
+  it("is the same guest when the same request comes again, to another isolate too", async () => {
+    const instance = await instanceOf(INSTANCE.chat);
+    const [first, again, elsewhere] = [
+      await guestSpeaker(deps, instance, "web", visit),
+      await guestSpeaker(deps, instance, "web", visit),
+      await guestSpeaker(isolate(), instance, "web", visit),
+    ];
+    expect([again?.user.id, elsewhere?.user.id]).toEqual([first?.user.id, first?.user.id]);
+    expect([await count("users"), await count("sessions")]).toEqual([1, 1]);
+  });
+
+  it("is of the tier that says so [C1.3.2, C1.6.1], goes by nothing [C1.3.3, C1.6.2], and is there at once [C1.6.3]", async () => {
+    const guest = await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", visit);
+    expect(guest).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
+    expect(await database.query("select id, tier, brand_id from users")).toEqual([
+      { id: guest.user.id, tier: "guest", brand_id: ACME },
+    ]);
+    expect(await count("user_identifiers")).toBe(0);
+  });
+
+  it("keeps what they said of themselves as a note, which identifies nobody", async () => {
+    await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", { ...visit, unverified: { email: "a@b.co" } });
+    expect(await database.query("select metadata_json from users")).toEqual([{ metadata_json: '{"email": "a@b.co"}' }]);
+    expect(
+      await deps.read(
+        usersByIdentifiers({ instanceId: INSTANCE.chat, channel: "web" }, [{ type: "email", value: "a@b.co" }]),
+      ),
+    ).toEqual([]);
+  });
+});
+
+describe("a person who is looked up", () => {
+  const byPhone = (instanceId: string, value = PHONE) =>
+    deps.read(usersByIdentifiers({ instanceId, channel: "web" }, [{ type: "phone_e164", value }]));
+
+  it("is found by an identifier they go by [C1.4.1]", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    expect(await byPhone(INSTANCE.chat)).toMatchObject([
+      { user: { id: ann, tier: "standard" }, by: { type: "phone_e164", value: PHONE } },
+    ]);
+  });
+
+  it.each([["+19995550000"], ["nobody"], [""], ["' or 1=1 --"]])(
+    "is not found by one nobody goes by: %j [C1.4.2]",
+    async (value) => {
+      await userOf({ phone_e164: PHONE });
+      expect(await byPhone(INSTANCE.chat, value)).toEqual([]);
+    },
+  );
+
+  it("is found by id within their brand only", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    expect(await deps.read(userById(INSTANCE.guestless, ann ?? ""))).toMatchObject({ user: { id: ann } });
+    expect(await deps.read(userById(INSTANCE.globex, ann ?? ""))).toBeNull();
+  });
+
+  it("is somebody else with another brand [C1.4.3]: the same phone is Ann here [C1.8.1] and Bob there [C1.8.2]", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    const bob = await userOf({ phone_e164: PHONE }, { instanceId: INSTANCE.globex });
+    expect(ann).not.toBe(bob);
+    expect((await byPhone(INSTANCE.chat)).map(({ user }) => user.id)).toEqual([ann]);
+    expect((await byPhone(INSTANCE.globex)).map(({ user }) => user.id)).toEqual([bob]);
+    expect(await database.query("select id, brand_id from users order by brand_id")).toEqual([
+      { id: ann, brand_id: ACME },
+      { id: bob, brand_id: GLOBEX },
+    ]);
+  });
+
+  it("is somebody else on another channel: who says a number there has not shown that it is theirs", async () => {
+    expect(await userOf({ phone_e164: PHONE }, { channel: "app" })).not.toBe(await userOf({ phone_e164: PHONE }));
+  });
+
+  it("is one person for all instances of a brand", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    expect(await userOf({ phone_e164: PHONE }, { instanceId: INSTANCE.guestless })).toBe(ann);
+  });
+
+  it("can't share an identifier within brand and channel: the database itself refuses [C1.8.3]", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    const bob = await userOf({ email: "bob@example.com" });
+    const insert = (channel: string, userId: string | undefined) =>
+      database.query(
+        `insert into user_identifiers (user_id, brand_id, channel, identifier_type, identifier_value)
+         values ($1, '${ACME}', $2, 'phone_e164', '${PHONE}')`,
+        [userId ?? null, channel],
+      );
+    await expect(insert("web", bob)).rejects.toMatchObject({ code: "23505" });
+    await insert("app", bob);
+    expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
+  });
+});
+
+describe("a known person who says more of themselves", () => {
+  it.each([
+    ["phone", "C1.5.1", { phone_e164: PHONE }, `phone_e164 ${PHONE}`],
+    ["e-mail address", "C1.5.2", { email: "Ann@Example.com" }, "email ann@example.com"],
+    ["device", "C1.5.3", { device_id: "ios-2" }, "device_id ios-2"],
+  ])("goes by their new %s too from then on [%s]", async (_, _id, more, row) => {
+    const ann = await userOf({ device_id: "known" });
+    // By token, because a phone would count more than the device she is known by.
+    await speaker({ device_id: "known", ...more }, { tokenUserId: ann ?? "", tokenDecides: true });
+    expect(await identifiersOf(ann)).toContain(row);
+    expect(await userOf(more, { on: isolate() })).toBe(ann);
+  });
+
+  it("gets all of it added at once [C1.1.11]", async () => {
+    const ann = await userOf({ device_id: "ios-1" });
+    await speaker({ device_id: "ios-1", email: "ann@example.com", phone_e164: PHONE });
+    expect(await identifiersOf(ann)).toEqual(["device_id ios-1", "email ann@example.com", `phone_e164 ${PHONE}`]);
+    expect(await count("users")).toBe(1);
+  });
+
+  it("never gets what is somebody else's [C1.1.12, C1.5.4]", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    const bob = await userOf({ email: "bob@example.com" });
+    const speaks = await userOf({ phone_e164: PHONE, email: "bob@example.com", device_id: "shared" });
+    expect(speaks).toBe(ann);
+    expect(await identifiersOf(bob)).toEqual(["email bob@example.com"]);
+    expect(await identifiersOf(ann)).toEqual(["device_id shared", `phone_e164 ${PHONE}`]);
+  });
+
+  it("gets nothing twice, and nothing is written for it [C1.5.5]", async () => {
+    const ann = await userOf({ phone_e164: PHONE, email: "ann@example.com" });
+    const other = isolate();
+    database.forget();
+    await speaker({ phone_e164: PHONE, email: "ann@example.com" }, { on: other });
+    expect(await identifiersOf(ann)).toEqual(["email ann@example.com", `phone_e164 ${PHONE}`]);
+    expect(database.requests).toHaveLength(1);
+  });
+
+  it("can't be given anything by another brand", async () => {
+    const ann = await userOf({ phone_e164: PHONE });
+    const instance = await instanceOf(INSTANCE.globex);
+    const found = { user: { id: ann ?? "", tier: "standard" as const }, by: null, openSession: null };
+    const claims: Claims = {
+      instanceId: instance.id,
+      channel: "web",
+      tokenUserId: ann ?? "",
+      tokenDecides: true,
+      identifiers: [{ type: "email", value: "taken@globex.example" }],
+    };
+    await resolveSpeaker(deps, instance, claims, { byToken: found, byIdentifier: [] });
+    expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
+  });
+});
+
+describe("first contact", () => {
+  const newUser = (changes: Partial<Parameters<typeof createUser>[1]> = {}): Parameters<typeof createUser>[1] => ({
+    instanceId: INSTANCE.chat,
+    brandId: ACME,
+    channel: "web",
+    user: { id: "01900000-0000-7000-8000-000000000001", tier: "standard" },
+    identifiers: [{ type: "phone_e164", value: PHONE }],
+    metadata: {},
+    now: 0,
+    ...changes,
+  });
+
+  it("is refused without a brand [C1.7.1]", async () => {
+    await expect(createUser(deps.db, newUser({ brandId: "" }))).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "brand_id" }] },
+    });
+    expect(database.requests).toHaveLength(0);
+  });
+
+  it("is refused without an identifier, unless a guest is made [C1.7.2]", async () => {
+    await expect(createUser(deps.db, newUser({ identifiers: [] }))).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "user" }] },
+    });
+    expect(await count("users")).toBe(0);
+  });
+
+  it("makes the person, what they go by, and their session, in one round trip [C1.7.3]", async () => {
+    await instanceOf(INSTANCE.chat);
+    database.forget();
+    const ann = await speaker({ phone_e164: PHONE, email: "ann@example.com", device_id: "ios-1" });
+    // The look-up, and the write.
+    expect(database.requests).toHaveLength(2);
+    expect(await identifiersOf(ann?.user.id)).toEqual([
+      "device_id ios-1",
+      "email ann@example.com",
+      `phone_e164 ${PHONE}`,
+    ]);
+    expect(await database.query("select id, brand_id, instance_id, user_id, channel, address from sessions")).toEqual([
+      {
+        id: ann?.openSession?.id,
+        brand_id: ACME,
+        instance_id: INSTANCE.chat,
+        user_id: ann?.user.id,
+        channel: "web",
+        address: chatAddress(INSTANCE.chat, ann?.user.id ?? ""),
+      },
+    ]);
+    expect(ann?.openSession).toMatchObject({ userId: ann?.user.id, channel: "web", tokenPlan: null });
+  });
+
+  it.each([
+    ["whatsapp", "verified", "C1.7.4"],
+    ["api", "standard", "C1.7.5"],
+    ["web", "standard", "C1.7.5"],
+    ["app", "standard", "C1.7.5"],
+  ] as const)("on %s makes a %s user [%s]", async (channel, tier, _id) => {
+    await speaker({ phone_e164: PHONE }, { channel });
+    expect(await database.query("select tier from users")).toEqual([{ tier }]);
+  });
+
+  it("leaves nothing behind when it can't be completed", async () => {
+    await expect(createUser(deps.db, newUser({ instanceId: NOBODY }))).rejects.toThrow(/not there/);
+    await expect(createUser(deps.db, newUser({ instanceId: INSTANCE.globex }))).rejects.toThrow(/not there/);
+    await expect(createUser(deps.db, newUser({ channel: "fax" as "web" }))).rejects.toMatchObject({
+      code: "DATABASE_CONSTRAINT_ERROR",
+    });
+    expect([await count("users"), await count("user_identifiers"), await count("sessions")]).toEqual([0, 0, 0]);
+  });
+});
