@@ -151,6 +151,8 @@ function untilReady(child: ChildProcess, print: (line: string) => void): Promise
       lines.push(line);
       const [word, address = ""] = line.split(/\s+/);
       if (word === "database") database = address;
+      // It would wait for a source to change, and here none does.
+      if (line.includes("Build failed")) setTimeout(() => give("could not be built"), 500);
       if (word !== "ready") return;
       clearTimeout(timer);
       resolve(database);
