@@ -5,6 +5,7 @@ import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
 import { configured, request } from "./http/request.ts";
 import { unknownRoute } from "./http/unknown-route.ts";
+import { broadcastRoutes } from "./routes/broadcasts.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { VERSION } from "./services/health.ts";
@@ -18,6 +19,7 @@ export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAP
   app.route("/", healthRoutes);
   app.use(configured);
   app.route("/", messageRoutes);
+  app.route("/", broadcastRoutes);
   app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
   return app;
 }

@@ -8,6 +8,7 @@ import type { ApiKey } from "./db/credentials.ts";
 import type { FoundUser } from "./db/identities.ts";
 import { createReader } from "./db/reader.ts";
 import type { Read } from "./db/reader.ts";
+import type { BroadcastTimer } from "./domain/broadcast.ts";
 import type { Conversation } from "./domain/conversation.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
 import { Cache } from "./services/cache.ts";
@@ -35,6 +36,8 @@ export type Deps = {
   orchestrator: Orchestrator | null;
   /** The conversation at an address. */
   conversation: (address: string) => Conversation;
+  broadcastTimer: (broadcastId: string) => BroadcastTimer;
+  ringBroadcast: (broadcastId: string) => Promise<unknown>;
   /** False when this address has created more than a person would. */
   withinFloodLimit: (clientAddress: string) => Promise<boolean>;
 };
@@ -43,6 +46,7 @@ export type Deps = {
 export type ObjectDeps = Pick<Deps, "config" | "log" | "now"> & {
   orchestrator: Orchestrator;
   ringLedger: (address: string) => Promise<unknown>;
+  ringBroadcast: (broadcastId: string) => Promise<unknown>;
 };
 
 /** How long a statement may take before the request gives up on it. */
@@ -90,6 +94,8 @@ export function createDeps(env: Env): Deps {
     caches: isolateCaches(config),
     orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
     conversation: (address) => env.CONVERSATIONS.getByName(address),
+    broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
+    ringBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
     withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
   };
 }
@@ -105,5 +111,6 @@ export function createObjectDeps(env: Env): ObjectDeps {
     // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
     orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),
     ringLedger: (address) => env.LEDGER.send(address),
+    ringBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
   };
 }

@@ -1,12 +1,22 @@
 import { createApp } from "./app.ts";
 import { createDeps } from "./deps.ts";
+import { consumeBroadcasts } from "./queues/broadcast.ts";
 import { consumeLedger } from "./queues/ledger.ts";
 
+export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";
 
 const app = createApp();
 
+/** By name without the environment, which stands behind it: `ledger`, `ledger-staging`. */
+const consumers = { ledger: consumeLedger, broadcast: consumeBroadcasts };
+
 export default {
   fetch: app.fetch,
-  queue: (batch, env) => consumeLedger(createDeps(env), batch),
+  queue: (batch, env) => {
+    const [name = ""] = batch.queue.split("-");
+    const consume = consumers[name as keyof typeof consumers];
+    if (consume === undefined) throw new Error(`Nobody consumes the queue ${batch.queue}`);
+    return consume(createDeps(env), batch);
+  },
 } satisfies ExportedHandler<Env>;

@@ -40,7 +40,7 @@ const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) =>
     .transform(([at, tie]) => ({ at, tie }))
     .meta({ type: "string", description: "`next_cursor` of the page before" });
 
-const limit = z.coerce
+export const limit = z.coerce
   .number("must be a whole number")
   .int("must be a whole number")
   .min(1, "must be at least 1")

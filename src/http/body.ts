@@ -85,7 +85,8 @@ function isWithinBounds(value: unknown): boolean {
   return true;
 }
 
-const shapeError = (error: z.ZodError, status: 400 | 422): AppError =>
+/** 422 (or 400) with the fields that are at fault. */
+export const shapeError = (error: z.ZodError, status: 400 | 422): AppError =>
   new AppError("VALIDATION_ERROR", "The request is not valid", {
     status,
     details: {

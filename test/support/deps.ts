@@ -57,6 +57,10 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
     orchestrator: createOrchestrator(config, null, log),
     conversation: conversations.at,
     conversations,
+    broadcastTimer: () => {
+      throw new Error("not part of this test");
+    },
+    ringBroadcast: () => Promise.reject(new Error("not part of this test")),
     withinFloodLimit: () => Promise.resolve(true),
   };
 }

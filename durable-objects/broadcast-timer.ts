@@ -1,0 +1,58 @@
+import { DurableObject } from "cloudflare:workers";
+import { createObjectDeps } from "../src/deps.ts";
+import type { ObjectDeps } from "../src/deps.ts";
+import type { BroadcastTimer as BroadcastTimerPort } from "../src/domain/broadcast.ts";
+
+/** After a start: late enough that what is being written is there, and that the queue has rung by itself if it works. */
+const FIRST_RING_MS = 15_000;
+/** As long as nobody says otherwise. Jittered, so that the broadcasts of an outage don't all ring at its end at once. */
+const REPEAT_MS = 30_000;
+/** A ring takes about this long to be answered: more often is of no use. */
+const SHORTEST_MS = 500;
+
+const START = "start";
+
+/**
+ * One broadcast's timer. It knows nothing of the broadcast: it rings the queue with its own name until the consumer says
+ * that nothing is left to do, so neither a queue that forgets nor a consumer that dies leaves anybody out.
+ */
+export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimerPort {
+  readonly #deps: ObjectDeps;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#deps = createObjectDeps(env);
+  }
+
+  async start(): Promise<void> {
+    this.ctx.storage.kv.put(START, crypto.randomUUID());
+    await this.#ringIn(FIRST_RING_MS);
+  }
+
+  async current(): Promise<string | null> {
+    return this.ctx.storage.kv.get<string>(START) ?? null;
+  }
+
+  async rest(start: string | null, dueInMs: number | null): Promise<void> {
+    // Started again while the consumer was at work: it has not seen what that start was for.
+    if (start !== (await this.current())) return;
+    if (dueInMs === null) await this.ctx.storage.deleteAll();
+    else await this.#ringIn(Math.max(dueInMs, SHORTEST_MS));
+  }
+
+  /** Never throws: the platform would count it as a failed alarm and in the end stop calling. */
+  override async alarm(): Promise<void> {
+    await this.#ringIn(REPEAT_MS * (0.75 + Math.random() / 2));
+    const { name: broadcastId } = this.ctx.id;
+    if (broadcastId === undefined) throw new Error("A timer is addressed by name");
+    try {
+      await this.#deps.ringBroadcast(broadcastId);
+    } catch (error) {
+      this.#deps.log.warn("ring_failed", { error, broadcast_id: broadcastId });
+    }
+  }
+
+  async #ringIn(ms: number): Promise<void> {
+    await this.ctx.storage.setAlarm(this.#deps.now() + ms);
+  }
+}

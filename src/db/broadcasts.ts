@@ -1,0 +1,148 @@
+import { sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
+import type { BroadcastAnswer, Progress, RecipientPage } from "../domain/broadcast.ts";
+import type { Db, Row } from "./client.ts";
+import type { Query } from "./reader.ts";
+import { write } from "./write.ts";
+
+/** Those of the ids that are users of the instance's brand. */
+export const usersOfBrand = (instanceId: string, userIds: readonly string[]): Query<Set<string>> => ({
+  statement: sql`
+    select u.id from instances i join users u on u.brand_id = i.brand_id
+    where i.id = ${instanceId} and u.id in (select value::uuid from jsonb_array_elements_text(${JSON.stringify(userIds)}::jsonb))`,
+  read: (rows) => new Set(rows.map(({ id }) => id as string)),
+});
+
+/** A broadcast that was made before: what it was and what its maker was told. */
+export type StoredBroadcast = { id: string; fingerprint: string; answer: BroadcastAnswer };
+
+const stored = (instanceId: string, requestId: string): SQL => sql`
+  select id, fingerprint, answer_json as answer from broadcasts
+  where instance_id = ${instanceId} and request_id = ${requestId}`;
+
+const toStored = ([row]: Row[]): StoredBroadcast | null => (row ? (row as StoredBroadcast) : null);
+
+/** The instance's broadcast with this request id, or null. */
+export const broadcastByRequest = (instanceId: string, requestId: string): Query<StoredBroadcast | null> => ({
+  statement: stored(instanceId, requestId),
+  read: toStored,
+});
+
+export type NewBroadcast = {
+  id: string;
+  brandId: string;
+  instanceId: string;
+  requestId: string;
+  traceId: string;
+  fingerprint: string;
+  content: string;
+  metadata: Record<string, unknown>;
+  answer: BroadcastAnswer;
+  recipients: readonly { userId: string; messageId: string }[];
+};
+
+/**
+ * Writes the broadcast and its audience, all or nothing. Gives the broadcast that has the request id afterwards: this one,
+ * or the one that was there first.
+ */
+export async function freezeBroadcast(db: Db, broadcast: NewBroadcast): Promise<StoredBroadcast> {
+  const { id, brandId, instanceId, requestId, traceId, fingerprint, content, metadata, answer } = broadcast;
+  const recipients = broadcast.recipients.map(({ userId, messageId }) => ({ user_id: userId, message_id: messageId }));
+  const results = await write(db, [
+    sql`insert into broadcasts (id, brand_id, instance_id, request_id, trace_id, fingerprint, content, metadata_json, answer_json)
+      values (${id}, ${brandId}, ${instanceId}, ${requestId}, ${traceId}, ${fingerprint}, ${content},
+        ${JSON.stringify(metadata)}::jsonb, ${JSON.stringify(answer)}::jsonb)
+      on conflict (instance_id, request_id) do nothing`,
+    sql`insert into broadcast_recipients (brand_id, broadcast_id, user_id, message_id)
+      select b.brand_id, b.id, r.user_id, r.message_id
+      from broadcasts b, jsonb_to_recordset(${JSON.stringify(recipients)}::jsonb) as r(user_id uuid, message_id uuid)
+      where b.id = ${id}
+      on conflict (broadcast_id, user_id) do nothing`,
+    stored(instanceId, requestId),
+  ]);
+  const found = toStored(results.at(-1) ?? []);
+  if (found === null) throw new Error("A broadcast that was just written is not there");
+  return found;
+}
+
+/** Whose broadcasts may be seen: a brand's, or everybody's (null) where a machine of a developer asks for no key. */
+export type Scope = { id: string; brandId: string | null };
+
+const within = ({ id, brandId }: Scope): SQL =>
+  sql`b.id = ${id} and ${brandId === null ? sql`true` : sql`b.brand_id = ${brandId}`}`;
+
+/** One statement, so that counts and page are of one moment; null for no broadcast in scope. */
+export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | null> => ({
+  statement: sql`
+    select b.id, b.instance_id, b.request_id, b.content,
+      (extract(epoch from b.created_at) * 1000)::float8 as created_at,
+      (extract(epoch from b.cancelled_at) * 1000)::float8 as cancelled_at,
+      (select coalesce(jsonb_object_agg(state, people), '{}')
+        from (select state, count(*) as people from broadcast_recipients r where r.broadcast_id = b.id group by state) c
+      ) as counts,
+      (select coalesce(jsonb_agg(jsonb_build_object(
+          'userId', p.user_id, 'messageId', p.message_id, 'state', p.state, 'attempts', p.attempts,
+          'error', case when p.error_code is null then null
+            else jsonb_build_object('code', p.error_code, 'message', p.error_message) end) order by p.user_id), '[]')
+        from (
+          select * from broadcast_recipients r
+          where r.broadcast_id = b.id
+            ${page.after === null ? sql`` : sql`and r.user_id > ${page.after}`}
+            ${page.state === null ? sql`` : sql`and r.state = ${page.state}`}
+          order by r.user_id limit ${page.limit}
+        ) p) as recipients
+    from broadcasts b where ${within(scope)}`,
+  read: toProgress,
+});
+
+function toProgress([row]: Row[]): Progress | null {
+  if (row === undefined) return null;
+  return {
+    id: row.id as string,
+    instanceId: row.instance_id as string,
+    requestId: row.request_id as string,
+    content: row.content as string,
+    createdAt: row.created_at as number,
+    cancelledAt: row.cancelled_at as number | null,
+    counts: {
+      pending: 0,
+      claimed: 0,
+      sent: 0,
+      failed: 0,
+      cancelled: 0,
+      ...(row.counts as Partial<Progress["counts"]>),
+    },
+    recipients: row.recipients as Progress["recipients"],
+  };
+}
+
+const COUNTS_ONLY: RecipientPage = { limit: 0, after: null, state: null };
+
+/**
+ * Ends a broadcast: who is pending is cancelled. It waits for claims that are being made, and none is made after it
+ * (`nextRound` locks the same row). Gives what became of it, or null for no broadcast in scope.
+ */
+export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
+  const progress = progressOf(scope, COUNTS_ONLY);
+  const results = await write(db, [
+    sql`update broadcasts b set cancelled_at = now(), updated_at = now() where ${within(scope)} and b.cancelled_at is null`,
+    sql`update broadcast_recipients r set state = 'cancelled', updated_at = now()
+      from broadcasts b where ${within(scope)} and r.broadcast_id = b.id and r.state = 'pending'`,
+    progress.statement,
+  ]);
+  return progress.read(results.at(-1) ?? []);
+}
+
+/** Makes who is failed pending again, with all their attempts before them; nobody of a cancelled broadcast. */
+export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
+  const progress = progressOf(scope, COUNTS_ONLY);
+  const results = await write(db, [
+    // Before its recipients, as everybody does: two that lock in two orders would deadlock.
+    sql`select b.id from broadcasts b where ${within(scope)} for share`,
+    sql`update broadcast_recipients r
+      set state = 'pending', attempts = 0, due_at = now(), error_code = null, error_message = null, updated_at = now()
+      from broadcasts b where ${within(scope)} and b.cancelled_at is null and r.broadcast_id = b.id and r.state = 'failed'`,
+    progress.statement,
+  ]);
+  return progress.read(results.at(-1) ?? []);
+}

@@ -1,0 +1,69 @@
+import { nextRound } from "../db/broadcast-rounds.ts";
+import type { Deps } from "../deps.ts";
+import { chatAddress } from "../domain/address.ts";
+import { recordingOf, verdictOn } from "../domain/broadcast.ts";
+import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
+import { timeOfUuid } from "../domain/ids.ts";
+import { sessionTimeoutMs } from "../services/session.ts";
+
+/** How many are reached at once. */
+const ROUND_SIZE = 25;
+/** A conversation that has not answered by then is tried again later; it keeps a message that comes twice once. */
+const ATTEMPT_MS = 10_000;
+/** A broadcast that is not in Postgres so long after its id was made never will be. */
+const NEVER_WRITTEN_MS = 60_000;
+
+type DeliverDeps = Pick<Deps, "config" | "log" | "now" | "db" | "conversation" | "broadcastTimer">;
+
+/**
+ * Reaches everybody of a broadcast who is due, round by round, and tells its timer when somebody is due again. Whatever
+ * stops it in the middle, the claims it held run out and the timer rings again.
+ */
+export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): Promise<void> {
+  const timer = deps.broadcastTimer(broadcastId);
+  const start = await timer.current();
+  let verdicts: Verdict[] = [];
+  for (;;) {
+    const round = await nextRound(deps.db, broadcastId, verdicts, ROUND_SIZE);
+    if (round === null && timeOfUuid(broadcastId) > deps.now() - NEVER_WRITTEN_MS) return;
+    if (round === null || round.recipients.length === 0) return timer.rest(start, round?.dueInMs ?? null);
+    verdicts = await Promise.all(
+      round.recipients.map(async (recipient) =>
+        verdictOn(recipient, await attempt(deps, round.broadcast, recipient), Math.random()),
+      ),
+    );
+    deps.log.info("broadcast_round", {
+      broadcast_id: broadcastId,
+      recipients: verdicts.length,
+      sent: verdicts.filter(({ state }) => state === "sent").length,
+    });
+  }
+}
+
+/** Gives one person's conversation the message. Whatever goes wrong is an outcome and stays with this person. */
+async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recipient): Promise<Attempt> {
+  if (!broadcast.isActive) return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such instance" };
+  const { userId } = recipient;
+  try {
+    const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config));
+    const conversation = deps.conversation(chatAddress(broadcast.instanceId, userId));
+    const outcome = await withDeadline(conversation.record(recording));
+    if (outcome.kind === "recorded") return { kind: "sent" };
+    return { kind: "refused", code: outcome.code, message: outcome.message };
+  } catch (error) {
+    deps.log.warn("broadcast_attempt_failed", { error, broadcast_id: broadcast.id, user_id: userId });
+    return { kind: "failed", code: "SERVICE_UNAVAILABLE", message: "The conversation could not be reached" };
+  }
+}
+
+async function withDeadline<T>(work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const deadline = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`No answer within ${ATTEMPT_MS} ms`)), ATTEMPT_MS);
+  });
+  try {
+    return await Promise.race([work, deadline]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
