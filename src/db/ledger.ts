@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import { cacheable } from "../domain/idempotency.ts";
 import type { LedgerEntry, LedgerTurn, Message } from "../domain/ledger.ts";
 import type { Session } from "../domain/session.ts";
 import { transaction } from "./client.ts";
@@ -21,28 +22,17 @@ export async function writeEntries(db: Db, entries: readonly KeyedEntry[]): Prom
     ({ turn }) => turn?.key,
   );
   const loose = entries.filter(({ turn }) => turn === null);
-  const results = await transaction(db, [
-    upsertSessions(newestOf(entries)),
-    closeSessions(entries.flatMap(({ closed }) => closed ?? [])),
-    ...turns.map(insertTurns),
+  const before = [lockSessions(entries), upsertSessions(newestOf(entries)), closeSessions(entries)];
+  const after = [
     insertMessages(loose.flatMap(messageRows), sql`true`),
     closeExcessSessions([...new Set(entries.map(({ session }) => session.userId))]),
-  ]);
-  const won = new Set(results.slice(2, 2 + turns.length).flatMap((rows) => rows.map((row) => row.turn_id as string)));
+  ];
+  const results = await transaction(db, [...before, ...turns.map(insertTurns), ...after]);
+  const won = new Set(
+    results.slice(before.length, -after.length).flatMap((rows) => rows.map((row) => row.turn_id as string)),
+  );
   return turns.flat().flatMap(({ turn }) => (turn !== null && !won.has(turn.id) ? [turn.id] : []));
 }
-
-/** Keeps what Postgres refuses for its content: the letter has the entry's id, so it is kept once. */
-export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {
-  await transaction(db, [
-    sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
-      values (${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${json(entry)}::jsonb)
-      on conflict (id) do nothing`,
-  ]);
-}
-
-/** NUL is the one character JSON can say and `jsonb` can't; a letter about it must not be refused for it. */
-const json = (value: unknown): string => JSON.stringify(value).replaceAll("\\u0000", "\\ufffd");
 
 const rows = (values: readonly unknown[]): SQL => sql`${JSON.stringify(values)}::jsonb`;
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -63,6 +53,14 @@ function rounds<T>(items: readonly T[], keyOf: (item: T) => string | undefined):
 const newestOf = (entries: readonly KeyedEntry[]): { session: Session; address: string }[] => [
   ...new Map(entries.map(({ session, address }) => [session.id, { session, address }])).values(),
 ];
+
+/** All that will be changed, in one order: two consumers that were handed the same conversations wait, and never deadlock. */
+const lockSessions = (entries: readonly KeyedEntry[]): SQL => sql`
+  select id from sessions
+  where id in (select value::uuid from jsonb_array_elements_text(${rows(
+    entries.flatMap(({ session, closed }) => (closed === null ? [session.id] : [session.id, closed.sessionId])),
+  )}))
+  order by id for no key update`;
 
 const upsertSessions = (sessions: { session: Session; address: string }[]): SQL => sql`
   insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at,
@@ -89,18 +87,23 @@ const upsertSessions = (sessions: { session: Session; address: string }[]): SQL 
     last_assistant_message_at = greatest(sessions.last_assistant_message_at, excluded.last_assistant_message_at),
     token_plan_json = coalesce(excluded.token_plan_json, sessions.token_plan_json),
     expired_at = case when excluded.last_message_at > sessions.expired_at then null else sessions.expired_at end,
-    updated_at = now()`;
+    updated_at = now()
+  where sessions.brand_id = excluded.brand_id`;
 
-const closeSessions = (closed: NonNullable<LedgerEntry["closed"]>[]): SQL => sql`
+const closeSessions = (entries: readonly KeyedEntry[]): SQL => sql`
   update sessions set expired_at = c.expired_at, updated_at = now()
   from jsonb_to_recordset(${rows(
-    closed.map(({ sessionId, expiredAt }) => ({ session_id: sessionId, expired_at: iso(expiredAt) })),
-  )}) as c(session_id uuid, expired_at timestamptz)
-  where sessions.id = c.session_id and sessions.expired_at is null`;
+    entries.flatMap(({ session, closed }) =>
+      closed === null
+        ? []
+        : [{ session_id: closed.sessionId, brand_id: session.brandId, expired_at: iso(closed.expiredAt) }],
+    ),
+  )}) as c(session_id uuid, brand_id uuid, expired_at timestamptz)
+  where sessions.id = c.session_id and sessions.brand_id = c.brand_id and sessions.expired_at is null`;
 
 /**
  * Locks first: a turn's messages and usage are inserted only if its row was won. Won again by the same turn means that
- * the entry was written before, and every row of it is there.
+ * the entry was written before, and every row of it is there: the answer that is kept stays the one they are part of.
  */
 const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
   with won as (
@@ -115,14 +118,16 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
         fence: turn?.fence,
         locked_at: iso(turn?.lockedAt ?? 0),
         expires_at: iso(turn?.expiresAt ?? 0),
-        metadata: { cached_response: turn?.cachedResponse },
+        metadata: { cached_response: cacheable(turn?.cachedResponse) },
       })),
     )}) as l(key text, brand_id uuid, session_id uuid, turn_id uuid, fence int, locked_at timestamptz,
       expires_at timestamptz, metadata jsonb)
     order by key
     on conflict (request_id) do update set
       session_id = excluded.session_id, turn_id = excluded.turn_id, fence = excluded.fence, locked_at = excluded.locked_at,
-      expires_at = excluded.expires_at, metadata_json = excluded.metadata_json, updated_at = now()
+      expires_at = excluded.expires_at, updated_at = now(), metadata_json = case
+        when idempotency_locks.turn_id = excluded.turn_id then idempotency_locks.metadata_json
+        else excluded.metadata_json end
     where idempotency_locks.turn_id = excluded.turn_id or idempotency_locks.expires_at <= excluded.locked_at
     returning turn_id
   ), spoken as (${insertMessages(entries.flatMap(messageRows), sql`m.turn_id in (select turn_id from won)`)}
@@ -190,10 +195,17 @@ const usageRows = ({ usage, session, turn }: KeyedEntry) =>
         },
       ];
 
+/**
+ * Of what somebody has open the newest stay. One that is being written to at this moment, or was since we looked, is none
+ * of the oldest any more.
+ */
 const closeExcessSessions = (userIds: readonly string[]): SQL => sql`
   update sessions set expired_at = now(), updated_at = now()
-  from (
-    select id, row_number() over (partition by user_id order by last_message_at desc) as place
-    from sessions where expired_at is null and user_id in (select value::uuid from jsonb_array_elements_text(${rows(userIds)}))
-  ) open
-  where open.id = sessions.id and open.place > ${MAX_OPEN_SESSIONS}`;
+  where id in (
+    select s.id from sessions s join (
+      select id, last_message_at, row_number() over (partition by user_id order by last_message_at desc, id desc) as place
+      from sessions where expired_at is null and user_id in (select value::uuid from jsonb_array_elements_text(${rows(userIds)}))
+    ) open using (id, last_message_at)
+    where open.place > ${MAX_OPEN_SESSIONS} and s.expired_at is null
+    for no key update of s skip locked
+  )`;

@@ -1,10 +1,22 @@
+import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { sha256 } from "./ids.ts";
+import { fitMetadata, isRecord, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
 
 const LONGEST_KEY = 128;
+const TRUNCATED = ',"truncated":true';
 
 /** Where a request id is unique: an instance and a session, or an instance alone. */
 export const scopeOf = (instanceId: string, sessionId: string | null): string => `${instanceId}:${sessionId ?? ""}`;
+
+/**
+ * Where the request id of a message is unique. On WhatsApp that is the conversation's address, so that a duplicate is
+ * known before anything is read from the database.
+ */
+export const scopeFor = (
+  message: { channel: Channel; address: string; instanceId: string },
+  sessionId: string | null,
+): string => (message.channel === "whatsapp" ? message.address : scopeOf(message.instanceId, sessionId));
 
 /**
  * The full idempotency key, `{instance}:{session}:{request}` (SHA-256 in hex when longer than 128 characters).
@@ -16,6 +28,16 @@ export async function idempotencyKey(scope: string, requestId: string): Promise<
   if (requestId.length > LONGEST_KEY) throw invalid("request_id", "request_id is longer than 128 characters");
   const key = `${scope}:${requestId}`;
   return key.length > LONGEST_KEY ? sha256(key) : key;
+}
+
+/**
+ * What is kept of an answer for those who ask again: without secrets at any depth, at most 64 KB of JSON; with
+ * `truncated: true` when something had to be left out. Refuses (400) what is no answer: a list, a text, nothing.
+ */
+export function cacheable(response: unknown): Record<string, unknown> {
+  if (!isRecord(response)) throw invalid("response", "the response is not a JSON object");
+  const { value, truncated } = fitMetadata(sanitizeData(response), MAX_METADATA_BYTES - TRUNCATED.length);
+  return truncated ? { ...value, truncated } : value;
 }
 
 /** JSON with sorted keys, so that the same body in another order is the same body. */

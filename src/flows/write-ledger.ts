@@ -1,12 +1,17 @@
+import { writeDeadLetter } from "../db/dead-letters.ts";
 import { isRefusedForContent, sqlState } from "../db/errors.ts";
-import { writeDeadLetter, writeEntries } from "../db/ledger.ts";
+import { writeEntries } from "../db/ledger.ts";
 import type { KeyedEntry } from "../db/ledger.ts";
 import { withRetry } from "../db/retry.ts";
 import type { Deps } from "../deps.ts";
 import { idempotencyKey } from "../domain/idempotency.ts";
 import type { LedgerEntry, LedgerPull } from "../domain/ledger.ts";
+import { byteLength } from "../domain/sanitize.ts";
 
-/** What one batch may carry, over all conversations: well below the 10 MB an HTTP database takes at once. */
+/**
+ * What one batch may carry, in bytes of its entries as JSON: at worst a request is twice that (JSON inside JSON), and an
+ * HTTP database takes 10 MB at once.
+ */
 const MAX_BATCH_BYTES = 4_000_000;
 /** A conversation that is still not empty after this many pulls rings again. */
 const MAX_ROUNDS = 20;
@@ -28,7 +33,7 @@ export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]
     const entries = pulled.flatMap((pull) => pull.entries);
     if (entries.length > 0) {
       const startedAt = deps.now();
-      await write(deps, await Promise.all(entries.map(withKey)));
+      for (const portion of portions(await Promise.all(entries.map(withKey)))) await write(deps, portion);
       deps.log.info("ledger_written", {
         conversations: pulled.length,
         entries: entries.length,
@@ -70,6 +75,22 @@ async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pu
     }),
   );
   return confirmed.flat();
+}
+
+/** In their order, in as few batches as may be: a conversation gives its first entry whatever its size. */
+function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
+  const result: KeyedEntry[][] = [];
+  let left = 0;
+  for (const entry of entries) {
+    const size = byteLength(JSON.stringify(entry));
+    if (size > left) {
+      result.push([]);
+      left = MAX_BATCH_BYTES;
+    }
+    left -= size;
+    result.at(-1)?.push(entry);
+  }
+  return result;
 }
 
 /** One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. */
