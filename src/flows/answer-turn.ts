@@ -16,7 +16,8 @@ export type TurnResult = {
   tokenUsage: Answer["token_usage"];
   /** null when no usage was reported: nothing is known, which is not the same as nothing used. */
   usage: UsageRecord | null;
-  tokenPlan: TokenPlan;
+  /** null only when the turn was given up before the session was planned. */
+  tokenPlan: TokenPlan | null;
   /** `orchestrator_response`, for the reply's metadata. */
   metadata: Record<string, unknown>;
   orchestratorMs: number;
@@ -40,25 +41,26 @@ export async function answerTurn(
   { turn, adapter: input, signal }: Run,
 ): Promise<TurnResult> {
   const { config } = input.bundle;
-  if (config === null || config.templateSet === null) throw new Error("A turn was admitted without a configuration");
+  if (config === null) throw new Error("A turn was admitted without a configuration");
   const log = deps.log.with({ trace_id: input.traceId, turn_id: turn.turnId, session_id: input.session.id });
+  const fallback = { text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
+  if (isGivenUp(turn)) {
+    // Before anything that may be what killed the runs before.
+    log.error("turn_given_up", { runs: turn.fence });
+    return { ...fallback, tokenPlan: input.session.tokenPlan, orchestratorMs: 0 };
+  }
   const { adapter, warnings } = buildAdapter(input);
   for (const warning of warnings) log.warn("token_plan_incomplete", { warning });
 
   const startedAt = deps.now();
-  const response = isGivenUp(turn)
-    ? log.error("turn_given_up", { runs: turn.fence })
-    : await ask(deps.orchestrator, adapter, turn.turnId, signal, log);
-  const orchestratorMs = deps.now() - startedAt;
+  const response = await ask(deps.orchestrator, adapter, turn.turnId, signal, log);
+  const run = { tokenPlan: adapter.token_plan, orchestratorMs: deps.now() - startedAt };
+  if (response === undefined) return { ...fallback, ...run };
 
-  const plan = { tokenPlan: adapter.token_plan, orchestratorMs };
-  if (response === undefined) {
-    return { ...plan, text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
-  }
   const reply = readReply(response, config.defaultReply);
   for (const warning of reply.warnings) log.warn("orchestrator_answer_amended", { warning });
   const counted = usageOf(response, adapter, input, log);
-  return { ...plan, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
+  return { ...run, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
 }
 
 /** The orchestrator's answer; undefined, and a line in the log, when there is none to be had. */

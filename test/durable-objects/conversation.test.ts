@@ -36,6 +36,10 @@ const state = (conversation: Conversation) =>
       .toArray(),
   );
 
+/** Time can't be moved inside the runtime, but what it would have done to the tables can be done. */
+const write = (conversation: Conversation, statement: string) =>
+  runInDurableObject(conversation.stub, (_object, { storage }) => void storage.sql.exec(statement));
+
 const reached = (conversation: Conversation, requestId: string, wanted: string) =>
   vi.waitFor(async () => {
     const turn = (await state(conversation)).find(({ request_id }) => request_id === requestId);
@@ -126,6 +130,48 @@ describe("an object that dies in the middle of a run", () => {
     await reached(conversation, "a", "done");
     await first;
     expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 2 }]);
+  });
+
+  it("and dies whenever that message runs is not run for ever: the person gets the default reply", async () => {
+    const conversation = meet();
+    const first = lost(conversation.submit(message("a", { delay_ms: 200 })));
+    await reached(conversation, "a", "running");
+    await abortAllDurableObjects();
+    await write(conversation, "UPDATE turns SET fence = 5");
+    await runDurableObjectAlarm(conversation.stub);
+    await reached(conversation, "a", "done");
+    await first;
+    const again = await conversation.submit(message("a", { delay_ms: 200 }));
+    expect(again).toMatchObject({ kind: "completed", answer: { text: "Sorry", fallback: true } });
+  });
+});
+
+describe("a conversation of which nothing matters any more", () => {
+  it("leaves nothing behind, and begins anew when somebody speaks again", async () => {
+    const conversation = meet();
+    await conversation.submit(message("a"));
+    await conversation.confirm((await conversation.pull()).upTo);
+    await write(conversation, "UPDATE turns SET expires_at = 1");
+    await write(conversation, "UPDATE facts SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await evictDurableObject(conversation.stub);
+    await runDurableObjectAlarm(conversation.stub);
+    await evictDurableObject(conversation.stub);
+    const tables = await runInDurableObject(conversation.stub, async (_object, { storage }) => [
+      storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray(),
+      await storage.getAlarm(),
+    ]);
+    expect(tables).toEqual([[], null]);
+    expect((await conversation.submit(message("a"))).kind).toBe("answered");
+  });
+
+  it("stays while Postgres has not been told everything", async () => {
+    const conversation = meet();
+    await conversation.submit(message("a"));
+    await write(conversation, "UPDATE turns SET expires_at = 1");
+    await write(conversation, "UPDATE facts SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await evictDurableObject(conversation.stub);
+    await runDurableObjectAlarm(conversation.stub);
+    expect((await conversation.pull()).entries).toHaveLength(1);
   });
 });
 
