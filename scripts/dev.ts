@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { parseConfig } from "../src/config.ts";
 import type { Backend } from "./database/backend.ts";
 import { DEMO_INSTANCES } from "./database/demo.ts";
 import { EmbeddedBackend } from "./database/embedded.ts";
@@ -35,6 +36,8 @@ try {
 }
 
 async function start(settings: DevSettings): Promise<void> {
+  // Faults are told now, not by every request. Where the database will be is not known yet and can't be one of them.
+  parseConfig(workerVariables(process.env, "http://127.0.0.1/sql"));
   const lock = lockState(settings.stateDir);
   started.push(() => lock.release());
   await requireFreePort("PORT", settings.port, lock.afterCrash ? CRASH_PATIENCE_MS : 0);

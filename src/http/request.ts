@@ -3,6 +3,7 @@ import type { AppEnv } from "./context.ts";
 import type { Deps } from "../deps.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { onError } from "./errors.ts";
 import { echoableRequestId, traceIdOf } from "./ids.ts";
 
 /** Every request: its ids, what it may touch, its headers and its one log line. */
@@ -18,7 +19,10 @@ export const request = (createDeps: (env: Env) => Deps) =>
     } catch (error) {
       c.set("fault", error);
     }
-    await next();
+    // Hono hands only an `Error` to `onError`; anything else that is thrown comes through here.
+    await next().catch(async (thrown: unknown) => {
+      c.res = await onError(new Error("What was thrown is no error", { cause: thrown }), c);
+    });
 
     c.header("X-Trace-ID", c.var.traceId);
     if (c.var.requestId !== undefined) c.header("X-Request-ID", c.var.requestId);

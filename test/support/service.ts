@@ -68,7 +68,11 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
   const printed: string[] = [];
   const print = (line: string) => printed.push(line);
   let env = { ...options.env, STATE_DIR: stateDir, PORT: new URL(url).port };
-  let running = await start(root, env, print);
+  const remove = () => rm(folder, { recursive: true, force: true });
+  let running = await start(root, env, print).catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
 
   const request: Service["request"] = async (path, init = {}) => {
     const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...init });
@@ -96,7 +100,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     },
     stop: async () => {
       await running.stop();
-      await rm(folder, { recursive: true, force: true });
+      await remove();
     },
   };
 }

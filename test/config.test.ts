@@ -1,0 +1,110 @@
+import { describe, expect, it, vi } from "vitest";
+import { ConfigError, DEVELOPMENT_JWT_SECRET, parseConfig } from "../src/config.ts";
+import { createApp } from "../src/app.ts";
+import { startDatabase } from "./support/database.ts";
+import { INSTANCE } from "./support/demo.ts";
+
+const DATABASE_URL = "postgresql://user:pass@host/db";
+const parse = (env: Record<string, unknown> = {}) => parseConfig({ DATABASE_URL, ...env });
+
+/** What is said of a configuration that is not usable. */
+function faultsOf(env: Record<string, unknown>): string {
+  try {
+    parseConfig(env);
+    return "";
+  } catch (error) {
+    return (error as ConfigError).message;
+  }
+}
+
+describe("an environment that nobody has named", () => {
+  it.each([
+    ["is not set", {}],
+    ["is empty", { ENVIRONMENT: "" }],
+    ["is blank", { ENVIRONMENT: "  " }],
+  ])("counts as production when it %s", (_title, env) => {
+    expect(parse(env)).toMatchObject({ environment: "production", authMode: "required" });
+  });
+
+  it("has no mock to answer for a missing orchestrator [I4.2]", async () => {
+    const database = await startDatabase({ seeded: true });
+    vi.spyOn(console, "log").mockImplementation(() => undefined);
+    // The bindings of a deploy on which somebody has forgotten ENVIRONMENT and ORCHESTRATOR_URL.
+    const env = { DATABASE_URL, NEON_ENDPOINT: database.endpoint, AUTH_MODE: "optional" } as unknown as Env;
+    const response = await createApp().request(
+      "/api/messages",
+      {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r", content: "Hello" }),
+      },
+      env,
+    );
+    vi.restoreAllMocks();
+    await database.close();
+    expect([response.status, await response.json()]).toMatchObject([502, { error: { code: "ORCHESTRATION_ERROR" } }]);
+  });
+});
+
+describe("what is left out", () => {
+  it("has the default that the README says", () => {
+    expect(parse()).toMatchObject({
+      jwtSecret: null,
+      jwtIssuer: "parley",
+      jwtAudience: "parley",
+      orchestratorUrl: null,
+      orchestratorTimeoutMs: 30_000,
+      sessionTimeoutMinutes: 60,
+      lockExpirySeconds: 300,
+      idempotencyTtlMinutes: 1440,
+      instanceCacheSeconds: 60,
+      rateLimitUserPerMinute: 60,
+      logLevel: "info",
+    });
+  });
+
+  it("is also what is empty: a secret that was never filled in is none", () => {
+    expect(parse({ ORCHESTRATOR_URL: "", JWT_SECRET: " ", SESSION_TIMEOUT_MINUTES: "" })).toEqual(parse());
+  });
+
+  it("lets a development machine be called without a key", () => {
+    expect(parse({ ENVIRONMENT: "development" }).authMode).toBe("optional");
+    expect(parse({ ENVIRONMENT: "development", AUTH_MODE: "required" }).authMode).toBe("required");
+  });
+});
+
+describe("what is wrong", () => {
+  it.each([
+    ["DATABASE_URL", undefined],
+    ["DATABASE_URL", ""],
+    ["ENVIRONMENT", "prod"],
+    ["AUTH_MODE", "off"],
+    ["NEON_ENDPOINT", "localhost:5432"],
+    ["ORCHESTRATOR_URL", "file:///etc/passwd"],
+    ["ORCHESTRATOR_TIMEOUT_MS", "30s"],
+    ["ORCHESTRATOR_TIMEOUT_MS", "0"],
+    ["SESSION_TIMEOUT_MINUTES", "-1"],
+    ["RATE_LIMIT_USER_PER_MINUTE", "1.5"],
+    ["JWT_SECRET", "x".repeat(31)],
+    ["LOG_LEVEL", "loud"],
+  ])("%s = %j is named, on a line of its own", (name, value) => {
+    expect(() => parse({ [name]: value })).toThrow(new RegExp(`^${name} [^\n]+$`));
+    expect(() => parse({ [name]: value })).toThrow(ConfigError);
+  });
+
+  it("is told all at once, one line per fault, and never with a value", () => {
+    const faults = faultsOf({ ENVIRONMENT: "prod", JWT_SECRET: "shhh-this-is-short", LOG_LEVEL: "loud" });
+    expect(faults.split("\n").map((line) => line.split(" ")[0])).toEqual([
+      "ENVIRONMENT",
+      "DATABASE_URL",
+      "JWT_SECRET",
+      "LOG_LEVEL",
+    ]);
+    expect(faults).not.toMatch(/shhh|"prod"|loud/);
+  });
+
+  it("is the development secret anywhere but in development: everybody has read it", () => {
+    expect(() => parse({ JWT_SECRET: DEVELOPMENT_JWT_SECRET })).toThrow(/^JWT_SECRET /);
+    expect(parse({ ENVIRONMENT: "development", JWT_SECRET: DEVELOPMENT_JWT_SECRET }).jwtSecret).not.toBeNull();
+  });
+});

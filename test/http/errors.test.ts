@@ -1,0 +1,132 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { AppError, ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
+import type { ErrorCode, ErrorStatus } from "../../src/domain/errors.ts";
+import { INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+
+/** What clients branch on, for ever: a change here breaks them. */
+const TABLE: [ErrorCode, ErrorStatus][] = [
+  ["VALIDATION_ERROR", 400],
+  ["VALIDATION_ERROR", 422],
+  ["MISSING_REQUEST_ID", 400],
+  ["INVALID_REQUEST_ID", 400],
+  ["INVALID_REQUEST_ID", 422],
+  ["UNAUTHORIZED", 401],
+  ["FORBIDDEN", 403],
+  ["RESOURCE_NOT_FOUND", 404],
+  ["DUPLICATE_REQUEST", 409],
+  ["MALFORMED_JSON", 400],
+  ["PAYLOAD_TOO_LARGE", 413],
+  ["UNSUPPORTED_MEDIA_TYPE", 415],
+  ["ROUTE_NOT_FOUND", 404],
+  ["METHOD_NOT_ALLOWED", 405],
+  ["RATE_LIMITED", 429],
+  ["BUDGET_EXCEEDED", 429],
+  ["DATABASE_ERROR", 500],
+  ["DATABASE_CONSTRAINT_ERROR", 500],
+  ["DUPLICATE_KEY", 500],
+  ["TIMEOUT_ERROR", 500],
+  ["DATABASE_CONNECTION_ERROR", 500],
+  ["ORCHESTRATION_ERROR", 502],
+  ["SERVICE_UNAVAILABLE", 503],
+  ["INTERNAL_ERROR", 500],
+];
+
+/** The answer of a service in which a request ends like this. */
+async function answerTo(
+  thrown: unknown,
+  deps: TestDeps = createTestDeps(),
+): Promise<{ response: Response; body: any }> {
+  const app = createApp(() => ({ ...deps, caches: { ...deps.caches, instances: failing(thrown) } }));
+  const response = await app.request("/api/messages", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Trace-ID": "the-trace" },
+    body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r", content: "Hello" }),
+  });
+  return { response, body: await response.json() };
+}
+
+/** Where the first thing is asked for. */
+const failing = (thrown: unknown): any => ({ get: () => Promise.reject(thrown) });
+
+describe("a refusal", () => {
+  // A database that is away has a word of its own on this route, told in test/e2e/database-away.test.ts.
+  const elsewhere = ["TIMEOUT_ERROR", "DATABASE_CONNECTION_ERROR"];
+  const here = TABLE.filter(([code]) => !elsewhere.includes(code));
+
+  it.each(here)("%s is answered with %i [A5.1.1]", async (code, status) => {
+    const { response } = await answerTo(new AppError(code, "Told to fail", { status }));
+    expect(response.status).toBe(status);
+  });
+
+  it.each(here)("%s (%i) is told by its code [A5.1.2]", async (code, status) => {
+    const { body } = await answerTo(new AppError(code, "Told to fail", { status }));
+    expect(body).toMatchObject({ success: false, error: { code, message: "Told to fail" } });
+  });
+
+  it("is told with its trace id [A5.1.3]", async () => {
+    const { response, body } = await answerTo(new AppError("FORBIDDEN", "No"));
+    expect(body.trace_id).toBe("the-trace");
+    expect(response.headers.get("X-Trace-ID")).toBe("the-trace");
+  });
+
+  it("is told with its details, and with an empty object when there are none [A5.1.4]", async () => {
+    const details = { scope: "user", retry_after_ms: 1_500 };
+    const limited = await answerTo(new AppError("RATE_LIMITED", "Too many", { details }));
+    const plain = await answerTo(new AppError("FORBIDDEN", "No"));
+    expect([limited.body.error.details, plain.body.error.details]).toEqual([details, {}]);
+  });
+
+  it("that says when to come back says so in whole seconds, rounded up", async () => {
+    const details = { retry_after_ms: 1_001 };
+    const { response } = await answerTo(new AppError("RATE_LIMITED", "Too many", { details }));
+    expect(response.headers.get("Retry-After")).toBe("2");
+  });
+});
+
+describe("the table of codes", () => {
+  it("has a status for every code, and no code that clients do not know", () => {
+    const known = TABLE.map(([code, status]) => `${code} ${status}`);
+    const ours = ERROR_CODES.flatMap((code) => ERROR_STATUS[code].map((status) => `${code} ${status}`));
+    expect(ours.toSorted((a, b) => a.localeCompare(b))).toEqual(known.toSorted((a, b) => a.localeCompare(b)));
+  });
+});
+
+describe("what nobody expected", () => {
+  const bug = new TypeError("Cannot read 'secret_column' of undefined at select * from users");
+  let deps: TestDeps;
+  let answered: Awaited<ReturnType<typeof answerTo>>;
+  beforeAll(async () => {
+    deps = createTestDeps();
+    answered = await answerTo(bug, deps);
+  });
+
+  it("is a server error [A5.8.1]", () => {
+    expect(answered.response.status).toBe(500);
+  });
+
+  it("is in the log in full, under the trace id [A5.8.2]", () => {
+    const line = deps.lines.find(({ event }) => event === "request");
+    expect(line).toMatchObject({
+      level: "error",
+      trace_id: "the-trace",
+      error: { name: "TypeError", message: expect.stringContaining("secret_column"), stack: expect.any(String) },
+    });
+  });
+
+  it("is told as one sentence that says nothing [A5.8.3]", () => {
+    expect(answered.body).toEqual({
+      success: false,
+      error: { code: "INTERNAL_ERROR", message: "Something went wrong", details: {} },
+      trace_id: "the-trace",
+    });
+  });
+
+  it.each([["a string"], [null], [{ odd: true }]])("may be no error at all: %j", async (thrown) => {
+    const { response, body } = await answerTo(thrown);
+    expect([response.status, body.error.code]).toEqual([500, "INTERNAL_ERROR"]);
+    expect(response.headers.get("X-Trace-ID")).toBe("the-trace");
+  });
+});

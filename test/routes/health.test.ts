@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { createTestDeps } from "../support/deps.ts";
+
+describe("a service with its database", () => {
+  let database: TestDatabase;
+  let ask: (path: string) => Promise<{ status: number; body: any }>;
+  beforeAll(async () => {
+    database = await startDatabase();
+    const app = createApp(() => createTestDeps({ endpoint: database.endpoint }));
+    ask = async (path) => {
+      const response = await app.request(path);
+      return { status: response.status, body: await response.json() };
+    };
+  });
+  afterAll(() => database.close());
+
+  it("is ready, and has asked the database for it [A1.1.1, A1.3.2]", async () => {
+    database.forget();
+    expect(await ask("/ready")).toEqual({ status: 200, body: { status: "ready" } });
+    expect(database.requests).toHaveLength(1);
+  });
+
+  it("is healthy, and says so in detail, outside the envelope [A1.2.1, A1.3.1]", async () => {
+    expect(await ask("/healthz")).toEqual({
+      status: 200,
+      body: {
+        status: "healthy",
+        checks: {
+          database: { status: "healthy", latency_ms: expect.any(Number) },
+          instance_cache: { hits: 0, misses: 0, size: 0 },
+        },
+        version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      },
+    });
+  });
+
+  it("says how it is, wherever it is asked [A1.2.2]", async () => {
+    const replies = await Promise.all(["/live", "/ready", "/healthz"].map(ask));
+    expect(replies.map(({ body }) => body.status)).toEqual(["alive", "ready", "healthy"]);
+  });
+});
+
+describe("a service that is not configured", () => {
+  // The real dependencies, of an environment in which everything needed is missing or wrong.
+  const app = createApp();
+  const env = { ENVIRONMENT: "prodution", JWT_SECRET: "too-short-a-secret" } as unknown as Env;
+  const ask = (path: string, init?: RequestInit) => app.request(path, init, env);
+  const printed: string[] = [];
+  beforeAll(() => void vi.spyOn(console, "log").mockImplementation((line: string) => void printed.push(line)));
+  afterAll(() => void vi.restoreAllMocks());
+
+  it("lives", async () => {
+    const response = await ask("/live");
+    expect([response.status, await response.json()]).toEqual([200, { status: "alive" }]);
+  });
+
+  it("is not ready, and not healthy", async () => {
+    const [ready, healthz] = [await ask("/ready"), await ask("/healthz")];
+    expect([ready.status, await ready.json()]).toEqual([503, { status: "not_ready" }]);
+    expect([healthz.status, await healthz.json()]).toMatchObject([503, { status: "unhealthy" }]);
+  });
+
+  it.each([
+    ["POST", "/api/messages"],
+    ["GET", "/openapi.json"],
+    ["GET", "/nowhere"],
+  ])("refuses %s %s for the time being", async (method, path) => {
+    const response = await ask(path, { method, headers: { "X-Trace-ID": "mine" } });
+    expect(response.status).toBe(503);
+    expect(Number(response.headers.get("Retry-After"))).toBeGreaterThan(0);
+    expect(response.headers.get("X-Trace-ID")).toBe("mine");
+    expect(await response.json()).toMatchObject({ error: { code: "SERVICE_UNAVAILABLE" }, trace_id: "mine" });
+  });
+
+  it("tells its log what is wrong, by name and without a value", async () => {
+    await ask("/ready");
+    const line = JSON.parse(printed.at(-1) ?? "null");
+    expect(line).toMatchObject({ event: "request", path: "/ready", status: 503, error: { name: "ConfigError" } });
+    for (const name of ["ENVIRONMENT", "DATABASE_URL", "JWT_SECRET"]) expect(line.error.message).toContain(name);
+    expect(printed.join("")).not.toMatch(/prodution|too-short-a-secret/);
+  });
+});
