@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { Outbox } from "../../durable-objects/conversation/outbox.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
+import { migrate } from "../../durable-objects/migrate.ts";
+import { createUser } from "../../src/db/identities.ts";
+import type { Conversation } from "../../src/domain/conversation.ts";
+import { uuidv7 } from "../../src/domain/ids.ts";
+import type { LedgerEntry } from "../../src/domain/ledger.ts";
+import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { consumeLedger } from "../../src/queues/ledger.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+import { answeredTurn, sessionOf } from "../support/entries.ts";
+import { sqliteStorage } from "../support/sqlite-storage.ts";
+
+let database: TestDatabase;
+let deps: TestDeps;
+let userId: string;
+let outboxes: Map<string, Outbox>;
+/** Addresses whose object is away, by what it can't be asked. */
+let away: Map<string, "pull" | "confirm">;
+
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true, concurrent: true });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate users, dead_letters cascade");
+  deps = createTestDeps({ endpoint: database.endpoint });
+  deps.conversation = conversationAt;
+  userId = uuidv7(Date.now());
+  await createUser(deps.db, {
+    instanceId: INSTANCE.chat,
+    brandId: ACME,
+    channel: "api",
+    user: { id: userId, tier: "guest" },
+    identifiers: [],
+    metadata: {},
+    now: 1_000_000,
+  });
+  outboxes = new Map();
+  away = new Map();
+  database.forget();
+});
+
+/** The outbox of a conversation as its object has it, asked as an object is asked. */
+function conversationAt(address: string): Conversation {
+  const outbox = outboxes.get(address);
+  if (outbox === undefined) throw new Error("No conversation there");
+  const unreachable = (what: "pull" | "confirm") => {
+    if (away.get(address) === what) throw new Error("The object is away");
+  };
+  return {
+    pull: async (maxBytes: number) => {
+      unreachable("pull");
+      return outbox.pull(maxBytes);
+    },
+    confirm: async (upTo: number) => {
+      unreachable("confirm");
+      outbox.confirm(upTo);
+      return { waiting: outbox.waiting() };
+    },
+  } as Conversation;
+}
+
+/** A conversation with these things said in it that Postgres doesn't know. */
+function conversation(address: string, ...requestIds: string[]): { address: string; entries: LedgerEntry[] } {
+  const storage = sqliteStorage();
+  migrate(storage, MIGRATIONS);
+  const outbox = new Outbox(storage);
+  const session = sessionOf(userId);
+  const entries = requestIds.map((requestId, index) =>
+    answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),
+  );
+  for (const entry of entries) outbox.add(entry);
+  outboxes.set(address, outbox);
+  return { address, entries };
+}
+
+const waiting = (address: string) => outboxes.get(address)?.waiting();
+const written = async () =>
+  (await database.query("select request_id, role from messages order by request_id, seq")).map(
+    ({ request_id, role }) => `${request_id} ${role}`,
+  );
+const both = (...requestIds: string[]) => requestIds.flatMap((id) => [`${id} user`, `${id} assistant`]);
+
+describe("conversations that rang", () => {
+  it("are written together in one transaction, and forget what is written", async () => {
+    conversation("a", "a1", "a2");
+    conversation("b", "b1");
+    await writeLedger(deps, ["a", "b"]);
+    expect(await written()).toEqual(both("a1", "a2", "b1"));
+    expect(database.requests).toHaveLength(1);
+    expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
+  });
+
+  it("may ring twice, in any order, and to two consumers at once: every word is there once", async () => {
+    conversation("a", "a1", "a2");
+    conversation("b", "b1", "b2");
+    await Promise.all([writeLedger(deps, ["a", "b", "a"]), writeLedger(deps, ["b", "a"])]);
+    await writeLedger(deps, ["b", "a"]);
+    expect(await written()).toEqual(both("a1", "a2", "b1", "b2"));
+  });
+
+  it("do not wait for one whose object is away; it keeps what it has", async () => {
+    conversation("a", "a1");
+    conversation("b", "b1");
+    away.set("a", "pull");
+    await writeLedger(deps, ["a", "b"]);
+    expect(await written()).toEqual(both("b1"));
+    expect([waiting("a"), waiting("b")]).toEqual([1, 0]);
+    away.clear();
+    await writeLedger(deps, ["a"]);
+    expect(await written()).toEqual(both("a1", "b1"));
+  });
+
+  it("bring everything again when they were not told that it is written, and nothing is there twice", async () => {
+    conversation("a", "a1");
+    away.set("a", "confirm");
+    await writeLedger(deps, ["a"]);
+    expect(waiting("a")).toBe(1);
+    away.clear();
+    await writeLedger(deps, ["a"]);
+    expect(await written()).toEqual(both("a1"));
+    expect(waiting("a")).toBe(0);
+  });
+
+  it("keep everything while Postgres is away; the ring is acknowledged all the same, since they ring again", async () => {
+    conversation("a", "a1");
+    const nowhere = createTestDeps();
+    nowhere.conversation = conversationAt;
+    let acknowledged = false;
+    const batch = { messages: [{ body: "a" }], ackAll: () => (acknowledged = true) } as unknown as MessageBatch;
+    await consumeLedger(nowhere, batch);
+    expect(acknowledged).toBe(true);
+    expect(waiting("a")).toBe(1);
+    expect(nowhere.lines.map(({ event }) => event)).toContain("ledger_failed");
+  });
+});
+
+describe("an entry that Postgres refuses for its content", () => {
+  /** What no cleaning has seen: NUL is JSON, but no jsonb. */
+  const poisoned = (entries: LedgerEntry[], index: number) => {
+    const message = entries[index]?.messages[0];
+    if (message) message.metadata = { text: "\u0000" };
+  };
+
+  it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async () => {
+    const storage = sqliteStorage();
+    migrate(storage, MIGRATIONS);
+    const outbox = new Outbox(storage);
+    const session = sessionOf(userId);
+    const entries = ["a1", "a2", "a3"].map((requestId, index) =>
+      answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),
+    );
+    poisoned(entries, 1);
+    for (const entry of entries) outbox.add(entry);
+    outboxes.set("a", outbox);
+    conversation("b", "b1", "b2");
+
+    await writeLedger(deps, ["b", "a"]);
+    expect(await written()).toEqual(both("a1", "a3", "b1", "b2"));
+    const failed = deps.lines.filter(({ event }) => event === "message_save_failed");
+    expect(failed.map(({ request_id }) => request_id)).toEqual(["a2"]);
+    const letters = await database.query("select id, reason from dead_letters");
+    expect(letters).toEqual([{ id: entries[1]?.id, reason: "22P05" }]);
+    expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
+  });
+});
