@@ -8,13 +8,13 @@ const LONGEST_REPEAT_MS = 30_000;
  * as long as entries wait it is repeated, with backoff and jitter.
  */
 export class Bell {
-  readonly #outbox: Outbox;
+  readonly #outbox: Pick<Outbox, "waiting">;
   readonly #send: () => void;
   #repeats = 0;
   /** True from a ring until the entries are fetched: what is added in between is fetched with them. */
   #rung = false;
 
-  constructor(outbox: Outbox, send: () => void) {
+  constructor(outbox: Pick<Outbox, "waiting">, send: () => void) {
     this.#outbox = outbox;
     this.#send = send;
   }
