@@ -20,7 +20,7 @@ export async function nextRound(
   size: number,
 ): Promise<Round | null> {
   const [[found] = [], , , claimed = [], [rest] = []] = await write(db, [
-    shared(broadcastId),
+    locked(broadcastId),
     settle(broadcastId, verdicts),
     settleInterrupted(broadcastId),
     claim(broadcastId, size),
@@ -35,16 +35,16 @@ export async function nextRound(
 }
 
 /**
- * The broadcast, locked against being cancelled until the round is written: what the statements after this see of it
- * stays true.
+ * The broadcast, locked until the round is written: it can't be cancelled meanwhile, and what the statements after this
+ * see of its recipients stays true. Rounds of one broadcast take turns, so that who cancels gets theirs too.
  */
-const shared = (broadcastId: string): SQL => sql`
+const locked = (broadcastId: string): SQL => sql`
   select b.id, b.brand_id, b.instance_id, i.channel, i.is_active, c.session_timeout_minutes, b.content, b.metadata_json, b.trace_id
   from broadcasts b
   join instances i on i.id = b.instance_id
   left join instance_configs c on c.instance_id = i.id and c.is_active
   where b.id = ${broadcastId}
-  for share of b`;
+  for no key update of b`;
 
 /**
  * That somebody was reached is a fact, whoever thinks to hold the claim by now. That they were not only counts while
@@ -87,7 +87,6 @@ const claim = (broadcastId: string, size: number): SQL => sql`
     select r.id from broadcast_recipients r join broadcasts b on b.id = r.broadcast_id
     where b.id = ${broadcastId} and b.cancelled_at is null and r.state in ('pending', 'claimed') and r.due_at <= now()
     order by r.due_at, r.id limit ${size}
-    for update of r skip locked
   ), claimed as (
     update broadcast_recipients r
     set state = 'claimed', attempts = r.attempts + 1, due_at = now() + ${CLAIM_MS} * interval '1 millisecond', updated_at = now()

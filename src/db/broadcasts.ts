@@ -138,7 +138,7 @@ export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | n
   const progress = progressOf(scope, COUNTS_ONLY);
   const results = await write(db, [
     // Before its recipients, as everybody does: two that lock in two orders would deadlock.
-    sql`select b.id from broadcasts b where ${within(scope)} for share`,
+    sql`select b.id from broadcasts b where ${within(scope)} for no key update`,
     sql`update broadcast_recipients r
       set state = 'pending', attempts = 0, due_at = now(), error_code = null, error_message = null, updated_at = now()
       from broadcasts b where ${within(scope)} and b.cancelled_at is null and r.broadcast_id = b.id and r.state = 'failed'`,

@@ -74,7 +74,8 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
   if (stored.id !== id) return { outcome: repeated(stored, print), brandId };
 
   await ring(deps, id);
-  return { outcome: { kind: "accepted", answer }, brandId };
+  // As it is stored, so that whoever asks again is told the same to the byte.
+  return { outcome: { kind: "accepted", answer: stored.answer }, brandId };
 }
 
 /** Nobody is told whether somebody is unknown or another brand's. */

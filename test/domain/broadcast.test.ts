@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { MAX_ATTEMPTS, recordingOf, verdictOn } from "../../src/domain/broadcast.ts";
+import type { Broadcast, Recipient } from "../../src/domain/broadcast.ts";
+
+const broadcast: Broadcast = {
+  id: "01900000-0000-7000-8000-000000000001",
+  brandId: "01900000-0000-7000-8000-000000000002",
+  instanceId: "01900000-0000-7000-8000-000000000003",
+  channel: "api",
+  isActive: true,
+  sessionTimeoutMinutes: null,
+  content: "We are open again",
+  metadata: {},
+  traceId: "trace",
+};
+
+const recipient: Recipient = {
+  id: "01900000-0000-7000-8000-000000000004",
+  userId: "01900000-0000-7000-8000-000000000005",
+  messageId: "01900000-0000-7000-8000-000000000006",
+  attempts: 1,
+  openSession: null,
+};
+
+const messageOf = (changes: Partial<Broadcast>) =>
+  recordingOf({ ...broadcast, ...changes }, recipient, 1000).messages[0];
+
+describe("a broadcast as one person's conversation keeps it", () => {
+  it("is refused without an instance [C4.3.2]", () => {
+    expect(() => messageOf({ instanceId: "" })).toThrow(
+      expect.objectContaining({ code: "VALIDATION_ERROR", status: 400 }),
+    );
+  });
+
+  it("is cut where a message ends [C4.3.3]", () => {
+    expect(messageOf({ content: "x".repeat(10_001) })?.content).toBe("x".repeat(10_000));
+  });
+
+  it("says that it is a broadcast, and which, whatever its sender's metadata say [C4.3.7]", () => {
+    const metadata = { campaign: "spring", channel: "web", broadcast_id: "mine" };
+    expect(messageOf({ metadata })?.metadata).toEqual({
+      campaign: "spring",
+      channel: "broadcast",
+      broadcast_id: broadcast.id,
+    });
+  });
+});
+
+describe("an attempt to reach somebody", () => {
+  const failure = { kind: "failed", code: "SERVICE_UNAVAILABLE", message: "away" } as const;
+  const pauses = (random: number) =>
+    Array.from({ length: MAX_ATTEMPTS }, (_, index) => {
+      const { state, pauseMs } = verdictOn({ ...recipient, attempts: index + 1 }, failure, random);
+      return [state, pauseMs];
+    });
+
+  it("that failed is made again after pauses that double, until it is given up", () => {
+    expect(pauses(1)).toEqual([
+      ["pending", 2_000],
+      ["pending", 4_000],
+      ["pending", 8_000],
+      ["pending", 16_000],
+      ["failed", 0],
+    ]);
+  });
+
+  it("that failed pauses at least half as long", () => {
+    expect(pauses(0).map(([, pauseMs]) => pauseMs)).toEqual([1_000, 2_000, 4_000, 8_000, 0]);
+  });
+
+  it("that was refused is not made again", () => {
+    const refusal = { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation" } as const;
+    expect(verdictOn(recipient, refusal, 0)).toEqual({
+      recipientId: recipient.id,
+      state: "failed",
+      pauseMs: 0,
+      error: { code: "RESOURCE_NOT_FOUND", message: "No such conversation" },
+    });
+  });
+});

@@ -1,0 +1,377 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { nextRound } from "../../src/db/broadcast-rounds.ts";
+import { chatAddress } from "../../src/domain/address.ts";
+import { CLAIM_MS, MAX_ATTEMPTS, recordingOf } from "../../src/domain/broadcast.ts";
+import { uuidv7 } from "../../src/domain/ids.ts";
+import { deliverBroadcast } from "../../src/flows/deliver-broadcast.ts";
+import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
+import { cancel, findBroadcast, retry } from "../../src/services/broadcast.ts";
+import { createAudience } from "../support/audience.ts";
+import type { Audience } from "../support/audience.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+
+const ANYBODY = { kind: "anonymous" } as const;
+const TEXT = "We are open again";
+
+let database: TestDatabase;
+let deps: Audience;
+
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true, concurrent: true });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate users, broadcasts, sessions cascade");
+  deps = createAudience(database.endpoint);
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** A broadcast that is written and that nobody has begun to send. */
+async function broadcastTo(count: number): Promise<{ id: string; people: string[] }> {
+  const rows = await database.query(
+    "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
+    [ACME, String(count)],
+  );
+  const people = rows.map(({ id }) => id ?? "");
+  const { outcome } = await sendBroadcast(deps, {
+    credential: ANYBODY,
+    instanceId: INSTANCE.chat,
+    requestId: `b-${count}-${crypto.randomUUID()}`,
+    traceId: "trace-of-the-sender",
+    content: TEXT,
+    userIds: people,
+    metadata: { campaign: "spring" },
+  });
+  if (outcome.kind !== "accepted") throw new Error(outcome.kind);
+  return { id: outcome.answer.broadcast_id, people };
+}
+
+/** A consumer that was rung. */
+const consume = (id: string) => deliverBroadcast(deps, id);
+
+const progress = (id: string) => findBroadcast(deps, ANYBODY, id, { limit: 100, after: null, state: null });
+const counts = async (id: string) => (await progress(id)).counts;
+const NONE = { pending: 0, claimed: 0, sent: 0, failed: 0, cancelled: 0 };
+
+/** Pauses and leases are over. */
+const later = (state: "pending" | "claimed") =>
+  database.query("update broadcast_recipients set due_at = now() - interval '1 second' where state = $1", [state]);
+
+/** What Postgres has of the broadcast, once the conversations have told it. */
+async function messages(): Promise<Record<string, string | null>[]> {
+  await deps.save();
+  return database.query(
+    `select m.id, m.role, m.content, m.user_id, m.instance_id, m.trace_id, m.metadata_json, m.session_id, m.created_at, s.user_id as person,
+       s.last_message_at, s.last_assistant_message_at
+     from messages m join sessions s on s.id = m.session_id where m.content = $1`,
+    [TEXT],
+  );
+}
+
+describe("a broadcast that is sent", () => {
+  it("is one message to each person, with the id it was promised with [C4.3.4]", async () => {
+    const { id, people } = await broadcastTo(60);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 60 });
+    const { recipients } = await progress(id);
+    const promised = recipients.map(({ userId, messageId }) => `${userId} ${messageId}`);
+    expect((await messages()).map(({ person, id }) => `${person} ${id}`).toSorted()).toEqual(promised.toSorted());
+    expect(deps.reached.toSorted()).toEqual(people.toSorted());
+  });
+
+  describe("to somebody who has never said a word", () => {
+    let message: Record<string, string | null> | undefined;
+    let id: string;
+    beforeEach(async () => {
+      ({ id } = await broadcastTo(1));
+      await consume(id);
+      [message] = await messages();
+    });
+
+    it("begins a session for them, and the message is in it [C4.3.1]", async () => {
+      const sessions = await database.query("select id, channel, instance_id from sessions");
+      expect(sessions).toEqual([{ id: message?.session_id, channel: "api", instance_id: INSTANCE.chat }]);
+    });
+    it("is said by the assistant [C4.3.5]", () => expect(message?.role).toBe("assistant"));
+    it("is said by no user [C4.3.6]", () => expect(message?.user_id).toBeNull());
+    it("can be traced to its sender", () => expect(message?.trace_id).toBe("trace-of-the-sender"));
+    it("says that it is a broadcast beside what its sender said of it", () => {
+      expect(JSON.parse(message?.metadata_json ?? "")).toEqual({
+        campaign: "spring",
+        channel: "broadcast",
+        broadcast_id: id,
+      });
+    });
+  });
+
+  it("goes on in the session somebody has open, and keeps it alive [C4.3.8]", async () => {
+    const { id, people } = await broadcastTo(1);
+    const [person = ""] = people;
+    await database.query(
+      `insert into sessions (brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
+       values ($1, $2, $3, 'web', $4, now() - interval '40 minutes', now() - interval '30 minutes')`,
+      [ACME, INSTANCE.chat, person, chatAddress(INSTANCE.chat, person)],
+    );
+    await consume(id);
+    const [message] = await messages();
+    expect(await database.query("select id, last_message_at from sessions")).toEqual([
+      { id: message?.session_id, last_message_at: message?.created_at },
+    ]);
+    expect(message?.last_assistant_message_at).toBe(message?.created_at);
+  });
+
+  it("tells its timer that nothing is left", async () => {
+    const { id } = await broadcastTo(1);
+    await consume(id);
+    expect(deps.timers.rests).toEqual([{ id, dueInMs: null }]);
+  });
+
+  it("reaches each person once however many consumers are rung for it at the same moment", async () => {
+    const { id, people } = await broadcastTo(100);
+    deps.behave(() => new Promise((resolve) => setTimeout(resolve, Math.random() * 20)));
+    await Promise.all(Array.from({ length: 10 }, () => consume(id)));
+    expect(deps.reached.toSorted()).toEqual(people.toSorted());
+    expect(await counts(id)).toEqual({ ...NONE, sent: 100 });
+    expect(await messages()).toHaveLength(100);
+  });
+});
+
+describe("a consumer that dies", () => {
+  /** Claims, reaches the first `reached` of them, and is never heard of again. */
+  async function die(id: string, size: number, reached: number): Promise<void> {
+    const round = await nextRound(deps.db, id, [], size);
+    if (round === null) throw new Error("no such broadcast");
+    for (const recipient of round.recipients.slice(0, reached)) {
+      const { broadcast } = round;
+      const address = chatAddress(broadcast.instanceId, recipient.userId);
+      await deps.conversation(address).record(recordingOf(broadcast, recipient, 3_600_000));
+    }
+  }
+
+  it("leaves those it claimed to the next one when its lease is over, and nobody gets it twice", async () => {
+    const { id } = await broadcastTo(30);
+    await die(id, 10, 5);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 20, claimed: 10 });
+    const [{ dueInMs = null } = {}] = deps.timers.rests;
+    expect(dueInMs).toBeGreaterThan(0);
+    expect(dueInMs).toBeLessThanOrEqual(CLAIM_MS);
+    await later("claimed");
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 30 });
+    expect(new Set((await messages()).map(({ person }) => person)).size).toBe(30);
+    expect(await messages()).toHaveLength(30);
+  });
+
+  it("each time it comes to somebody is not let near them for ever", async () => {
+    const { id } = await broadcastTo(1);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      await die(id, 1, 0);
+      await later("claimed");
+    }
+    await consume(id);
+    expect(deps.reached).toEqual([]);
+    const { recipients } = await progress(id);
+    expect(recipients[0]).toMatchObject({ state: "failed", error: { code: "SERVICE_UNAVAILABLE" } });
+  });
+
+  it("in a broadcast that is then cancelled leaves nobody in between: who has the message is sent, the others failed", async () => {
+    const { id } = await broadcastTo(30);
+    await die(id, 10, 4);
+    await deps.save();
+    await cancel(deps, ANYBODY, id);
+    expect(await counts(id)).toEqual({ ...NONE, claimed: 10, cancelled: 20 });
+    await later("claimed");
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 4, failed: 6, cancelled: 20 });
+    expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
+  });
+
+  it("is believed when it turns out to have reached somebody after all", async () => {
+    const { id } = await broadcastTo(1);
+    const round = await nextRound(deps.db, id, [], 1);
+    const [recipient] = round?.recipients ?? [];
+    await cancel(deps, ANYBODY, id);
+    await later("claimed");
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, failed: 1 });
+    await nextRound(deps.db, id, [{ recipientId: recipient?.id ?? "", state: "sent", pauseMs: 0, error: null }], 1);
+    expect((await progress(id)).recipients[0]).toMatchObject({ state: "sent", error: null });
+  });
+});
+
+describe("somebody who can't be reached", () => {
+  const away = (person: string | undefined) =>
+    deps.behave(({ userId }) => {
+      if (userId === person) throw new Error("the object is overloaded");
+    });
+
+  it("holds up nobody, and is tried again after a pause", async () => {
+    const { id, people } = await broadcastTo(30);
+    away(people[7]);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 29, pending: 1 });
+    const [{ dueInMs = null } = {}] = deps.timers.rests;
+    expect(dueInMs).toBeGreaterThan(0);
+    deps.behave(() => undefined);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 29, pending: 1 });
+    await later("pending");
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 30 });
+  });
+
+  it("is failed with the reason in the end, and the log has what was thrown", async () => {
+    const { id, people } = await broadcastTo(1);
+    away(people[0]);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      expect(await counts(id)).toEqual({ ...NONE, pending: 1 });
+      await consume(id);
+      await later("pending");
+    }
+    const { recipients, counts: after } = await progress(id);
+    expect(after).toEqual({ ...NONE, failed: 1 });
+    expect(recipients[0]).toMatchObject({
+      attempts: MAX_ATTEMPTS,
+      error: { code: "SERVICE_UNAVAILABLE", message: "The conversation could not be reached" },
+    });
+    expect(deps.reached).toHaveLength(MAX_ATTEMPTS);
+    expect(JSON.stringify(deps.lines)).toContain("the object is overloaded");
+  });
+
+  it("because their conversation is another brand's is failed at once", async () => {
+    const { id, people } = await broadcastTo(1);
+    const [person = ""] = people;
+    await deps.conversation(chatAddress(INSTANCE.chat, person)).record({
+      brandId: GLOBEX,
+      instanceId: INSTANCE.globex,
+      userId: person,
+      channel: "api",
+      openSession: null,
+      sessionTimeoutMs: 3_600_000,
+      messages: [
+        { id: uuidv7(1), role: "user", content: "Hello", saidAt: null, requestId: null, traceId: null, metadata: {} },
+      ],
+    });
+    await consume(id);
+    const { recipients } = await progress(id);
+    expect(recipients[0]).toMatchObject({ state: "failed", attempts: 1, error: { code: "RESOURCE_NOT_FOUND" } });
+  });
+
+  it("because the conversation never answers is given up on in time, and the others are done by then", async () => {
+    const { id, people } = await broadcastTo(3);
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    deps.behave(({ userId }) => (userId === people[1] ? new Promise(() => undefined) : undefined));
+    const consumed = consume(id);
+    await vi.waitFor(() => expect(deps.reached).toHaveLength(3));
+    await vi.advanceTimersByTimeAsync(CLAIM_MS / 2);
+    vi.useRealTimers();
+    await consumed;
+    expect(await counts(id)).toEqual({ ...NONE, sent: 2, pending: 1 });
+  });
+});
+
+describe("a broadcast that is cancelled", () => {
+  it("in the middle reaches whom it had claimed, and nobody after the answer", async () => {
+    const { id } = await broadcastTo(100);
+    const { promise: answered, resolve: letGo } = Promise.withResolvers<void>();
+    deps.behave(() => answered);
+    const consumers = Promise.all([consume(id), consume(id)]);
+    await vi.waitFor(() => expect(deps.reached).toHaveLength(50));
+
+    const answer = await cancel(deps, ANYBODY, id);
+    expect(answer.counts).toEqual({ ...NONE, claimed: 50, cancelled: 50 });
+    letGo();
+    await consumers;
+    await consume(id);
+    expect(deps.reached).toHaveLength(50);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 50, cancelled: 50 });
+    expect(await messages()).toHaveLength(50);
+  });
+
+  it("while its recipients are being claimed waits for the claim, and none is made after it", async () => {
+    // Whoever claims takes their time over it, and is refused if the broadcast has been cancelled meanwhile.
+    await database.query(`create function claimed_too_late() returns trigger language plpgsql as $$ begin
+      perform pg_sleep(0.01);
+      if exists (select from broadcasts where id = new.broadcast_id and cancelled_at is not null) then raise 'too late'; end if;
+      return new; end $$`);
+    await database.query(`create trigger claimed_too_late before update on broadcast_recipients for each row
+      when (new.state = 'claimed') execute function claimed_too_late()`);
+    const { id } = await broadcastTo(100);
+    const consumers = Promise.allSettled([consume(id), consume(id)]);
+    await vi.waitFor(async () => expect((await counts(id)).pending).toBeLessThan(100), { interval: 5 });
+    await cancel(deps, ANYBODY, id);
+    const outcomes = await consumers;
+    await database.query("drop function claimed_too_late cascade");
+    expect(outcomes.filter(({ status }) => status === "rejected")).toEqual([]);
+    const after = await counts(id);
+    expect(after).toMatchObject({ pending: 0, claimed: 0, failed: 0 });
+    expect(after.sent).toBe(deps.reached.length);
+    expect(after.cancelled).toBe(100 - deps.reached.length);
+    expect(after.cancelled).toBeGreaterThan(0);
+  });
+
+  it("fails whom it was trying to reach and could not, and tries no more", async () => {
+    const { id } = await broadcastTo(1);
+    deps.behave(async () => {
+      await cancel(deps, ANYBODY, id);
+      throw new Error("the object is overloaded");
+    });
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, failed: 1 });
+    expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
+  });
+
+  it("twice is cancelled once", async () => {
+    const { id } = await broadcastTo(2);
+    const first = await cancel(deps, ANYBODY, id);
+    expect(await cancel(deps, ANYBODY, id)).toEqual(first);
+    expect(first.counts).toEqual({ ...NONE, cancelled: 2 });
+  });
+
+  it("is not sent by a retry", async () => {
+    const { id } = await broadcastTo(1);
+    await cancel(deps, ANYBODY, id);
+    await expect(retry(deps, ANYBODY, id)).rejects.toMatchObject({ code: "VALIDATION_ERROR", status: 400 });
+    await consume(id);
+    expect(deps.reached).toEqual([]);
+  });
+});
+
+describe("a broadcast that is retried", () => {
+  it("goes to those who failed and to nobody else, with all their attempts before them", async () => {
+    const { id, people } = await broadcastTo(3);
+    await database.query("update instances set is_active = false where id = $1", [INSTANCE.chat]);
+    await consume(id);
+    await database.query("update instances set is_active = true where id = $1", [INSTANCE.chat]);
+    expect(await counts(id)).toEqual({ ...NONE, failed: 3 });
+    expect(deps.reached).toEqual([]);
+    await database.query("update broadcast_recipients set state = 'sent' where user_id = $1", [people[0] ?? ""]);
+
+    const before = deps.timers.started.length;
+    expect((await retry(deps, ANYBODY, id)).counts).toEqual({ ...NONE, pending: 2, sent: 1 });
+    expect(deps.timers.started).toHaveLength(before + 1);
+    expect(deps.rung).toEqual([id, id]);
+    expect((await progress(id)).recipients.map(({ attempts, error }) => [attempts, error])).toContainEqual([0, null]);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 3 });
+    expect(deps.reached.toSorted()).toEqual(people.slice(1).toSorted());
+  });
+});
+
+describe("a ring for a broadcast that is not there", () => {
+  it("is left to the timer while it may still be on its way", async () => {
+    await consume(uuidv7(Date.now()));
+    expect(deps.timers.rests).toEqual([]);
+  });
+
+  it("ends the timer once it can't be any more", async () => {
+    const id = uuidv7(Date.now() - 120_000);
+    await consume(id);
+    expect(deps.timers.rests).toEqual([{ id, dueInMs: null }]);
+  });
+});

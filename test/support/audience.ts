@@ -1,0 +1,92 @@
+import { FactStore } from "../../durable-objects/conversation/facts.ts";
+import { Outbox } from "../../durable-objects/conversation/outbox.ts";
+import { record } from "../../durable-objects/conversation/record.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
+import { Turns } from "../../durable-objects/conversation/turns.ts";
+import { migrate } from "../../durable-objects/migrate.ts";
+import type { BroadcastTimer } from "../../src/domain/broadcast.ts";
+import type { Conversation, Recording } from "../../src/domain/conversation.ts";
+import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { createTestDeps } from "./deps.ts";
+import type { TestDeps } from "./deps.ts";
+import { sqliteStorage } from "./sqlite-storage.ts";
+
+/** What a conversation does before it keeps a broadcast's message: nothing, wait, throw. */
+export type Mood = (recording: Recording) => void | Promise<void>;
+
+export type Audience = TestDeps & {
+  /** Every attempt to reach somebody, by user id. */
+  reached: string[];
+  /** From now on. */
+  behave(mood: Mood): void;
+  /** What the timers were told, oldest first. */
+  timers: { started: string[]; rests: { id: string; dueInMs: number | null }[] };
+  rung: string[];
+  /** All that the conversations hold goes to Postgres. */
+  save(): Promise<void>;
+};
+
+/**
+ * Dependencies whose conversations are made of their real parts, on plain SQLite, and whose queue and timers ring nobody:
+ * the test decides when a consumer comes.
+ */
+export function createAudience(endpoint: string): Audience {
+  const deps = createTestDeps({ endpoint });
+  const conversations = new Map<string, Pick<Conversation, "record" | "pull" | "confirm">>();
+  const reached: string[] = [];
+  const timers: Audience["timers"] = { started: [], rests: [] };
+  const rung: string[] = [];
+  let mood: Mood = () => undefined;
+
+  const conversation = (address: string) => {
+    const known = conversations.get(address);
+    if (known) return known as Conversation;
+    const made = conversationAt(address, deps.now, async (recording) => {
+      reached.push(recording.userId);
+      await mood(recording);
+    });
+    conversations.set(address, made);
+    return made as Conversation;
+  };
+
+  return {
+    ...deps,
+    conversation,
+    broadcastTimer: (id) => timerOf(id, timers),
+    ringBroadcast: async (id) => void rung.push(id),
+    reached,
+    timers,
+    rung,
+    behave: (next) => {
+      mood = next;
+    },
+    save: () => writeLedger({ ...deps, conversation }, [...conversations.keys()]),
+  };
+}
+
+function conversationAt(
+  address: string,
+  now: () => number,
+  before: Mood,
+): Pick<Conversation, "record" | "pull" | "confirm"> {
+  const storage = sqliteStorage();
+  migrate(storage, MIGRATIONS);
+  const parts = { storage, facts: new FactStore(storage), turns: new Turns(storage), outbox: new Outbox(storage) };
+  return {
+    record: async (recording) => {
+      await before(recording);
+      return record(parts, recording, { address, now: now() });
+    },
+    pull: async (maxBytes) => parts.outbox.pull(maxBytes),
+    confirm: async (upTo) => {
+      parts.outbox.confirm(upTo);
+      return { waiting: parts.outbox.waiting() };
+    },
+  };
+}
+
+const timerOf = (id: string, timers: Audience["timers"]): BroadcastTimer => ({
+  start: async () => void timers.started.push(id),
+  current: async () => "started",
+  rest: async (_start, dueInMs) => void timers.rests.push({ id, dueInMs }),
+});
