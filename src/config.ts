@@ -32,6 +32,13 @@ const Environment = z.object({
   IDEMPOTENCY_TTL_MINUTES: number(1440),
   INSTANCE_CACHE_SECONDS: number(60, z.number().nonnegative()),
   RATE_LIMIT_USER_PER_MINUTE: limit(60),
+  RATE_LIMIT_INSTANCE_PER_MINUTE: limit(6000),
+  /** Several while one is being replaced, with commas between them. */
+  WHATSAPP_APP_SECRET: optional.transform((value) => value?.split(",").flatMap((secret) => secret.trim() || []) ?? []),
+  WHATSAPP_VERIFY_TOKEN: optional,
+  WHATSAPP_ACCESS_TOKEN: optional,
+  WHATSAPP_API_BASE: url.transform((value) => value?.replace(/\/+$/, "") ?? null),
+  WHATSAPP_API_VERSION: optional.transform((value) => value ?? "v26.0"),
   LOG_LEVEL: optional.pipe(
     z
       .enum(["debug", "info", "warn", "error"])
@@ -46,13 +53,23 @@ const Environment = z.object({
   ),
 });
 
-/** The development secret, published in the README: worthless anywhere else, and refused there. */
+/** Published in the README: worthless anywhere but in development, and refused there. */
 export const DEVELOPMENT_JWT_SECRET = "parley-development-secret-not-for-production";
+const DEVELOPMENT_SECRETS = {
+  JWT_SECRET: DEVELOPMENT_JWT_SECRET,
+  WHATSAPP_APP_SECRET: "parley-dev-app-secret",
+  WHATSAPP_VERIFY_TOKEN: "parley-dev-verify",
+} as const;
 
-const ConfigSchema = Environment.refine(
-  (env) => env.ENVIRONMENT === "development" || env.JWT_SECRET !== DEVELOPMENT_JWT_SECRET,
-  { path: ["JWT_SECRET"], message: "is the development secret" },
-).transform((env) => ({
+function refuseDevelopmentSecrets(env: z.output<typeof Environment>, context: z.RefinementCtx): void {
+  if (env.ENVIRONMENT === "development") return;
+  for (const name of ["JWT_SECRET", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"] as const) {
+    if (![env[name]].flat().includes(DEVELOPMENT_SECRETS[name])) continue;
+    context.addIssue({ code: "custom", path: [name], message: "is the development secret" });
+  }
+}
+
+const ConfigSchema = Environment.superRefine(refuseDevelopmentSecrets).transform((env) => ({
   environment: env.ENVIRONMENT,
   databaseUrl: env.DATABASE_URL,
   neonEndpoint: env.NEON_ENDPOINT,
@@ -68,6 +85,13 @@ const ConfigSchema = Environment.refine(
   idempotencyTtlMinutes: env.IDEMPOTENCY_TTL_MINUTES,
   instanceCacheSeconds: env.INSTANCE_CACHE_SECONDS,
   rateLimitUserPerMinute: env.RATE_LIMIT_USER_PER_MINUTE,
+  rateLimitInstancePerMinute: env.RATE_LIMIT_INSTANCE_PER_MINUTE,
+  whatsappAppSecrets: env.WHATSAPP_APP_SECRET,
+  whatsappVerifyToken: env.WHATSAPP_VERIFY_TOKEN,
+  whatsappAccessToken: env.WHATSAPP_ACCESS_TOKEN,
+  /** null is Meta's own. */
+  whatsappApiBase: env.WHATSAPP_API_BASE,
+  whatsappApiVersion: env.WHATSAPP_API_VERSION,
   logLevel: env.LOG_LEVEL,
   logFormat: env.LOG_FORMAT,
 }));

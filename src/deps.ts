@@ -11,6 +11,7 @@ import type { Read } from "./db/reader.ts";
 import type { BroadcastTimer } from "./domain/broadcast.ts";
 import type { Conversation } from "./domain/conversation.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
+import { Allowances } from "./services/allowance.ts";
 import { Cache } from "./services/cache.ts";
 import type { Acquaintances } from "./services/identity.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -22,6 +23,7 @@ export type IsolateCaches = {
   apiKeys: Cache<ApiKey | null>;
   acquaintances: Cache<Acquaintances>;
   newcomers: Cache<FoundUser>;
+  allowances: Allowances;
 };
 
 /** Everything an invocation may touch, built once for it. Functions ask for the part they use. */
@@ -55,7 +57,7 @@ const DATABASE_DEADLINE_MS = 5_000;
 const caches = new Map<string, IsolateCaches>();
 
 /** The isolate's caches: the one thing that outlives an invocation. By database, so that no two ever share what they know. */
-function isolateCaches(config: Config): IsolateCaches {
+function isolateCaches(config: Config, env: Env): IsolateCaches {
   const known = caches.get(config.databaseUrl);
   if (known) return known;
   const options = { ttlMs: config.instanceCacheSeconds * 1000, maxEntries: 10_000, patienceMs: 2_000, now: Date.now };
@@ -64,6 +66,7 @@ function isolateCaches(config: Config): IsolateCaches {
     apiKeys: new Cache(options),
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
+    allowances: new Allowances((instanceId) => env.LIMITERS.getByName(instanceId)),
   };
   caches.set(config.databaseUrl, made);
   return made;
@@ -91,7 +94,7 @@ export function createDeps(env: Env): Deps {
     now: Date.now,
     db,
     read: createReader(db),
-    caches: isolateCaches(config),
+    caches: isolateCaches(config, env),
     orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),

@@ -5,6 +5,7 @@ import { consumeLedger } from "./queues/ledger.ts";
 
 export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";
+export { Limiter } from "../durable-objects/limiter.ts";
 
 const app = createApp();
 

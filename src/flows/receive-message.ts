@@ -2,11 +2,12 @@ import type { Deps } from "../deps.ts";
 import { chatAddress } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
-import { AppError, unavailable } from "../domain/errors.ts";
+import { AppError } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import type { Principal } from "../domain/principal.ts";
+import { explainAbsence } from "../services/absence.ts";
 import { authenticate, verifyUserToken } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
@@ -38,8 +39,10 @@ export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string;
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
   requireCredential(deps, message);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
+  // A conversation that is known here goes on without Postgres; a first contact can't.
   const { bundle: ready, speaker } = await introduce(deps, message, print).catch(explainAbsence);
   const { user, authState, openSession } = speaker;
+  const allowance = await deps.caches.allowances.take(ready.instance.id, deps.config.rateLimitInstancePerMinute);
   const submission: Submission = {
     requestId: message.requestId,
     traceId: message.traceId,
@@ -52,10 +55,15 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     bundle: ready,
     openSession,
     receivedAt: message.receivedAt,
+    ...(allowance.kind === "exhausted" ? { exhausted: { retryAfterMs: allowance.retryAfterMs } } : {}),
   };
   const outcome = await deps.conversation(chatAddress(ready.instance.id, user.id)).submit(submission);
+  // Only new messages count against an instance's rate.
+  if (allowance.kind === "allowed" && !isNew(outcome)) allowance.giveBack();
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
 }
+
+const isNew = ({ kind }: SubmitOutcome): boolean => kind === "answered" || kind === "accepted";
 
 /** To what is spoken, and by whom: all that is asked of Postgres before the conversation has the message. */
 async function introduce(
@@ -74,16 +82,6 @@ async function introduce(
   const speaker =
     (await resolveSpeaker(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));
   return { bundle, speaker };
-}
-
-/**
- * A conversation that is known here goes on without Postgres; a first contact can't, and should come back. Nothing has
- * been promised yet, so a statement that was given up on is no more than one that never ran.
- */
-function explainAbsence(error: unknown): never {
-  const isAway =
-    error instanceof AppError && (error.code === "DATABASE_CONNECTION_ERROR" || error.code === "TIMEOUT_ERROR");
-  throw isAway ? unavailable("The database can't be reached", error) : error;
 }
 
 /**

@@ -55,7 +55,7 @@ const result = (text: string): TurnResult => ({
  * One incarnation of a conversation over a storage, without the platform: the parts are the real ones, only the
  * orchestrator's answers and the clock are in the test's hands.
  */
-export function incarnation(storage: Storage, number: number, now: () => number, runs: BegunRun[]) {
+export function incarnation(storage: Storage, number: number, now: () => number, runs: BegunRun[], turnsPerMinute = 0) {
   migrate(storage, MIGRATIONS);
   const facts = new FactStore(storage);
   const turns = new Turns(storage);
@@ -105,7 +105,7 @@ export function incarnation(storage: Storage, number: number, now: () => number,
         address: "address",
         held: runner.holds,
         sessionTimeoutMs: SESSION_TIMEOUT_MS,
-        turnsPerMinute: 0,
+        turnsPerMinute,
         now: now(),
       });
       if (entrance.kind !== "enter") return entrance;

@@ -4,6 +4,7 @@ import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
 import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
+import { Allowances } from "../../src/services/allowance.ts";
 import { Cache } from "../../src/services/cache.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 
@@ -72,6 +73,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     apiKeys: new Cache(options),
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
+    allowances: new Allowances(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
   };
 }
 

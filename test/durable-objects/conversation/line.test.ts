@@ -73,6 +73,36 @@ describe("somebody who waits behind others", () => {
   });
 });
 
+describe("somebody who says more than they may", () => {
+  it("is told when to go on; what was said a minute ago no longer counts, and asking again never does [G4.4.1]", async () => {
+    object = incarnation(storage, 0, () => now, runs, 3);
+    for (const id of ["a", "b", "c"]) {
+      void object.submit(submission(id, "x"));
+      await answerAll();
+      now += 10_000;
+    }
+    expect(await object.submit(submission("d", "x"))).toEqual({ kind: "limited", scope: "user", retryAfterMs: 30_000 });
+    expect(await kindOf(object.submit(submission("c", "x")))).toBe("completed");
+    now += 30_000;
+    void object.submit(submission("d", "x"));
+    await answerAll();
+    expect(await kindOf(object.submit(submission("d", "x")))).toBe("completed");
+    expect(await kindOf(object.submit(submission("e", "x")))).toBe("limited");
+  });
+
+  it("is told by the instance's rate too, unless they only ask again", async () => {
+    void object.submit(submission("a", "x"));
+    await answerAll();
+    const exhausted = { retryAfterMs: 700 };
+    expect(await object.submit(submission("b", "x", { exhausted }))).toEqual({
+      kind: "limited",
+      scope: "instance",
+      retryAfterMs: 700,
+    });
+    expect(await kindOf(object.submit(submission("a", "x", { exhausted })))).toBe("completed");
+  });
+});
+
 describe("a run that takes too long", () => {
   it("is replaced once its lease is over, by the first who asks; its own answer then changes nothing [C6.4.4, C6.5.1, I1.1]", async () => {
     const first = object.submit(submission("a", "x"));
