@@ -196,16 +196,16 @@ const usageRows = ({ usage, session, turn }: KeyedEntry) =>
       ];
 
 /**
- * Of what somebody has open the newest stay. One that is being written to at this moment, or was since we looked, is none
- * of the oldest any more.
+ * Of what somebody has open the newest stay; one that is being written to at this moment is none of the oldest any more.
+ * They ended with their last message: a later one opens them again, whatever our clock says.
  */
 const closeExcessSessions = (userIds: readonly string[]): SQL => sql`
-  update sessions set expired_at = now(), updated_at = now()
+  update sessions set expired_at = last_message_at, updated_at = now()
   where id in (
     select s.id from sessions s join (
-      select id, last_message_at, row_number() over (partition by user_id order by last_message_at desc, id desc) as place
+      select id, row_number() over (partition by user_id order by last_message_at desc, id desc) as place
       from sessions where expired_at is null and user_id in (select value::uuid from jsonb_array_elements_text(${rows(userIds)}))
-    ) open using (id, last_message_at)
-    where open.place > ${MAX_OPEN_SESSIONS} and s.expired_at is null
+    ) open using (id)
+    where open.place > ${MAX_OPEN_SESSIONS}
     for no key update of s skip locked
   )`;

@@ -16,6 +16,8 @@ export interface TestDatabase {
   readonly connectionString: string;
   /** Rows as Postgres text by column name, beside the driver and not counted as a round trip. */
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
+  /** Requests run side by side: this machine has a Postgres, and a test has asked for it. */
+  readonly isConcurrent: boolean;
   /** Every request since the last `forget()`: its length is the number of round trips. */
   readonly requests: readonly ObservedRequest[];
   forget(): void;
@@ -57,6 +59,7 @@ export async function startDatabase(options: TestDatabaseOptions = {}): Promise<
       const { fields, rows } = await query(backend, sql, params);
       return rows.map((row) => Object.fromEntries(fields.map(({ name }, index) => [name, row[index] ?? null])));
     },
+    isConcurrent: server !== null,
     requests,
     forget: () => requests.splice(0),
     observe: (listener) => {
