@@ -6,6 +6,8 @@ import { onError } from "./http/errors.ts";
 import { configured, request } from "./http/request.ts";
 import { unknownRoute } from "./http/unknown-route.ts";
 import { broadcastRoutes } from "./routes/broadcasts.ts";
+import { conversationReadRoutes } from "./routes/conversations/read.ts";
+import { conversationWriteRoutes } from "./routes/conversations/write.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
 import { VERSION } from "./services/health.ts";
@@ -20,6 +22,8 @@ export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAP
   app.use(configured);
   app.route("/", messageRoutes);
   app.route("/", broadcastRoutes);
+  app.route("/", conversationReadRoutes);
+  app.route("/", conversationWriteRoutes);
   app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
   return app;
 }

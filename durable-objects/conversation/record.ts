@@ -1,11 +1,14 @@
-import type { RecordedMessage, Recording, RecordOutcome } from "../../src/domain/conversation.ts";
+import type { RecordedMessage, Recording, RecordOutcome, Transcript, Unknown } from "../../src/domain/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { Session } from "../../src/domain/session.ts";
+import { authorize, conversationOf } from "../../src/services/authorize.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import type { Outbox } from "./outbox.ts";
-import { enter, isForeign, sessionFor } from "./session.ts";
+import { gone, refusalOf } from "./refusal.ts";
+import { enter, isErased, isForeign, sessionFor } from "./session.ts";
 import type { Turns } from "./turns.ts";
+import { knownSession } from "./unsaved.ts";
 
 type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
 type Options = { address: string; now: number };
@@ -17,8 +20,25 @@ export function record(parts: Parts, recording: Recording, options: Options): Re
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
   const session = sessionFor(facts, turns.waiting() > 0, { ...recording, ...options });
-  keep(parts, session, recording.messages, options);
+  keep(parts, session, recording.messages, { ...options, enters: true });
   return { kind: "recorded", sessionId: session.id };
+}
+
+/**
+ * Keeps what was said in one certain session, whether it is open or over: a transcript may come late. One that has ended
+ * and in which something was said afterwards is open again.
+ */
+export function transcribe(parts: Parts, transcript: Transcript, options: Options): RecordOutcome | Unknown {
+  const { sessionId, caller, messages } = transcript;
+  if (isErased(parts.facts, sessionId)) return gone(sessionId);
+  const session = knownSession(parts, sessionId) ?? transcript.session;
+  if (session === null) return { kind: "unknown" };
+  const refusal = refusalOf(() => authorize(caller, "conversations:write", conversationOf(session)));
+  if (refusal !== null) return refusal;
+  // What is written into a session that was left behind leaves the present one as it is.
+  const current = parts.facts.get("session");
+  keep(parts, session, messages, { ...options, enters: current === null || current.id === sessionId });
+  return { kind: "recorded", sessionId };
 }
 
 /** Writes what of it is new into a session, as one entry. */
@@ -26,13 +46,13 @@ function keep(
   { storage, facts, outbox }: Parts,
   session: Session,
   recorded: readonly RecordedMessage[],
-  { address, now }: Options,
+  { address, now, enters }: Options & { enters: boolean },
 ): void {
   storage.transactionSync(() => {
     const fresh = recorded.filter(({ id }) => remember(storage, id, now));
     if (fresh.length === 0) return;
 
-    let saidAt = Math.max(now - 1, facts.get("session")?.lastMessageAt ?? 0);
+    let saidAt = Math.max(now - 1, session.lastMessageAt, facts.get("lastSaidAt") ?? 0);
     const messages = fresh.map((message) => ({
       id: message.id,
       role: message.role,
@@ -43,24 +63,19 @@ function keep(
       channelMessageId: null,
       metadata: message.metadata,
     }));
-    const times = messages.map(({ createdAt }) => createdAt);
-    const replies = messages.filter(({ role }) => role === "assistant").map(({ createdAt }) => createdAt);
+    // A clock that is ahead must not keep a session open.
+    const latest = Math.max(now, saidAt);
+    const times = messages.map(({ createdAt }) => Math.min(createdAt, latest));
+    const replies = times.filter((_, index) => messages[index]?.role === "assistant");
     const lastReplyAt = Math.max(session.lastAssistantMessageAt ?? 0, ...replies);
     const after = {
       ...session,
       lastMessageAt: Math.max(session.lastMessageAt, ...times),
       lastAssistantMessageAt: lastReplyAt === 0 ? null : lastReplyAt,
     };
-    enter(facts, after, now);
-    outbox.add({
-      id: uuidv7(now),
-      address,
-      session: after,
-      closed: facts.get("closed"),
-      turn: null,
-      messages,
-      usage: null,
-    });
+    if (enters) enter(facts, after, now);
+    const closed = facts.get("closed");
+    outbox.add({ id: uuidv7(now), address, session: after, closed, turn: null, messages, usage: null });
     facts.remove("closed");
   });
 }

@@ -1,12 +1,14 @@
 import { sql } from "drizzle-orm";
-import type { SQL } from "drizzle-orm";
 import type { HistoryMessage } from "../domain/history.ts";
 import type { Cursor } from "../domain/page.ts";
 import type { Role } from "../domain/role.ts";
 import type { Row } from "./client.ts";
+import { instanceIs } from "./instances.ts";
+import type { InstanceKey } from "./instances.ts";
 import type { Query } from "./reader.ts";
 import { sessionColumns, toStoredSession } from "./sessions.ts";
 import type { Scope, StoredSession } from "./sessions.ts";
+import { ids, iso } from "./values.ts";
 
 export type MessageWindow = {
   /** Only what is older. */
@@ -57,6 +59,28 @@ const toStoredMessage = (row: Row): HistoryMessage => ({
   metadata: row.metadata_json as Record<string, unknown>,
 });
 
-const iso = (ms: number): string => new Date(ms).toISOString();
-const ids = (values: readonly string[]): SQL =>
-  sql`select value::uuid from jsonb_array_elements_text(${JSON.stringify(values)}::jsonb)`;
+/** One message of a brand's session, and the session itself; null when the brand has no such session. */
+export const messageById = (
+  { brandId, userId }: Scope,
+  sessionId: string,
+  messageId: string,
+): Query<{ session: StoredSession; message: HistoryMessage | null } | null> => ({
+  statement: sql`
+    select ${sessionColumns}, m.*
+    from sessions s
+    left join lateral (
+      select ${messageColumns} from messages m
+      where m.id = ${messageId} and m.session_id = s.id and (${userId}::uuid is null or s.user_id = ${userId}::uuid)
+    ) m on true
+    where s.id = ${sessionId} and s.brand_id = ${brandId}`,
+  read: ([row]) =>
+    row ? { session: toStoredSession(row), message: row.id === null ? null : toStoredMessage(row) } : null,
+});
+
+/** Whether the instance has a message with this id of its channel: also one of years ago. */
+export const isChannelMessageKnown = (key: InstanceKey, channelMessageId: string): Query<boolean> => ({
+  statement: sql`
+    select 1 from messages m join instances i on i.id = m.instance_id
+    where m.channel_message_id = ${channelMessageId} and ${instanceIs(key)} limit 1`,
+  read: (rows) => rows.length > 0,
+});

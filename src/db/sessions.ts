@@ -1,8 +1,12 @@
 import { sql } from "drizzle-orm";
 import type { Channel } from "../domain/channel.ts";
+import type { Cursor } from "../domain/page.ts";
+import type { Role } from "../domain/role.ts";
 import type { Session } from "../domain/session.ts";
 import type { TokenPlan } from "../domain/token.ts";
 import type { Row } from "./client.ts";
+import type { Query } from "./reader.ts";
+import { ids, iso } from "./values.ts";
 
 /** A session as Postgres has it. Times are epoch milliseconds. */
 export type StoredSession = Session & {
@@ -40,4 +44,60 @@ export const toStoredSession = (row: Row): StoredSession => ({
   expiredAt: row.expired_at as number | null,
   timeoutMinutes: row.timeout_minutes as number | null,
   metadata: row.session_metadata as Record<string, unknown>,
+});
+
+/** A brand's session; null when the brand has none of this id. */
+export const sessionById = (brandId: string, sessionId: string): Query<StoredSession | null> => ({
+  statement: sql`select ${sessionColumns} from sessions s where s.id = ${sessionId} and s.brand_id = ${brandId}`,
+  read: ([row]) => (row ? toStoredSession(row) : null),
+});
+
+/** How often each role has spoken. */
+export type RoleCounts = Record<Role, number>;
+
+/** A brand's session and how many messages it has, `except` not counted; null when the brand has no such session. */
+export const sessionWithCounts = (
+  { brandId, userId }: Scope,
+  sessionId: string,
+  except: readonly string[],
+): Query<{ session: StoredSession; counts: RoleCounts } | null> => ({
+  statement: sql`
+    select ${sessionColumns}, m.*
+    from sessions s
+    left join lateral (
+      select count(*) filter (where m.role = 'user')::int as user, count(*) filter (where m.role = 'assistant')::int as assistant,
+        count(*) filter (where m.role = 'system')::int as system
+      from messages m
+      where m.session_id = s.id and (${userId}::uuid is null or s.user_id = ${userId}::uuid)
+        ${except.length === 0 ? sql`` : sql`and m.id not in (${ids(except)})`}
+    ) m on true
+    where s.id = ${sessionId} and s.brand_id = ${brandId}`,
+  read: ([row]) =>
+    row
+      ? {
+          session: toStoredSession(row),
+          counts: { user: row.user as number, assistant: row.assistant as number, system: row.system as number },
+        }
+      : null,
+});
+
+export type SessionWindow = {
+  /** Only what began earlier. */
+  before: Cursor<string> | null;
+  offset: number;
+  limit: number;
+};
+
+/** Sessions of a brand, or of one of its people, the newest first. */
+export const sessionsPage = (
+  { brandId, userId }: Scope,
+  { before, offset, limit }: SessionWindow,
+): Query<StoredSession[]> => ({
+  statement: sql`
+    select ${sessionColumns} from sessions s
+    where s.brand_id = ${brandId} ${userId === null ? sql`` : sql`and s.user_id = ${userId}`}
+      ${before === null ? sql`` : sql`and (s.started_at, s.id) < (${iso(before.at)}::timestamptz, ${before.tie}::uuid)`}
+    order by s.started_at desc nulls last, s.id desc nulls last
+    limit ${limit} offset ${offset}`,
+  read: (rows) => rows.map(toStoredSession),
 });

@@ -19,3 +19,14 @@ export type Session = {
 /** A session is over when nothing was said for longer than the timeout. */
 export const isOver = (session: Pick<Session, "lastMessageAt">, timeoutMs: number, now: number): boolean =>
   session.lastMessageAt < now - timeoutMs;
+
+/** When a session ended: by hand, or by itself after the timeout; null while it is open. Epoch milliseconds. */
+export const endOf = (
+  session: Pick<Session, "lastMessageAt">,
+  expiredAt: number | null,
+  timeoutMs: number,
+  now: number,
+): number | null => expiredAt ?? (isOver(session, timeoutMs, now) ? session.lastMessageAt + timeoutMs : null);
+
+/** Minutes from a moment to now, to the hundredth; never negative, whatever two clocks say. */
+export const minutesSince = (moment: number, now: number): number => Math.max(0, Math.round((now - moment) / 600) / 100);

@@ -1,13 +1,13 @@
-import { messagesPage } from "../db/messages.ts";
+import { messageById, messagesPage } from "../db/messages.ts";
 import type { Deps } from "../deps.ts";
 import { notFound } from "../domain/errors.ts";
 import { pageOf, savedWindow } from "../domain/history.ts";
 import type { HistoryMessage } from "../domain/history.ts";
 import { encodeCursor } from "../domain/page.ts";
 import type { MessagePage, Pagination } from "../domain/page.ts";
-import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import { authorize, conversationOf } from "./authorize.ts";
+import { MOST_UNSAVED, scopeOf } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 
 type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
@@ -26,15 +26,14 @@ export async function history(
   const offset = before === null ? (page - 1) * limit : 0;
   // One more than is shown tells whether there is more.
   const wanted = { offset, limit: limit + 1 };
-  const scope = { brandId: caller.brandId, userId: personOf(caller) };
   const request = { sessionId, caller, before, limit: offset + wanted.limit };
 
-  const found = await withUnsaved(deps, request, (unsaved) =>
+  const found = await withUnsaved(deps, request, ({ messages }) =>
     deps.read(
-      messagesPage(scope, sessionId, {
+      messagesPage(scopeOf(caller), sessionId, {
         before,
-        ...savedWindow(unsaved.length, offset, wanted.limit),
-        except: unsaved.map(({ id }) => id),
+        ...savedWindow(messages.length, offset, wanted.limit),
+        except: messages.map(({ id }) => id),
       }),
     ),
   );
@@ -55,4 +54,21 @@ export async function history(
       next_cursor: hasMore ? encodeCursor({ at: last.createdAt, tie: last.seq }) : null,
     },
   };
+}
+
+/** One message of a conversation; null when it has no such message. Refuses like `history`. */
+export async function findMessage(
+  deps: Pick<Deps, "read" | "conversation">,
+  caller: Caller,
+  sessionId: string,
+  messageId: string,
+): Promise<HistoryMessage | null> {
+  const request = { sessionId, caller, before: null, limit: MOST_UNSAVED };
+  const { saved, unsaved } = await withUnsaved(deps, request, () =>
+    deps.read(messageById(scopeOf(caller), sessionId, messageId)),
+  );
+  const session = saved?.session ?? unsaved?.session;
+  if (session === undefined) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:read", conversationOf(session));
+  return unsaved?.messages.find(({ id }) => id === messageId) ?? saved?.message ?? null;
 }

@@ -1,8 +1,108 @@
 import type { Config } from "../config.ts";
+import { sessionsPage, sessionWithCounts } from "../db/sessions.ts";
+import type { RoleCounts, Scope, StoredSession } from "../db/sessions.ts";
+import type { Deps } from "../deps.ts";
 import type { InstanceConfig } from "../domain/instance.ts";
+import { encodeCursor } from "../domain/page.ts";
+import type { Pagination, SessionPage } from "../domain/page.ts";
+import { personOf } from "../domain/principal.ts";
+import type { Caller } from "../domain/principal.ts";
+import { endOf, minutesSince } from "../domain/session.ts";
+import type { Session } from "../domain/session.ts";
+import { authorize, conversationOf } from "./authorize.ts";
+import { withUnsaved } from "./unsaved.ts";
 
 /** How long a session may be quiet, in milliseconds: the instance's own setting, else the service's. */
 export const sessionTimeoutMs = (
   instance: Pick<InstanceConfig, "sessionTimeoutMinutes"> | null,
   config: Config,
 ): number => (instance?.sessionTimeoutMinutes ?? config.sessionTimeoutMinutes) * 60_000;
+
+/** A session as it is shown in a list. */
+export type SessionSummary = Session & {
+  /** null while it is open. Epoch milliseconds. */
+  expiredAt: number | null;
+};
+
+export type SessionInfo = SessionSummary & {
+  metadata: Record<string, unknown>;
+  messageCount: RoleCounts;
+  /** Since it began, and since something was last said in it. */
+  ageMinutes: number;
+  inactiveMinutes: number;
+};
+
+/** More unsaved messages than this are counted when they are saved. */
+export const MOST_UNSAVED = 10_000;
+
+/** A session in detail, with what Postgres doesn't have yet; null when there is none. Refuses (403) another person's. */
+export async function sessionInfo(
+  deps: Pick<Deps, "read" | "conversation" | "config" | "now">,
+  caller: Caller,
+  sessionId: string,
+): Promise<SessionInfo | null> {
+  const request = { sessionId, caller, before: null, limit: MOST_UNSAVED };
+  const { saved, unsaved } = await withUnsaved(deps, request, ({ messages }) =>
+    deps.read(sessionWithCounts(scopeOf(caller), sessionId, messages.map(idOf))),
+  );
+  const session = unsaved?.session ?? saved?.session;
+  if (session === undefined) return null;
+  authorize(caller, "conversations:read", conversationOf(session));
+
+  const now = deps.now();
+  const counts: RoleCounts = { ...(saved?.counts ?? { user: 0, assistant: 0, system: 0 }) };
+  for (const { role } of unsaved?.messages ?? []) counts[role] += 1;
+  return {
+    ...summarize(deps, session, unsaved?.endedAt ?? null, saved?.session ?? null),
+    metadata: saved?.session.metadata ?? {},
+    messageCount: counts,
+    ageMinutes: minutesSince(session.startedAt, now),
+    inactiveMinutes: minutesSince(session.lastMessageAt, now),
+  };
+}
+
+/** The caller's own sessions, the newest first: a person's, or all of a brand's (of one person if `userId` is given). */
+export async function listSessions(
+  deps: Pick<Deps, "read" | "config" | "now">,
+  caller: Caller,
+  { limit, page = 1, before }: SessionPage,
+  userId: string | null,
+): Promise<{ sessions: SessionSummary[]; pagination: Pagination }> {
+  const whose = userId ?? personOf(caller);
+  const resource = { type: "conversation", id: whose ?? caller.brandId, brandId: caller.brandId };
+  authorize(caller, "conversations:read", whose === null ? resource : { ...resource, userId: whose });
+
+  const offset = before === undefined ? (page - 1) * limit : 0;
+  const scope = { brandId: caller.brandId, userId: whose };
+  const found = await deps.read(sessionsPage(scope, { before: before ?? null, offset, limit: limit + 1 }));
+  const shown = found.slice(0, limit);
+  const last = shown.at(-1);
+  const hasMore = found.length > limit && last !== undefined;
+  return {
+    sessions: shown.map((session) => summarize(deps, session, null, session)),
+    pagination: {
+      limit,
+      page: before === undefined ? page : null,
+      has_more: hasMore,
+      next_cursor: hasMore ? encodeCursor({ at: last.startedAt, tie: last.id }) : null,
+    },
+  };
+}
+
+/** Whose rows a caller may see. */
+export const scopeOf = (caller: Caller): Scope => ({ brandId: caller.brandId, userId: personOf(caller) });
+
+const idOf = ({ id }: { id: string }): string => id;
+
+/** What was said after a session was ended has opened it again. */
+function summarize(
+  { config, now }: Pick<Deps, "config" | "now">,
+  session: Session,
+  endedAt: number | null,
+  saved: StoredSession | null,
+): SessionSummary {
+  const savedEnd = saved?.expiredAt ?? null;
+  const expiredAt = endedAt ?? (savedEnd !== null && session.lastMessageAt <= savedEnd ? savedEnd : null);
+  const timeoutMs = sessionTimeoutMs(saved && { sessionTimeoutMinutes: saved.timeoutMinutes }, config);
+  return { ...session, expiredAt: endOf(session, expiredAt, timeoutMs, now()) };
+}

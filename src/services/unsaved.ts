@@ -18,7 +18,7 @@ export const refusal = ({ code, message, details }: Refused): AppError => new Ap
 export async function withUnsaved<Saved extends { session: StoredSession }>(
   { conversation }: Pick<Deps, "conversation">,
   request: Request,
-  ask: (unsaved: Unsaved["messages"]) => Promise<Saved | null>,
+  ask: (unsaved: Pick<Unsaved, "messages" | "usage">) => Promise<Saved | null>,
 ): Promise<{ saved: Saved | null; unsaved: Unsaved | null }> {
   const unsavedAt = async (address: string): Promise<Unsaved | null> => {
     const outcome = await conversation(address).unsaved(request);
@@ -27,9 +27,9 @@ export async function withUnsaved<Saved extends { session: StoredSession }>(
   };
   const address = addressOfSession(request.sessionId);
   const unsaved = address === null ? null : await unsavedAt(address);
-  const saved = await ask(unsaved?.messages ?? []);
+  const saved = await ask(unsaved ?? { messages: [], usage: [] });
   if (saved === null || saved.session.address === address) return { saved, unsaved };
 
   const moved = await unsavedAt(saved.session.address);
-  return moved === null ? { saved, unsaved } : { saved: await ask(moved.messages), unsaved: moved };
+  return moved === null ? { saved, unsaved } : { saved: await ask(moved), unsaved: moved };
 }

@@ -1,0 +1,135 @@
+import { z } from "zod";
+import { MAX_CONTENT, MessageMetadata } from "./message.ts";
+import { isRecord } from "./sanitize.ts";
+import { cleanText, codePoints } from "./text.ts";
+import { parseIso } from "./time.ts";
+
+/** The most that is taken in one request. */
+export const MAX_TRANSCRIPT = 100;
+
+/** Somebody's words as a voice pipeline wrote them down. */
+export type TranscribedMessage = {
+  /** As the client calls it: the same id is the same message. */
+  id: string | null;
+  role: "user" | "assistant";
+  content: string;
+  /** When it was said; null when nobody says: then it is when it came. Epoch milliseconds. */
+  saidAt: number | null;
+  metadata: Record<string, unknown>;
+};
+
+const Timestamp = z
+  .string()
+  .transform((text, context) => {
+    const instant = parseIso(text);
+    if (instant === null) context.addIssue({ code: "custom", message: "must be an ISO 8601 date and time" });
+    return instant ?? 0;
+  })
+  .meta({ type: "string", format: "date-time", description: "When it was said, kept to the millisecond" });
+
+/** One message of a transcript. */
+export const TranscriptMessage = z
+  .object({
+    id: z
+      .string()
+      .min(1)
+      .max(128)
+      .nullish()
+      .meta({ description: "Of the client's making. Sent twice, it is kept once; a UUID is the message's id" }),
+    role: z.enum(["user", "assistant"]),
+    content: z
+      .string()
+      .overwrite((text) => cleanText(text).trim())
+      .refine((text) => codePoints(text) <= MAX_CONTENT, `must be at most ${MAX_CONTENT} characters`)
+      .meta({ maxLength: MAX_CONTENT, description: "What was said; of a reply, what was heard of it" }),
+    timestamp: Timestamp.nullish(),
+    interrupted: z.boolean().nullish().meta({ description: "The reply was cut off; goes into the metadata" }),
+    user_id: z
+      .string()
+      .max(256)
+      .nullish()
+      .meta({ description: "As the pipeline calls the speaker; goes into the metadata" }),
+    metadata: MessageMetadata.nullish(),
+  })
+  .refine(
+    ({ role, content, interrupted, metadata }) => {
+      // A reply that was cut off before any of it was heard has no words, and is still a reply.
+      const isCutOff = role === "assistant" && (interrupted ?? metadata?.interrupted) === true;
+      return content !== "" || isCutOff;
+    },
+    { path: ["content"], message: "must not be empty" },
+  )
+  .meta({ id: "TranscriptMessage" });
+
+/**
+ * A transcript in any of the shapes it comes in, for the OpenAPI document: one message, a list of them, `{messages}` as
+ * Pipecat's `on_transcript_update` gave it, or the message of a turn event as Pipecat gives it since 1.0.
+ */
+export const TranscriptShape = z.union([
+  TranscriptMessage,
+  z.array(TranscriptMessage).min(1).max(MAX_TRANSCRIPT),
+  z.object({ messages: z.array(TranscriptMessage).min(1).max(MAX_TRANSCRIPT) }),
+  z
+    .object({
+      type: z.enum(["user_turn", "assistant_turn", "on_user_turn_stopped", "on_assistant_turn_stopped"]).optional(),
+      content: z.string(),
+      timestamp: z.string(),
+      user_id: z.string().nullish(),
+      interrupted: z.boolean().optional(),
+    })
+    .meta({
+      description:
+        "A turn of Pipecat. Without `type`, one that says whether it was interrupted is the assistant's, one with a `user_id` the user's",
+    }),
+]);
+
+/** Reads a transcript in any of its shapes; at least one message, at most 100. */
+export const Transcript = z.unknown().transform((body, context): TranscribedMessage[] => {
+  const refuse = (path: PropertyKey[], message: string) => {
+    context.addIssue({ code: "custom", path, message });
+    return z.NEVER;
+  };
+  const { items, path } = unpack(body);
+  if (items.length === 0) return refuse(path, "must not be empty");
+  if (items.length > MAX_TRANSCRIPT) return refuse(path, `must be at most ${MAX_TRANSCRIPT} messages`);
+  return items.flatMap((item, index) => {
+    const result = TranscriptMessage.safeParse(withRole(item));
+    if (result.success) return toMessage(result.data);
+    for (const issue of result.error.issues) {
+      refuse([...(items === body || path.length > 0 ? [...path, index] : []), ...issue.path], issue.message);
+    }
+    return [];
+  });
+});
+
+/** The messages in a body, and where they stand in it. */
+function unpack(body: unknown): { items: readonly unknown[]; path: string[] } {
+  if (Array.isArray(body)) return { items: body, path: [] };
+  if (isRecord(body) && Array.isArray(body.messages)) return { items: body.messages, path: ["messages"] };
+  return { items: [body], path: [] };
+}
+
+const TURN_EVENT = /^(?:on_)?(user|assistant)_turn(?:_stopped)?$/;
+
+/** Pipecat's turns (`UserTurnStoppedMessage`, `AssistantTurnStoppedMessage`) name no role: the event does. */
+function withRole(item: unknown): unknown {
+  if (!isRecord(item) || item.role !== undefined) return item;
+  const event = item.type ?? item.event;
+  const [, role] = (typeof event === "string" ? TURN_EVENT.exec(event) : null) ?? [];
+  const turn = isRecord(item.message) ? item.message : item;
+  if (role !== undefined) return { ...turn, role };
+  if (typeof turn.interrupted === "boolean") return { ...turn, role: "assistant" };
+  return "user_id" in turn ? { ...turn, role: "user" } : item;
+}
+
+const toMessage = (message: z.infer<typeof TranscriptMessage>): TranscribedMessage => ({
+  id: message.id ?? null,
+  role: message.role,
+  content: message.content,
+  saidAt: message.timestamp ?? null,
+  metadata: {
+    ...message.metadata,
+    ...(message.interrupted == null ? {} : { interrupted: message.interrupted }),
+    ...(message.user_id == null ? {} : { user_id: message.user_id }),
+  },
+});

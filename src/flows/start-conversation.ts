@@ -1,0 +1,75 @@
+import type { Deps } from "../deps.ts";
+import { sessionIdAt, startedAddress } from "../domain/address.ts";
+import { AppError, invalid, notFound } from "../domain/errors.ts";
+import { presented } from "../domain/identity.ts";
+import type { Identifiers } from "../domain/identity.ts";
+import type { Instance } from "../domain/instance.ts";
+import type { Caller } from "../domain/principal.ts";
+import type { User } from "../domain/user.ts";
+import { authorize } from "../services/authorize.ts";
+import { findAcquaintances, resolveSpeaker } from "../services/identity.ts";
+import { findInstance, requireReady } from "../services/instance.ts";
+import type { SessionSummary } from "../services/session.ts";
+import { planSession } from "../services/token.ts";
+import { refusal } from "../services/unsaved.ts";
+
+export type Start = {
+  instanceId: string;
+  /** Named by a brand's server; a token names its own. */
+  userId: string | null;
+  identifiers: Identifiers;
+  /** The same is the same conversation. */
+  requestId: string | null;
+};
+
+type StartDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "conversation">;
+
+/**
+ * Begins a conversation before anything is said in it: a voice call, whose words will be written down. It is planned at
+ * once, and lives at an address of its own, so that its id alone tells where its words go. Refuses (404) an unknown
+ * instance or user, an instance without a configuration or a template set, (403) another person, (400) nobody.
+ */
+export async function startConversation(deps: StartDeps, caller: Caller, start: Start): Promise<SessionSummary> {
+  const { instanceId, requestId } = start;
+  const bundle = requireReady(await findInstance(deps, instanceId), instanceId, caller.brandId);
+  const { brandId, channel } = bundle.instance;
+  authorize(caller, "conversations:write", { type: "instance", id: instanceId, brandId });
+  const user = await findPerson(deps, caller, bundle.instance, start);
+
+  const now = deps.now();
+  const address = startedAddress(instanceId, user.id, requestId ?? crypto.randomUUID());
+  const session = {
+    id: sessionIdAt(address, requestId === null ? Math.floor(now / 1000) : 0),
+    brandId,
+    instanceId,
+    userId: user.id,
+    channel,
+    startedAt: now,
+    lastMessageAt: now,
+    lastAssistantMessageAt: null,
+    tokenPlan: planSession(deps, bundle),
+  };
+  const outcome = await deps.conversation(address).begin({ session, bundle });
+  if (outcome.kind === "refused") throw refusal(outcome);
+  return { ...outcome.session, expiredAt: null };
+}
+
+/** Whose conversation it will be: the token's own user, or whom a brand's server names. */
+async function findPerson(deps: StartDeps, caller: Caller, instance: Instance, start: Start): Promise<User> {
+  if (caller.kind === "user" && start.userId !== null && start.userId !== caller.userId) {
+    throw new AppError("FORBIDDEN", "You do not have permission to start a conversation for another user");
+  }
+  const named = caller.kind === "user" ? caller.userId : start.userId;
+  const claims = {
+    instanceId: instance.id,
+    channel: instance.channel,
+    tokenUserId: named,
+    tokenDecides: named !== null,
+    identifiers: presented(start.identifiers),
+  };
+  const found = await findAcquaintances(deps, claims);
+  if (caller.kind === "brand" && named !== null && found.byToken === null) throw notFound("user", named);
+  const speaker = await resolveSpeaker(deps, instance, claims, found);
+  if (speaker === null) throw invalid("user_id", "user_id or user is required");
+  return speaker.user;
+}
