@@ -157,7 +157,7 @@ describe("a consumer that dies", () => {
     await die(id, 10, 5);
     await consume(id);
     expect(await counts(id)).toEqual({ ...NONE, sent: 20, claimed: 10 });
-    const [{ dueInMs = null } = {}] = deps.timers.rests;
+    const [{ dueInMs } = { dueInMs: null }] = deps.timers.rests;
     expect(dueInMs).toBeGreaterThan(0);
     expect(dueInMs).toBeLessThanOrEqual(CLAIM_MS);
     await later("claimed");
@@ -215,7 +215,7 @@ describe("somebody who can't be reached", () => {
     away(people[7]);
     await consume(id);
     expect(await counts(id)).toEqual({ ...NONE, sent: 29, pending: 1 });
-    const [{ dueInMs = null } = {}] = deps.timers.rests;
+    const [{ dueInMs } = { dueInMs: null }] = deps.timers.rests;
     expect(dueInMs).toBeGreaterThan(0);
     deps.behave(() => undefined);
     await consume(id);
