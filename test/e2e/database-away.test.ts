@@ -83,7 +83,7 @@ describe("the database fails once", () => {
 
 describe.each([
   ["refuses connections", () => proxy.leave()],
-  ["takes requests and never answers", async () => proxy.hang()],
+  ["takes requests and never answers", async () => proxy.always("hang")],
 ])("the database %s", (_title, leave) => {
   const user = { device_id: randomUUID() };
   let known: Reply;

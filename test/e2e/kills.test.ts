@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { INSTANCE } from "../support/demo.ts";
 import { after, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
-const INSTANCE = "00000000-0000-4000-8000-000000000010";
 /** Thirty when it shall be sure; a few when it shall be quick. */
 const KILLS = Number(process.env.KILLS ?? 4);
 const PEOPLE = 8;
@@ -44,7 +44,7 @@ async function person(index: number, isOver: () => boolean, memory: Memory): Pro
 
 async function ask(index: number, requestId: string, memory: Memory): Promise<void> {
   const body = {
-    instance_id: INSTANCE,
+    instance_id: INSTANCE.chat,
     request_id: requestId,
     content: requestId,
     user: { device_id: `killed-${index}` },

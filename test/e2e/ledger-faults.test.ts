@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startFaultProxy } from "../support/fault-proxy.ts";
-import type { Fault, FaultProxy } from "../support/fault-proxy.ts";
+import { INSTANCE } from "../support/demo.ts";
+import { startDatabaseProxy } from "../support/database-proxy.ts";
+import type { DatabaseProxy } from "../support/database-proxy.ts";
 import { startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { freePort, startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
-const INSTANCE = "00000000-0000-4000-8000-000000000010";
 const CONVERSATIONS = 50;
 const PER_SECOND = 20;
 /** Half a minute of each when it shall be sure; a few seconds when it shall be quick. */
@@ -14,11 +14,11 @@ const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
 
 let service: Service;
 let orchestrator: OrchestratorStandIn;
-let proxy: FaultProxy;
+let proxy: DatabaseProxy;
 
 beforeAll(async () => {
   const databasePort = await freePort();
-  proxy = await startFaultProxy(() => `http://127.0.0.1:${databasePort}/sql`);
+  proxy = await startDatabaseProxy(`http://127.0.0.1:${databasePort}/sql`);
   orchestrator = await startOrchestrator();
   service = await startService({
     env: {
@@ -41,7 +41,7 @@ afterAll(async () => {
 const person = (index: number) => ({ device_id: `device-${index}` });
 const say = (index: number, requestId: string) =>
   service.say("/api/messages", {
-    instance_id: INSTANCE,
+    instance_id: INSTANCE.chat,
     request_id: requestId,
     content: requestId,
     user: person(index),
@@ -68,11 +68,12 @@ describe("while Postgres can't be trusted", () => {
     expect(replies.map(({ status }) => status)).toEqual(Array.from({ length: CONVERSATIONS }, () => 200));
   });
 
-  it.each<[Fault]>([["refuse"], ["hang"], ["delay"], ["reset"], ["cut"]])(
+  it.each([["drop"], ["hang"], ["delay"], ["reset"], ["cut"]] as const)(
     "(%s) warm conversations are answered, and everything is there afterwards, once and in order",
     { timeout: (SECONDS + 90) * 1000 },
     async (fault) => {
-      proxy.set(fault);
+      const before = proxy.felt(fault);
+      proxy.always(fault);
       const replies: Promise<number>[] = [];
       const total = SECONDS * PER_SECOND;
       for (let sent = 0; sent < total; sent += 1) {
@@ -82,8 +83,8 @@ describe("while Postgres can't be trusted", () => {
         await new Promise((resolve) => setTimeout(resolve, 1000 / PER_SECOND));
       }
       expect((await Promise.all(replies)).filter((status) => status !== 200)).toEqual([]);
-      await until(async () => proxy.felt[fault] > 0, 15_000);
-      proxy.set(null);
+      await until(async () => proxy.felt(fault) > before, 15_000);
+      await proxy.back();
 
       await until(async () => (await written(fault)).length >= total * 2, 60_000);
       const rows = await written(fault);
@@ -97,13 +98,13 @@ describe("while Postgres can't be trusted", () => {
   );
 
   it("turns a first contact away at once, says that it is not ready, and takes it when Postgres is back", async () => {
-    proxy.set("refuse");
+    await proxy.leave();
     const refused = await say(9_999, "first-contact");
     expect([refused.status, refused.body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
     expect(Number(refused.headers.get("Retry-After"))).toBeGreaterThan(0);
     expect((await service.request("/ready")).status).toBe(503);
     expect((await service.request("/live")).status).toBe(200);
-    proxy.set(null);
+    await proxy.back();
     expect((await say(9_999, "first-contact")).status).toBe(200);
   });
 });

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { startFaultProxy } from "../support/fault-proxy.ts";
-import type { FaultProxy } from "../support/fault-proxy.ts";
+import { startDatabaseProxy } from "../support/database-proxy.ts";
+import type { DatabaseProxy } from "../support/database-proxy.ts";
 import { freePort, startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
 
@@ -10,11 +10,11 @@ import type { Service } from "../support/service.ts";
 const CROWD = Number(process.env.CROWD ?? 200);
 
 let service: Service;
-let proxy: FaultProxy;
+let proxy: DatabaseProxy;
 
 beforeAll(async () => {
   const databasePort = await freePort();
-  proxy = await startFaultProxy(() => `http://127.0.0.1:${databasePort}/sql`);
+  proxy = await startDatabaseProxy(`http://127.0.0.1:${databasePort}/sql`);
   service = await startService({
     env: { DB_PORT: String(databasePort), NEON_ENDPOINT: proxy.url, INSTANCE_CACHE_SECONDS: "3600" },
   });
@@ -37,9 +37,9 @@ const say = async (user: object, requestId: string = randomUUID()) => {
 
 /** Round trips that were made before the reply: the ledger waits a second for company before it makes its own. */
 async function roundTrips(call: () => Promise<void>): Promise<number> {
-  proxy.forwarded.length = 0;
+  proxy.forget();
   await call();
-  return proxy.forwarded.length;
+  return proxy.forwarded;
 }
 
 const rows = async (pattern: string) => {
@@ -67,12 +67,12 @@ describe("when Postgres is back after an outage in which everybody spoke", () =>
     for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `before-${user.device_id}`)));
     await expect.poll(() => rows("before-%"), { timeout: 60_000 }).toBe(CROWD * 2);
 
-    proxy.set("refuse");
+    await proxy.leave();
     for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `outage-${user.device_id}`)));
-    proxy.forwarded.length = 0;
-    proxy.set(null);
+    proxy.forget();
+    await proxy.back();
     await expect.poll(() => rows("outage-%"), { timeout: 90_000, interval: 250 }).toBe(CROWD * 2);
-    expect(proxy.forwarded.length).toBeLessThanOrEqual(Math.ceil(CROWD / 5));
+    expect(proxy.forwarded).toBeLessThanOrEqual(Math.ceil(CROWD / 5));
   });
 });
 

@@ -2,18 +2,27 @@ import { createServer, request as httpRequest } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
-/** What can happen between the service and its database. An SQLSTATE is answered as Postgres' own error; `pass` is no fault. */
-export type Fault = "pass" | "drop" | "hang" | { sqlState: string };
+/**
+ * What can happen between the service and its database. `drop`: closed before anything is read. `reset`: cut in the middle
+ * of the request. `hang`: never an answer. `delay`: an answer, but late. `cut`: forwarded and committed, and the answer is
+ * lost, so that the caller can't know. An SQLSTATE is answered as Postgres' own error. `pass` is none.
+ */
+export type Fault = "pass" | "drop" | "reset" | "hang" | "delay" | "cut" | { sqlState: string };
 
 export type DatabaseProxy = {
   /** For `NEON_ENDPOINT`. */
   url: string;
   /** Requests that came, whatever became of them. */
   readonly requests: number;
+  /** Requests that reached the database since the last `forget`: each is one transaction. */
+  readonly forwarded: number;
+  forget(): void;
+  /** How often a fault was felt: one that was not proves nothing. */
+  felt(fault: Fault): number;
   /** What happens to the next requests, one fault each. */
   next(...faults: Fault[]): void;
-  /** From now on every request hangs, until `back`. */
-  hang(): void;
+  /** What happens from now on, until `back`. */
+  always(fault: Fault): void;
   /** Nobody listens any more: connections are refused, those that are open are cut. */
   leave(): Promise<void>;
   /** All is well again. */
@@ -21,29 +30,44 @@ export type DatabaseProxy = {
   close(): Promise<void>;
 };
 
+const DELAY_MS = 2_000;
+
 /** Stands between a service and the real `/sql` endpoint, on loopback, and fails as it is told. */
 export async function startDatabaseProxy(target: string): Promise<DatabaseProxy> {
   const faults: Fault[] = [];
+  const felt = new Map<Fault, number>();
   const sockets = new Set<Socket>();
-  let hangs = false;
+  let standing: Fault = "pass";
   let requests = 0;
+  let forwarded = 0;
 
   const server = createServer((request, response) => {
     requests += 1;
-    const fault = hangs ? "hang" : (faults.shift() ?? "pass");
-    if (fault === "pass") forward(target, request, response);
-    else fail(fault, request, response);
+    const fault = faults.shift() ?? standing;
+    felt.set(fault, (felt.get(fault) ?? 0) + 1);
+    // A caller that gave up has closed its end; there is nobody left to fail.
+    request.on("error", () => request.socket.destroy());
+    if (fault === "drop") request.socket.destroy();
+    else if (fault === "reset") request.socket.resetAndDestroy();
+    else if (typeof fault === "object") request.resume().on("end", () => refuse(fault.sqlState, response));
+    else if (fault !== "hang") {
+      forwarded += 1;
+      forward(target, request, response, fault);
+    }
   });
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
   });
   const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const cutAll = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   const leave = () =>
     new Promise<void>((resolve) => {
       if (!server.listening) return resolve();
       server.close(() => resolve());
-      for (const socket of sockets) socket.destroy();
+      cutAll();
     });
   await listen(0);
   const { port } = server.address() as AddressInfo;
@@ -53,34 +77,44 @@ export async function startDatabaseProxy(target: string): Promise<DatabaseProxy>
     get requests() {
       return requests;
     },
+    get forwarded() {
+      return forwarded;
+    },
+    forget: () => {
+      forwarded = 0;
+    },
+    felt: (fault) => felt.get(fault) ?? 0,
     next: (...more) => void faults.push(...more),
-    hang: () => {
-      hangs = true;
+    always: (fault) => {
+      standing = fault;
     },
     leave,
     back: async () => {
-      hangs = false;
+      // Who hangs is let go.
+      if (standing === "hang") cutAll();
+      standing = "pass";
       if (!server.listening) await listen(port);
     },
     close: leave,
   };
 }
 
-function fail(fault: Exclude<Fault, "pass">, request: IncomingMessage, response: ServerResponse): void {
-  if (fault === "drop") return void request.socket.destroy();
-  if (fault === "hang") return;
-  request.resume().on("end", () => {
-    response.writeHead(400, { "Content-Type": "application/json" });
-    response.end(JSON.stringify({ message: "told to fail", severity: "ERROR", code: fault.sqlState }));
-  });
+function refuse(sqlState: string, response: ServerResponse): void {
+  response.writeHead(400, { "Content-Type": "application/json" });
+  response.end(JSON.stringify({ message: "told to fail", severity: "ERROR", code: sqlState }));
 }
 
-function forward(target: string, request: IncomingMessage, response: ServerResponse): void {
+function forward(target: string, request: IncomingMessage, response: ServerResponse, fault: Fault): void {
   const { host: _, ...headers } = request.headers;
   const onward = httpRequest(target, { method: request.method ?? "POST", headers }, (answer) => {
+    if (fault === "cut") {
+      answer.resume().on("end", () => request.socket.destroy());
+      return;
+    }
     response.writeHead(answer.statusCode ?? 502, answer.headers);
     answer.pipe(response);
   });
   onward.on("error", () => request.socket.destroy());
-  request.pipe(onward);
+  if (fault === "delay") setTimeout(() => request.pipe(onward), DELAY_MS);
+  else request.pipe(onward);
 }
