@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { sha256 } from "./ids.ts";
@@ -18,13 +19,17 @@ export const scopeFor = (
   sessionId: string | null,
 ): string => (message.channel === "whatsapp" ? message.address : scopeOf(message.instanceId, sessionId));
 
+/** A request id made of somebody else's id, however long that is. */
+export const requestIdOf = (id: string): string =>
+  id.length > LONGEST_KEY ? createHash("sha256").update(id).digest("hex") : id;
+
 /**
  * The full idempotency key, `{instance}:{session}:{request}` (SHA-256 in hex when longer than 128 characters).
  * Refuses (400) a missing part, and a request id over 128 characters.
  */
 export async function idempotencyKey(scope: string, requestId: string): Promise<string> {
   if (scope === "" || scope.startsWith(":")) throw invalid("instance_id", "instance_id is required");
-  if (requestId === "") throw invalid("request_id", "request_id is required");
+  if (!requestId?.trim()) throw invalid("request_id", "request_id is required");
   if (requestId.length > LONGEST_KEY) throw invalid("request_id", "request_id is longer than 128 characters");
   const key = `${scope}:${requestId}`;
   return key.length > LONGEST_KEY ? sha256(key) : key;

@@ -1,0 +1,263 @@
+import { describe, expect, it } from "vitest";
+import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
+import { Turns } from "../../durable-objects/conversation/turns.ts";
+import type { NewTurn } from "../../durable-objects/conversation/turns.ts";
+import { migrate } from "../../durable-objects/migrate.ts";
+import { parseConfig } from "../../src/config.ts";
+import type { Answer } from "../../src/domain/conversation.ts";
+import { cacheable, canonicalJson, fingerprint, idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
+import { newTurnId } from "../../src/domain/ids.ts";
+import { admission, leaseIsOver, settle, start } from "../../src/domain/turn.ts";
+import type { Turn } from "../../src/domain/turn.ts";
+import { answerTo } from "../support/deps.ts";
+import { sqliteStorage } from "../support/sqlite-storage.ts";
+
+const INSTANCE = "00000000-0000-4000-8000-000000000010";
+const SESSION = "01900000-0000-7000-8000-000000000001";
+const NOW = 1_000_000;
+
+/** What the service is configured by when nobody says otherwise. */
+const config = parseConfig({ DATABASE_URL: "postgresql://x" });
+const LEASE_MS = config.lockExpirySeconds * 1_000;
+const LIFETIME_MS = config.idempotencyTtlMinutes * 60_000;
+
+const refusal = (field: string) =>
+  expect.objectContaining({
+    code: "VALIDATION_ERROR",
+    status: 400,
+    details: { fields: [expect.objectContaining({ field })] },
+  });
+
+describe("the key of a request", () => {
+  const scope = scopeOf(INSTANCE, SESSION);
+
+  it.each([
+    ["without a request id", scope, undefined as unknown as string, "request_id", "C6.1.1"],
+    ["without an instance", scopeOf("", SESSION), "r1", "instance_id", "C6.1.2"],
+    ["with an empty request id", scope, "", "request_id", "C6.1.3"],
+    ["with a blank request id", scope, " \n", "request_id", "C6.1.3"],
+    ["with a request id of 129 characters", scope, "x".repeat(129), "request_id", "C6.1.4"],
+  ])("is refused %s (scope %s, id %j: %s) [%s]", async (_, where, requestId, field) => {
+    await expect(idempotencyKey(where, requestId)).rejects.toEqual(refusal(field));
+  });
+
+  it("is instance, session and request id [C6.1.5]", async () => {
+    expect(await idempotencyKey(scope, "r1")).toBe(`${INSTANCE}:${SESSION}:r1`);
+  });
+
+  it("leaves the session's place empty where there is none [C6.1.6]", async () => {
+    expect(await idempotencyKey(scopeOf(INSTANCE, null), "r1")).toBe(`${INSTANCE}::r1`);
+  });
+
+  it("is a hash when it would be longer than 128 characters, and not a character before [C6.1.7]", async () => {
+    const room = 128 - `${scope}:`.length;
+    const [fits, hashed, other] = await Promise.all(
+      ["x".repeat(room), "x".repeat(room + 1), "y".repeat(room + 1)].map((id) => idempotencyKey(scope, id)),
+    );
+    expect(fits).toBe(`${scope}:${"x".repeat(room)}`);
+    expect(hashed).toMatch(/^[0-9a-f]{64}$/);
+    expect(other).not.toBe(hashed);
+  });
+
+  it("is another one in each session of a person [C3.7.1]", async () => {
+    const sessions = ["01900000-0000-7000-8000-000000000002", SESSION];
+    const keys = await Promise.all(sessions.map((session) => idempotencyKey(scopeOf(INSTANCE, session), "r1")));
+    expect(new Set(keys).size).toBe(2);
+  });
+});
+
+describe("the fingerprint of a body", () => {
+  it("is the same however its keys are ordered, and another one for any other value", async () => {
+    const body = { content: "Hi", metadata: { a: 1, b: [1, { c: null, d: "x" }] } };
+    const same = { metadata: { b: [1, { d: "x", c: null }], a: 1 }, content: "Hi" };
+    expect(await fingerprint(same)).toBe(await fingerprint(body));
+    const others = [
+      { ...body, content: "Hi " },
+      { ...body, metadata: { ...body.metadata, a: "1" } },
+      { ...body, metadata: { a: 1, b: [{ c: null, d: "x" }, 1] } },
+      { ...body, extra: null },
+    ];
+    const prints = await Promise.all([body, ...others].map(fingerprint));
+    expect(new Set(prints).size).toBe(5);
+  });
+
+  it("is of JSON: what has no value there is left out", () => {
+    expect(canonicalJson({ b: undefined, a: [undefined, 1n === 1n] })).toBe('{"a":[null,true]}');
+  });
+});
+
+describe("an answer that is kept for those who ask again", () => {
+  it.each([["a text"], [["a list"]], [null], [undefined], [7]])(
+    "is refused when it is none: %j [C6.3.2]",
+    (response) => {
+      expect(() => cacheable(response)).toThrow(refusal("response"));
+    },
+  );
+
+  it("is kept as it was said when it is small and holds nothing secret", () => {
+    const answer = answerTo({ requestId: "r1", content: "Hi", user: { id: SESSION, tier: "guest" } });
+    expect(cacheable(answer)).toEqual(answer);
+  });
+});
+
+const TURN: Turn = { state: "queued", fence: 0, fingerprint: "f", leaseUntil: null, expiresAt: null };
+
+describe("somebody who comes with a request id", () => {
+  const running = start(TURN, LEASE_MS, NOW);
+  const done = settle(running, running.fence, LIFETIME_MS, NOW);
+  if (done === null) throw new Error("nobody has replaced the run");
+
+  it("runs it when nobody has come with it before [C6.2.5]", () => {
+    expect(admission(null, "f", false, NOW)).toBe("new");
+  });
+
+  it("is given the answer while it is remembered [C6.2.3], instead of a run [C6.4.8]", () => {
+    expect([admission(done, "f", false, NOW + LIFETIME_MS - 1), admission(done, "f", true, NOW)]).toEqual([
+      "completed",
+      "completed",
+    ]);
+  });
+
+  it("runs it anew when the answer has been forgotten, after 24 hours [C6.2.4]", () => {
+    expect(LIFETIME_MS).toBe(24 * 60 * 60_000);
+    expect(admission(done, "f", false, NOW + LIFETIME_MS)).toBe("new");
+  });
+
+  it("is told to wait while it runs and somebody holds it [C6.4.3, C6.6.2]", () => {
+    expect([admission(TURN, "f", true, NOW), admission(running, "f", true, NOW + LEASE_MS - 1)]).toEqual([
+      "in_progress",
+      "in_progress",
+    ]);
+  });
+
+  it("takes it over at once when nobody holds it any more [C6.4.4], or after 300 s when its run is stuck [C6.5.1]", () => {
+    expect(LEASE_MS).toBe(300_000);
+    expect([
+      admission(TURN, "f", false, NOW),
+      admission(running, "f", false, NOW + 1),
+      admission(running, "f", true, NOW + LEASE_MS),
+    ]).toEqual(["take_over", "take_over", "take_over"]);
+    expect([leaseIsOver(running, NOW + LEASE_MS - 1), leaseIsOver(running, NOW + LEASE_MS)]).toEqual([false, true]);
+  });
+
+  it("gets nothing of another body's turn, done or not", () => {
+    expect([admission(done, "g", false, NOW), admission(running, "g", true, NOW)]).toEqual(["mismatch", "mismatch"]);
+  });
+});
+
+describe("a run", () => {
+  it("ends by letting go of the turn [C6.4.7]", () => {
+    const running = start(TURN, LEASE_MS, NOW);
+    expect(settle(running, running.fence, LIFETIME_MS, NOW + 5)).toEqual({
+      ...running,
+      state: "done",
+      leaseUntil: null,
+      expiresAt: NOW + 5 + LIFETIME_MS,
+    });
+  });
+
+  it("that was replaced while it ran changes nothing any more, and keeps nobody waiting [C6.4.10]", () => {
+    const stuck = start(TURN, LEASE_MS, NOW);
+    const replacement = start(stuck, LEASE_MS, NOW + LEASE_MS);
+    expect(replacement.fence).toBeGreaterThan(stuck.fence);
+    expect(settle(replacement, stuck.fence, LIFETIME_MS, NOW)).toBeNull();
+    expect(settle(replacement, replacement.fence, LIFETIME_MS, NOW)?.state).toBe("done");
+  });
+
+  it("can't end a turn that is done already, or one that never began", () => {
+    const running = start(TURN, LEASE_MS, NOW);
+    const done = settle(running, 1, LIFETIME_MS, NOW);
+    expect([done && settle(done, 1, LIFETIME_MS, NOW), settle(TURN, 0, LIFETIME_MS, NOW)]).toEqual([null, null]);
+  });
+});
+
+describe("what a conversation keeps of its turns", () => {
+  const answer = (text: string): Answer => ({
+    ...answerTo({ requestId: "r1", content: text, user: { id: SESSION, tier: "standard" } }),
+    text,
+  });
+  const scope = scopeOf(INSTANCE, SESSION);
+
+  function open() {
+    const storage = sqliteStorage();
+    migrate(storage, MIGRATIONS);
+    return new Turns(storage);
+  }
+
+  /** Takes a turn in. */
+  function enqueue(turns: Turns, requestId = "r1", at = NOW, where = scope): string {
+    const turnId = newTurnId(at);
+    const turn = { scope: where, requestId, turnId, sessionId: SESSION, fingerprint: "f", admittedAt: at };
+    // What a run needs is not what this is about.
+    turns.enqueue({ ...turn, work: {} } as unknown as NewTurn);
+    return turnId;
+  }
+
+  /** Takes a turn in, and answers it. */
+  function run(turns: Turns, requestId = "r1", at = NOW, where = scope): string {
+    const turnId = enqueue(turns, requestId, at, where);
+    const head = turns.head();
+    if (head === null) throw new Error("there is a turn");
+    turns.settle(turns.start(head, LEASE_MS, at), answer(requestId), LIFETIME_MS, at);
+    return turnId;
+  }
+  const asks = (turns: Turns, requestId = "r1", now = NOW, held = false) =>
+    turns.admission({ scope, requestId, fingerprint: "f" }, () => held, now);
+
+  it("is the answer, word for word, for as long as it is remembered", () => {
+    const turns = open();
+    const turnId = run(turns);
+    expect(asks(turns, "r1", NOW + LIFETIME_MS - 1)).toMatchObject({
+      kind: "completed",
+      turn: { turnId, answer: answer("r1"), work: null },
+    });
+  });
+
+  it("is one row per request id: what is over is replaced, and only the new one is there to be asked [C6.4.11]", () => {
+    const turns = open();
+    run(turns);
+    const second = enqueue(turns, "r1", NOW + LIFETIME_MS);
+    expect(turns.find(scope, "r1")).toMatchObject({ turnId: second, state: "queued", answer: null, expiresAt: null });
+    expect([asks(turns, "r1", NOW + LIFETIME_MS, true).kind, turns.waiting()]).toEqual(["in_progress", 1]);
+  });
+
+  it("does not change when a run that was replaced comes back with its answer", () => {
+    const turns = open();
+    enqueue(turns);
+    const head = turns.head();
+    if (head === null) throw new Error("there is a turn");
+    const stuck = turns.start(head, LEASE_MS, NOW);
+    const replacement = turns.start(stuck, LEASE_MS, NOW + LEASE_MS);
+    expect(turns.settle(stuck, answer("late"), LIFETIME_MS, NOW)).toBeNull();
+    expect(turns.settle(replacement, answer("good"), LIFETIME_MS, NOW)).toMatchObject({ answer: answer("good") });
+    expect(turns.find(scope, "r1")?.answer).toEqual(answer("good"));
+  });
+
+  it("is swept 24 hours after it was answered, to the millisecond, and what waits or is younger stays [C6.7.1, I9.2]", () => {
+    const turns = open();
+    run(turns, "old", NOW);
+    run(turns, "young", NOW + 1);
+    enqueue(turns, "waiting", NOW);
+    expect(turns.sweep(NOW + LIFETIME_MS - 1)).toBe(NOW + LIFETIME_MS);
+    expect(turns.find(scope, "old")).not.toBeNull();
+    expect(turns.sweep(NOW + LIFETIME_MS)).toBe(NOW + 1 + LIFETIME_MS);
+    expect([turns.find(scope, "old"), turns.find(scope, "young")?.state, turns.find(scope, "waiting")?.state]).toEqual([
+      null,
+      "done",
+      "queued",
+    ]);
+    expect(turns.sweep(NOW + 10 * LIFETIME_MS)).toBeNull();
+    expect(turns.waiting()).toBe(1);
+  });
+
+  it("is kept apart for each session of a person: the same request id is another turn there [C3.7.1]", () => {
+    const turns = open();
+    run(turns);
+    const other = scopeOf(INSTANCE, "01900000-0000-7000-8000-000000000002");
+    expect(turns.admission({ scope: other, requestId: "r1", fingerprint: "f" }, () => false, NOW)).toEqual({
+      kind: "new",
+    });
+    run(turns, "r1", NOW, other);
+    expect(turns.find(scope, "r1")?.turnId).not.toBe(turns.find(other, "r1")?.turnId);
+  });
+});
