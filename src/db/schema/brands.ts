@@ -24,6 +24,19 @@ export const brands = pgTable(
   (table) => [isObject("brands_metadata_is_object", table.metadataJson)],
 );
 
+/** A key set as it was last fetched: good for its known keys while its address doesn't answer. */
+export const keySets = pgTable(
+  "key_sets",
+  {
+    url: text("url").primaryKey(),
+    keysJson: jsonArray("keys_json"),
+    fetchedAt: moment("fetched_at").notNull(),
+    createdAt: createdAt(),
+    updatedAt: updatedAt(),
+  },
+  (table) => [isArray("key_sets_keys_is_array", table.keysJson)],
+);
+
 export const apiKeys = pgTable(
   "api_keys",
   {
@@ -32,9 +45,9 @@ export const apiKeys = pgTable(
       .notNull()
       .references(() => brands.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
-    /** What may be shown of a key: its first characters. */
+    /** What may be shown of a key, and names it: its beginning, up to the secret. */
     prefix: text("prefix").notNull(),
-    /** Lower-case hex SHA-256 of the whole key. A key has enough entropy for a plain hash. */
+    /** Lower-case hex SHA-256 of the whole key, or its HMAC with the pepper. A key has enough entropy for a plain hash. */
     secretHash: text("secret_hash").notNull().unique(),
     scopesJson: jsonArray("scopes_json"),
     expiresAt: moment("expires_at"),

@@ -40,10 +40,23 @@ export const sessions = pgTable(
   },
   (table) => [
     index("sessions_user_recent").on(table.userId, table.instanceId, table.lastMessageAt.desc()),
+    index("sessions_user_page").on(table.userId, table.startedAt.desc(), table.id.desc()),
+    index("sessions_brand_page").on(table.brandId, table.startedAt.desc(), table.id.desc()),
     index("sessions_brand_expired").on(table.brandId, table.expiredAt),
     isOneOf("sessions_channel", table.channel, CHANNELS),
     isObject("sessions_metadata_is_object", table.metadataJson),
   ],
+);
+
+/** Tombstones: sessions that were erased, so that an entry which was on its way brings none of it back. */
+export const erasedSessions = pgTable(
+  "erased_sessions",
+  {
+    sessionId: uuid("session_id").primaryKey(),
+    brandId: brandId(),
+    createdAt: createdAt(),
+  },
+  (table) => [index("erased_sessions_recent").on(table.createdAt)],
 );
 
 const sessionId = () =>
