@@ -10,6 +10,8 @@ import { conversationReadRoutes } from "./routes/conversations/read.ts";
 import { conversationWriteRoutes } from "./routes/conversations/write.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages.ts";
+import { webhookRoutes } from "./routes/webhooks.ts";
+import { whatsappRoutes } from "./routes/whatsapp.ts";
 import { VERSION } from "./services/health.ts";
 
 /** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */
@@ -21,6 +23,8 @@ export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAP
   app.route("/", healthRoutes);
   app.use(configured);
   app.route("/", messageRoutes);
+  app.route("/", whatsappRoutes);
+  app.route("/", webhookRoutes);
   app.route("/", broadcastRoutes);
   app.route("/", conversationReadRoutes);
   app.route("/", conversationWriteRoutes);

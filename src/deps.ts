@@ -1,5 +1,7 @@
 import { createOrchestrator } from "./clients/orchestrator.ts";
 import type { Orchestrator } from "./clients/orchestrator.ts";
+import { createWhatsAppSender } from "./clients/whatsapp.ts";
+import type { WhatsAppSender } from "./clients/whatsapp.ts";
 import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { connect } from "./db/client.ts";
@@ -10,7 +12,11 @@ import { createReader } from "./db/reader.ts";
 import type { Read } from "./db/reader.ts";
 import type { BroadcastTimer } from "./domain/broadcast.ts";
 import type { Conversation } from "./domain/conversation.ts";
+import type { InboundMessage } from "./domain/inbound.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
+import type { Preparation } from "./domain/preparation.ts";
+import { introduceWhatsAppMessage } from "./flows/introduce-whatsapp-message.ts";
+import type { Place } from "./flows/introduce-whatsapp-message.ts";
 import { Allowances } from "./services/allowance.ts";
 import { Cache } from "./services/cache.ts";
 import type { Acquaintances } from "./services/identity.ts";
@@ -44,12 +50,20 @@ export type Deps = {
   withinFloodLimit: (clientAddress: string) => Promise<boolean>;
 };
 
-/** What a Conversation object may touch: no database. */
-export type ObjectDeps = Pick<Deps, "config" | "log" | "now"> & {
+/** What a Conversation object may touch: no database, but for what `introduce` asks of it. */
+export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "conversation"> & {
   orchestrator: Orchestrator;
   ringLedger: (address: string) => Promise<unknown>;
   ringBroadcast: (broadcastId: string) => Promise<unknown>;
+  /** Finds out whose and to whom a message of a webhook is. */
+  introduce: (message: InboundMessage, place: Place) => Promise<Preparation>;
+  /** null when nothing is configured to send with. */
+  sendWhatsApp: WhatsAppSender | null;
 };
+
+const META_API = "https://graph.facebook.com";
+/** How long a message may take on its way to WhatsApp. */
+const WHATSAPP_DEADLINE_MS = 15_000;
 
 /** How long a statement may take before the request gives up on it. */
 const DATABASE_DEADLINE_MS = 5_000;
@@ -79,21 +93,26 @@ const loggerFor = ({ logLevel, logFormat }: Config): Logger =>
 const orchestratorBinding = (env: Env): Fetcher | null =>
   "ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null;
 
+/** Without a token nothing is sent to Meta; another address may need none. */
+function whatsAppSender({ whatsappApiBase: base, whatsappApiVersion: version, whatsappAccessToken: token }: Config) {
+  if (base === null && token === null) return null;
+  return createWhatsAppSender({ base: base ?? META_API, version, token, timeoutMs: WHATSAPP_DEADLINE_MS });
+}
+
+function openDatabase({ databaseUrl, neonEndpoint }: Config): Pick<Deps, "db" | "read"> {
+  const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
+  return { db, read: createReader(db) };
+}
+
 /** Throws a `ConfigError` when the configuration is not usable. */
 export function createDeps(env: Env): Deps {
   const config = parseConfig({ ...env });
   const log = loggerFor(config);
-  const db = connect({
-    databaseUrl: config.databaseUrl,
-    endpoint: config.neonEndpoint,
-    deadlineMs: DATABASE_DEADLINE_MS,
-  });
   return {
     config,
     log,
     now: Date.now,
-    db,
-    read: createReader(db),
+    ...openDatabase(config),
     caches: isolateCaches(config, env),
     orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
     conversation: (address) => env.CONVERSATIONS.getByName(address),
@@ -107,10 +126,14 @@ export function createObjectDeps(env: Env): ObjectDeps {
   const config = parseConfig({ ...env });
   const log = loggerFor(config);
   const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
+  const known = { ...openDatabase(config), caches: isolateCaches(config, env), now: Date.now, log };
   return {
     config,
     log,
     now: Date.now,
+    conversation: (address) => env.CONVERSATIONS.getByName(address),
+    introduce: (message, place) => introduceWhatsAppMessage(known, message, place),
+    sendWhatsApp: whatsAppSender(config),
     // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
     orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),
     ringLedger: (address) => env.LEDGER.send(address),

@@ -1,7 +1,7 @@
 import { buildAdapter } from "../../src/domain/adapter.ts";
 import type { Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
 import { AppError } from "../../src/domain/errors.ts";
-import { scopeOf } from "../../src/domain/idempotency.ts";
+import { scopeFor } from "../../src/domain/idempotency.ts";
 import { inboundMessageIdOf, newTurnId } from "../../src/domain/ids.ts";
 import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
 import type { Storage } from "../storage.ts";
@@ -11,7 +11,7 @@ import type { Turns } from "./turns.ts";
 
 const MINUTE_MS = 60_000;
 /** What somebody is told to wait who comes while their request is running. */
-const RETRY_AFTER_MS = 1_000;
+export const RETRY_AFTER_MS = 1_000;
 
 type Parts = { storage: Storage; facts: FactStore; turns: Turns };
 
@@ -49,7 +49,7 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
 
   const current = facts.get("session");
   const session = sessionFor(facts, turns.waiting() > 0, visit);
-  const scope = scopeOf(instance.id, session.id);
+  const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
   switch (admission.kind) {
     case "mismatch":
@@ -57,7 +57,8 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
     case "in_progress":
       return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
     case "completed":
-      if (admission.turn.answer === null) throw new Error("A settled turn has no answer");
+      // A message of a webhook that was kept or rejected, and not answered.
+      if (admission.turn.answer === null) return { kind: "mismatch" };
       return { kind: "completed", answer: admission.turn.answer };
     case "take_over":
       return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
@@ -65,11 +66,12 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
       break;
   }
 
-  const limit = limited(turns, options);
+  const limit = limited(turns, message, options);
   if (limit !== null) return limit;
 
   const turnId = newTurnId(now);
-  const saidAt = Math.max(now, (current?.lastMessageAt ?? 0) + 1);
+  const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, facts.get("lastSaidAt") ?? 0);
+  const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
   try {
     buildAdapter({
@@ -88,14 +90,15 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
     enter(facts, said, now);
     facts.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
-    const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt };
+    const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
   return { kind: "enter", turnId, sessionId: session.id };
 }
 
 /** Only new turns count: a duplicate has been answered before this. */
-function limited(turns: Turns, { turnsPerMinute, now }: Options): SubmitOutcome | null {
+function limited(turns: Turns, { exhausted }: Submission, { turnsPerMinute, now }: Options): SubmitOutcome | null {
+  if (exhausted) return { kind: "limited", scope: "instance", ...exhausted };
   const oldest = turnsPerMinute > 0 ? turns.admissionTime(turnsPerMinute) : null;
   if (oldest !== null && oldest > now - MINUTE_MS) {
     return { kind: "limited", scope: "user", retryAfterMs: oldest + MINUTE_MS - now };

@@ -15,8 +15,14 @@ export type Facts = {
   erased: { sessionId: string; erasedAt: number }[];
   /** The number of the newest session that began here (`sessionIdAt`). */
   lastNumber: number;
-  /** When the last message was said: the next is said later. */
+  /** When the last message that waits to be prepared was said: the next is said later. */
   lastSaidAt: number;
+  /** When the person last wrote, by the channel's clock: for 24 hours they may be written to freely. */
+  lastHeardAt: number;
+  /** Where this conversation is now: everything that comes here is passed on. */
+  movedTo: string;
+  /** Addresses that pass on to this one. */
+  aliases: string[];
   /** The instance as the last message saw it: what a turn that outlived its caller is run with. */
   bundle: InstanceBundle;
 };

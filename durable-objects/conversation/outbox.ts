@@ -1,4 +1,4 @@
-import type { LedgerEntry, LedgerPull, Message, NewEntry } from "../../src/domain/ledger.ts";
+import type { LedgerEntry, LedgerNotice, LedgerPull, Message, NewEntry } from "../../src/domain/ledger.ts";
 import type { Session } from "../../src/domain/session.ts";
 import type { Storage } from "../storage.ts";
 
@@ -27,12 +27,17 @@ export class Outbox {
     );
   }
 
+  /** Says something that belongs to no session. */
+  addNotice(notice: LedgerNotice): void {
+    this.#storage.sql.exec("INSERT INTO entries (session_id, entry) VALUES ('', ?)", JSON.stringify(notice));
+  }
+
   /** Oldest first; the first whatever its size, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
   pull(maxBytes: number): LedgerPull {
     const rows = this.#storage.sql
-      .exec<Row>(
-        `SELECT position, entry FROM (
-           SELECT position, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
+      .exec<PulledRow>(
+        `SELECT position, session_id, entry FROM (
+           SELECT position, session_id, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
            FROM entries WHERE confirmed = 0 ORDER BY position LIMIT 500
          ) WHERE before = 0 OR before + length(entry) <= ? ORDER BY position`,
         maxBytes,
@@ -40,7 +45,8 @@ export class Outbox {
       .toArray();
     const upTo = rows.at(-1)?.position ?? 0;
     return {
-      entries: rows.map(toEntry),
+      entries: rows.filter(({ session_id }) => session_id !== "").map(toEntry),
+      notices: rows.filter(({ session_id }) => session_id === "").map(({ entry }) => JSON.parse(entry) as LedgerNotice),
       upTo,
       more: this.waiting() > rows.length,
     };
@@ -51,8 +57,10 @@ export class Outbox {
     this.#storage.transactionSync(() => {
       this.#storage.sql.exec("UPDATE entries SET confirmed = 1 WHERE confirmed = 0 AND position <= ?", upTo);
       this.#storage.sql.exec(
-        `DELETE FROM entries WHERE confirmed = 1
-         AND position <= (SELECT coalesce(max(position), 0) FROM entries) - ${KEPT_FOR_HISTORY}`,
+        `DELETE FROM entries WHERE confirmed = 1 AND (session_id = '' OR position < (
+           SELECT min(position) FROM (
+             SELECT position FROM entries WHERE session_id <> '' ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}
+           )))`,
       );
     });
   }
@@ -102,6 +110,7 @@ export class Outbox {
 }
 
 type Row = { position: number; entry: string };
+type PulledRow = Row & { session_id: string };
 
 function toEntry({ position, entry: json }: Row): LedgerEntry {
   const entry = JSON.parse(json) as NewEntry;

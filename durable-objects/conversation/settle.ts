@@ -24,11 +24,11 @@ export function settle(
   const { storage, facts, turns, outbox } = parts;
   const { now } = options;
   return storage.transactionSync(() => {
-    const session = facts.get("session");
-    if (session === null) throw new Error("A turn is settled in a conversation without a session");
     const answer = answerOf(turn, work, result, now);
     const settled = turns.settle(turn, answer, options.lifetimeMs, now);
     if (settled === null) return null;
+    const session = facts.get("session");
+    if (session === null) throw new Error("A turn is settled in a conversation without a session");
 
     const repliedAt = Math.max(now, session.lastMessageAt + 1);
     const after = {
@@ -87,7 +87,7 @@ const said = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
   createdAt: work.saidAt,
   requestId: turn.requestId,
   traceId: work.traceId,
-  channelMessageId: null,
+  channelMessageId: work.origin?.channelMessageId ?? null,
   metadata: { ...work.metadata, channel: work.channel },
 });
 

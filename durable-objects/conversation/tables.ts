@@ -13,12 +13,14 @@ export const MIGRATIONS: readonly string[] = [
      admitted_at INTEGER NOT NULL,
      lease_until INTEGER,
      expires_at INTEGER,
+     inbound TEXT,
      work TEXT,
      answer TEXT,
      UNIQUE (scope, request_id)
    )`,
   `CREATE INDEX turns_waiting ON turns (position) WHERE state IN ('queued', 'running')`,
-  // Entries stay for a while after they are confirmed: they are what the model gets as history.
+  // Entries stay for a while after they are confirmed: they are what the model gets as history. Notices, which belong to
+  // no session, stand among them so that one confirmation covers both; their session is ''.
   `CREATE TABLE entries (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      session_id TEXT NOT NULL,
@@ -28,5 +30,25 @@ export const MIGRATIONS: readonly string[] = [
   `CREATE INDEX entries_waiting ON entries (position) WHERE confirmed = 0`,
   // Ids of messages that were no turn, so that one that comes twice is kept once.
   `CREATE TABLE recorded (message_id TEXT PRIMARY KEY, recorded_at INTEGER NOT NULL)`,
+  // What is sent through a channel, one row a part. `request` and `template` are dropped once they won't be sent again.
+  `CREATE TABLE deliveries (
+     position INTEGER PRIMARY KEY AUTOINCREMENT,
+     message_id TEXT NOT NULL,
+     part INTEGER NOT NULL,
+     brand_id TEXT NOT NULL,
+     phone_number_id TEXT NOT NULL,
+     state TEXT NOT NULL,
+     request TEXT,
+     template TEXT,
+     attempts INTEGER NOT NULL DEFAULT 0,
+     due_at INTEGER NOT NULL,
+     channel_message_id TEXT,
+     error TEXT,
+     announced TEXT,
+     expires_at INTEGER NOT NULL,
+     UNIQUE (message_id, part)
+   )`,
+  `CREATE INDEX deliveries_waiting ON deliveries (position) WHERE state IN ('queued', 'sending')`,
+  `CREATE INDEX deliveries_channel ON deliveries (channel_message_id) WHERE channel_message_id IS NOT NULL`,
   `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 ];

@@ -1,5 +1,7 @@
 import type { Answer, AuthState } from "../../src/domain/conversation.ts";
 import type { Channel } from "../../src/domain/channel.ts";
+import type { ChannelIdentity, InboundMessage } from "../../src/domain/inbound.ts";
+import type { WhatsAppTemplate } from "../../src/domain/instance.ts";
 import { admission, settle, start } from "../../src/domain/turn.ts";
 import type { Admission, Turn, TurnState } from "../../src/domain/turn.ts";
 import type { User } from "../../src/domain/user.ts";
@@ -16,7 +18,22 @@ export type Work = {
   receivedAt: number;
   /** When the person's words count as said. */
   saidAt: number;
+  /** Set for what a channel's webhook brought: nobody waits for the answer, so it is sent. */
+  origin: Origin | null;
 };
+
+/** Where a message came from, and where its answer goes. */
+export type Origin = {
+  /** The channel's own id of the message. */
+  channelMessageId: string;
+  person: ChannelIdentity;
+  /** null when the business can't be written from. */
+  phoneNumberId: string | null;
+  template: WhatsAppTemplate | null;
+};
+
+/** A message as a webhook brought it: before its turn can run, it has to be found out whose and to whom it is. */
+export type Inbound = { message: InboundMessage; traceId: string; receivedAt: number };
 
 /** A turn as it is kept: one row, one lock. */
 export type StoredTurn = Turn & {
@@ -26,16 +43,14 @@ export type StoredTurn = Turn & {
   turnId: string;
   sessionId: string;
   admittedAt: number;
+  /** Set until the turn is prepared. */
+  inbound: Inbound | null;
   work: Work | null;
   answer: Answer | null;
 };
 
-export type NewTurn = Pick<
-  StoredTurn,
-  "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"
-> & {
-  work: Work;
-};
+export type NewTurn = Pick<StoredTurn, "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"> &
+  ({ work: Work; inbound?: null } | { inbound: Inbound; work?: null });
 
 type Row = {
   position: number;
@@ -49,6 +64,7 @@ type Row = {
   admitted_at: number;
   lease_until: number | null;
   expires_at: number | null;
+  inbound: string | null;
   work: string | null;
   answer: string | null;
 };
@@ -79,15 +95,36 @@ export class Turns {
   /** Puts a turn at the end of the line, in the place of one with the same id whose lifetime is over. */
   enqueue(turn: NewTurn): void {
     this.#storage.sql.exec(
-      `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at, work)
-       VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at, inbound, work)
+       VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?)`,
       turn.scope,
       turn.requestId,
       turn.turnId,
       turn.sessionId,
       turn.fingerprint,
       turn.admittedAt,
-      JSON.stringify(turn.work),
+      turn.inbound ? JSON.stringify(turn.inbound) : null,
+      turn.work ? JSON.stringify(turn.work) : null,
+    );
+  }
+
+  /** Gives a turn that was taken in as it came what it needs to run. */
+  prepare(turn: StoredTurn, sessionId: string, work: Work): void {
+    this.#storage.sql.exec(
+      "UPDATE turns SET session_id = ?, work = ?, inbound = NULL WHERE position = ? AND state = 'queued'",
+      sessionId,
+      JSON.stringify(work),
+      turn.position,
+    );
+  }
+
+  /** Ends a turn that gets no answer. Its id is remembered for `lifetimeMs`. */
+  close(turn: StoredTurn, state: "done" | "rejected", lifetimeMs: number, now: number): void {
+    this.#storage.sql.exec(
+      "UPDATE turns SET state = ?, expires_at = ?, inbound = NULL, work = NULL WHERE position = ?",
+      state,
+      now + lifetimeMs,
+      turn.position,
     );
   }
 
@@ -173,6 +210,7 @@ const toTurn = (row: Row): StoredTurn => ({
   admittedAt: row.admitted_at,
   leaseUntil: row.lease_until,
   expiresAt: row.expires_at,
+  inbound: row.inbound === null ? null : (JSON.parse(row.inbound) as Inbound),
   work: row.work === null ? null : (JSON.parse(row.work) as Work),
   answer: row.answer === null ? null : (JSON.parse(row.answer) as Answer),
 });

@@ -7,11 +7,11 @@ import { transaction } from "./client.ts";
 export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {
   await transaction(db, [
     sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
-      values (${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${json(entry)}::jsonb)
+      values (${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${storable(entry)}::jsonb)
       on conflict (id) do nothing`,
   ]);
 }
 
-/** NUL and halves of a pair are what JSON can say and `jsonb` can't; a letter about them must not be refused for them. */
-const json = (value: unknown): string =>
+/** As JSON. NUL and halves of a pair are what JSON can say and `jsonb` can't; a letter about them must not be refused for them. */
+export const storable = (value: unknown): string =>
   JSON.stringify(value).replaceAll(/\\u(?:0000|d[89a-f][0-9a-f]{2})/g, "\\ufffd");

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import { sessionIdAt } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import { invalid } from "../domain/errors.ts";
 import type { Session } from "../domain/session.ts";
@@ -7,6 +8,8 @@ import type { TokenPlan } from "../domain/token.ts";
 import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User, UserTier } from "../domain/user.ts";
 import type { Db, Row } from "./client.ts";
+import { instanceIs } from "./instances.ts";
+import type { InstanceKey } from "./instances.ts";
 import type { Query } from "./reader.ts";
 import { write } from "./write.ts";
 
@@ -26,30 +29,48 @@ const pairs = (identifiers: readonly StoredIdentifier[]): SQL =>
 const chatAddress = sql`left(encode(sha256(convert_to(i.id || ':' || u.id, 'UTF8')), 'hex'), 22)`;
 const firstSessionId = sql`overlay(overlay('00000000' || ${chatAddress} placing '8' from 13 for 0) placing 'b' from 17 for 0)::uuid`;
 
-/** The session a person has open with the instance in its chat, newest first; times as epoch milliseconds. */
-export const openSession = sql`
+/** The session a person has open with the instance at an address, newest first; times as epoch milliseconds. */
+const openSessionAt = (address: SQL): SQL => sql`
   left join lateral (
     select s.id as session_id, s.channel as session_channel, s.token_plan_json,
       (extract(epoch from s.started_at) * 1000)::float8 as started_at,
       (extract(epoch from s.last_message_at) * 1000)::float8 as last_message_at,
       (extract(epoch from s.last_assistant_message_at) * 1000)::float8 as last_assistant_message_at
     from sessions s
-    where s.user_id = u.id and s.instance_id = i.id and s.expired_at is null and s.address = ${chatAddress}
+    where s.user_id = u.id and s.instance_id = i.id and s.expired_at is null and s.address = ${address}
     order by s.last_message_at desc limit 1
   ) s on true`;
+
+/** The same in the instance's chat. */
+export const openSession = openSessionAt(chatAddress);
 
 const person = sql`u.id as user_id, u.tier, i.id as instance_id, i.brand_id, s.*`;
 
 /** Everybody who goes by one of these identifiers. Never someone of another brand or channel. */
-export const usersByIdentifiers = (scope: Scope, identifiers: readonly StoredIdentifier[]): Query<FoundUser[]> => ({
+export const usersByIdentifiers = (scope: Scope, identifiers: readonly StoredIdentifier[]): Query<FoundUser[]> =>
+  usersOf(sql`i.id = ${scope.instanceId}`, scope.channel, openSession, identifiers);
+
+/** The same on WhatsApp, for an instance by any of its names, with the session open at this address. */
+export const usersOnWhatsApp = (
+  key: InstanceKey,
+  address: string,
+  identifiers: readonly StoredIdentifier[],
+): Query<FoundUser[]> => usersOf(instanceIs(key), "whatsapp", openSessionAt(sql`${address}`), identifiers);
+
+const usersOf = (
+  instance: SQL,
+  channel: Channel,
+  session: SQL,
+  identifiers: readonly StoredIdentifier[],
+): Query<FoundUser[]> => ({
   statement: sql`
     select ui.identifier_type, ui.identifier_value, ${person}
     from instances i
-    join user_identifiers ui on ui.brand_id = i.brand_id and ui.channel = ${scope.channel}
+    join user_identifiers ui on ui.brand_id = i.brand_id and ui.channel = ${channel}
       and (ui.identifier_type, ui.identifier_value) in (${pairs(identifiers)})
     join users u on u.id = ui.user_id
-    ${openSession}
-    where i.id = ${scope.instanceId}`,
+    ${session}
+    where ${instance}`,
   read: (rows) => rows.map(toFoundUser),
 });
 
@@ -72,18 +93,44 @@ export async function addIdentifiers(
   await write(db, [insertIdentifiers({ brandId, channel }, userId, identifiers)]);
 }
 
+/**
+ * Gives a user identifiers that a channel vouches for, also those that were somebody else's, and takes away those they
+ * don't go by any more.
+ */
+export async function moveIdentifiers(
+  db: Db,
+  { brandId, channel }: { brandId: string; channel: Channel },
+  userId: string,
+  { to, from }: { to: readonly StoredIdentifier[]; from: readonly StoredIdentifier[] },
+): Promise<void> {
+  const taken =
+    from.length === 0
+      ? []
+      : [
+          sql`
+    delete from user_identifiers where user_id = ${userId} and brand_id = ${brandId} and channel = ${channel}
+      and (identifier_type, identifier_value) in (${pairs(from)})`,
+        ];
+  const given =
+    to.length === 0
+      ? []
+      : [insertIdentifiers({ brandId, channel }, userId, to, sql`update set user_id = excluded.user_id`)];
+  await write(db, [...taken, ...given]);
+}
+
 /** Always in one order: two first contacts with the same identifiers wait for each other instead of deadlocking. */
 const insertIdentifiers = (
   { brandId, channel }: { brandId: string; channel: Channel },
   userId: string,
   identifiers: readonly StoredIdentifier[],
+  taken: SQL = sql`nothing`,
 ): SQL => sql`
   insert into user_identifiers (user_id, brand_id, channel, identifier_type, identifier_value)
   select u.id, u.brand_id, ${channel}, i.type, i.value
   from users u, (values ${pairs(identifiers)}) as i (type, value)
   where u.id = ${userId} and u.brand_id = ${brandId}
   order by i.type, i.value
-  on conflict (identifier_type, identifier_value, channel, brand_id) where brand_id is not null do nothing`;
+  on conflict (identifier_type, identifier_value, channel, brand_id) where brand_id is not null do ${taken}`;
 
 export type NewUser = {
   instanceId: string;
@@ -92,6 +139,8 @@ export type NewUser = {
   user: User;
   /** Empty for a guest, and for nobody else. */
   identifiers: readonly StoredIdentifier[];
+  /** Where their conversation is; their chat with the instance when left out. */
+  address?: string;
   metadata: Record<string, unknown>;
   now: number;
 };
@@ -107,6 +156,7 @@ export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
   if (identifiers.length === 0 && user.tier !== "guest") throw invalid("user", "An identifier is required");
   const owner = identifiers.length === 0 ? sql`${user.id}::uuid` : sql`(${ownerOf(input)})`;
   const at = new Date(input.now).toISOString();
+  const [address, sessionId] = placeOf(input);
   const statements = [
     sql`insert into users (id, brand_id, tier, metadata_json)
       select ${user.id}::uuid, brand_id, ${user.tier}, ${JSON.stringify(input.metadata)}::jsonb
@@ -115,17 +165,21 @@ export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
     ...(identifiers.length === 0 ? [] : claimIdentifiers(input)),
     // The id is a function of user and instance: whoever loses the race makes the same session.
     sql`insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
-      select ${firstSessionId}, i.brand_id, i.id, u.id, ${input.channel}, ${chatAddress},
+      select ${sessionId}, i.brand_id, i.id, u.id, ${input.channel}, ${address},
         ${at}::timestamptz, ${at}::timestamptz
       from instances i join users u on u.brand_id = i.brand_id where i.id = ${instanceId} and u.id = ${owner}
       on conflict (id) do nothing`,
-    sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSession}
+    sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSessionAt(address)}
       where i.id = ${instanceId} and u.id = ${owner}`,
   ];
   const [row] = (await write(db, statements)).at(-1) ?? [];
   if (row === undefined) throw new Error("A user who was just created is not there");
   return toFoundUser(row);
 }
+
+/** The address of somebody's conversation, and the id of the first session there. */
+const placeOf = ({ address }: Pick<NewUser, "address">): [SQL, SQL] =>
+  address === undefined ? [chatAddress, firstSessionId] : [sql`${address}`, sql`${sessionIdAt(address, 0)}::uuid`];
 
 /** Takes what is free. If anything is somebody's already, all of it goes to them and the new user is gone again. */
 const claimIdentifiers = (input: NewUser): SQL[] => {

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { ChannelEndpoint, ChannelIdentity } from "./inbound.ts";
 
 /**
  * The address of a conversation: the name of the object that decides for it. All of them are made here, from what is
@@ -17,6 +18,17 @@ export const chatAddress = (instanceId: string, userId: string): string => addre
 /** A conversation that was begun by itself (`start`). The same key is the same conversation. */
 export const startedAddress = (instanceId: string, userId: string, key: string): string =>
   addressOf(`start:${instanceId}:${userId}:${key}`);
+
+/**
+ * What a person and a business write to each other on WhatsApp: by phone numbers, and by the channel's ids where one is
+ * missing. A person with two ids has two addresses, and one of them only passes on (`movedTo`).
+ */
+export function whatsappAddress(business: ChannelEndpoint, person: ChannelIdentity): string {
+  const to = business.number ?? business.phoneNumberId;
+  const from = person.phone ?? person.userId;
+  if (to === null || from === null) throw new Error("An address has two ends");
+  return addressOf(`wa:${to}:${from}`);
+}
 
 const ADDRESS = /^[0-9a-f]{22}$/;
 const SESSION_ID = /^[0-9a-f]{8}-([0-9a-f]{4})-8([0-9a-f]{3})-b([0-9a-f]{3})-([0-9a-f]{12})$/;

@@ -1,5 +1,7 @@
 import type { Channel } from "./channel.ts";
+import type { DeliveryNews } from "./delivery.ts";
 import type { ErrorDetails, ErrorCode } from "./errors.ts";
+import type { InboundMessage } from "./inbound.ts";
 import type { InstanceBundle } from "./instance.ts";
 import type { LedgerPull, LedgerUsage, Message } from "./ledger.ts";
 import type { Cursor } from "./page.ts";
@@ -24,6 +26,8 @@ export type Submission = {
   bundle: InstanceBundle;
   /** The open session Postgres knows of; used only when the object has none. */
   openSession: Session | null;
+  /** Set when the instance's rate is used up: then only somebody who asks again is answered. */
+  exhausted?: { retryAfterMs: number };
   /** Epoch milliseconds at which the request reached us. */
   receivedAt: number;
 };
@@ -49,7 +53,7 @@ export type SubmitOutcome =
   | { kind: "in_progress"; retryAfterMs: number }
   | { kind: "completed"; answer: Answer }
   | { kind: "mismatch" }
-  | { kind: "limited"; scope: "user" | "conversation"; retryAfterMs: number }
+  | { kind: "limited"; scope: "user" | "conversation" | "instance"; retryAfterMs: number }
   | Refused;
 
 /** A refusal of the error table, as a value. */
@@ -91,6 +95,21 @@ export type Transcript = SessionRequest & {
   messages: RecordedMessage[];
 };
 
+/** A session that begins without a message. */
+export type Beginning = { session: Session; bundle: InstanceBundle };
+export type Begun = { kind: "begun"; session: Session };
+
+/** A session that has been ended by hand. Epoch milliseconds. */
+export type Expired = { kind: "expired"; expiredAt: number };
+
+/** A session to be forgotten. */
+export type Erasure = SessionRequest & {
+  /** As Postgres knows it, for an object that has forgotten it. */
+  session: Session | null;
+};
+/** Nothing of it is here any more, and nothing comes back. */
+export type Erased = { kind: "erased"; userId: string };
+
 /** What a session holds that Postgres may not know yet. */
 export type Unsaved = {
   session: Session;
@@ -104,11 +123,55 @@ export type Unsaved = {
 /** The object knows nothing of such a session: only Postgres can tell. */
 export type Unknown = { kind: "unknown" };
 
+/** What a webhook brought of one person: nothing is known of it but what it says itself. */
+export type Arrival = {
+  /** In the order they were sent. */
+  messages: InboundMessage[];
+  /** Of what was sent to the person. */
+  news: DeliveryNews[];
+  /** Other addresses of the same person, told by messages that name them by two ids. */
+  aliases: string[];
+  traceId: string;
+  /** Epoch milliseconds. */
+  receivedAt: number;
+};
+
+/** How many messages were new, and how many had come before; and news of what was never sent from here. */
+export type Received = { fresh: number; duplicates: number; unheard: DeliveryNews[] };
+
+/** A request id, before anything has been looked up. */
+export type Recall = {
+  requestId: string;
+  fingerprint: string;
+  /** The instance the caller means, if they name one. */
+  instanceId: string | null;
+};
+
+/** What has become of it, and whose conversation it is: for that brand's ears only. */
+export type Recalled = { kind: "recalled"; brandId: string; outcome: SubmitOutcome };
+
+/** `follow`: the conversation is at the other address, and the asker's own only passes on. */
+export type JoinOutcome = { kind: "joined" } | { kind: "follow"; to: string };
+
 /** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
 export type Conversation = {
   submit(message: Submission): Promise<SubmitOutcome>;
+  /** Takes in what a webhook brought. Every message is kept when this returns; nothing has been asked of anybody. */
+  receive(arrival: Arrival): Promise<Received>;
+  /** What has become of a request id, told without anything that would have to be looked up. */
+  recall(request: Recall): Promise<Recalled | Unknown>;
+  /** From now on this address passes on to `main`, unless a conversation is here and none is there (`established`). */
+  join(main: string, established: boolean): Promise<JoinOutcome>;
   /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
   record(recording: Recording): Promise<RecordOutcome>;
+  /** A session begins at this address before anything is said; one that has begun goes on. */
+  begin(beginning: Beginning): Promise<Begun | Refused>;
+  /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */
+  transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
+  /** Ends a session: what is said next begins another. */
+  expire(request: SessionRequest): Promise<Expired | Unknown | Refused>;
+  /** Forgets a session and what is in flight in it; whoever waits for an answer in it is refused one. */
+  erase(erasure: Erasure): Promise<Erased | Unknown | Refused>;
   /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
   unsaved(
     request: SessionRequest & { before: Cursor | null; limit: number },

@@ -1,3 +1,4 @@
+import type { Delivery } from "./delivery.ts";
 import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
 import type { UsageRecord } from "./token.ts";
@@ -45,5 +46,26 @@ export type LedgerEntry = {
 /** An entry as it is added: where it comes in its conversation is decided by the order of adding. */
 export type NewEntry = Omit<LedgerEntry, "messages"> & { messages: Omit<Message, "seq">[] };
 
-/** Entries of one conversation, in order; `upTo` is what a confirmation names. `more` tells that bytes ran out, not entries. */
-export type LedgerPull = { entries: LedgerEntry[]; upTo: number; more: boolean };
+/** What became of a message that was sent: news about a row that an entry has made. */
+export type DeliveryNotice = { kind: "delivery"; brandId: string; messageId: string; delivery: Delivery };
+
+/** Something that came in and belongs to no session: kept whole until a person has looked. */
+export type DeadLetter = {
+  kind: "dead_letter";
+  /** The same however often it is told. */
+  id: string;
+  brandId: string | null;
+  address: string;
+  source: "whatsapp";
+  reason: string;
+  payload: Record<string, unknown>;
+};
+
+/** What Postgres is told besides entries. */
+export type LedgerNotice = DeliveryNotice | DeadLetter;
+
+/**
+ * Entries and notices of one conversation, in order, a notice after the entry it is about; `upTo` is what a confirmation
+ * names. `more` tells that bytes ran out, not entries.
+ */
+export type LedgerPull = { entries: LedgerEntry[]; notices: LedgerNotice[]; upTo: number; more: boolean };

@@ -21,5 +21,9 @@ export type Principal = { kind: "anonymous" } | BrandPrincipal | UserPrincipal;
 /** Somebody with a credential. */
 export type Caller = BrandPrincipal | UserPrincipal;
 
+/** The brand a caller belongs to, if they said so. */
+export const brandOf = (principal: Principal): string | null =>
+  principal.kind === "anonymous" ? null : principal.brandId;
+
 /** The one person whose things a caller may see; null for a brand's server, which sees all of its people's. */
 export const personOf = (caller: Caller): string | null => (caller.kind === "user" ? caller.userId : null);

@@ -6,14 +6,15 @@ import { AppError } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
-import type { Principal } from "../domain/principal.ts";
+import { brandOf } from "../domain/principal.ts";
 import { explainAbsence } from "../services/absence.ts";
-import { authenticate, verifyUserToken } from "../services/credential.ts";
+import { authenticate, requireKey, verifyUserToken } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
 import type { Claims, Speaker } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
+import { submitMessage } from "./submit-message.ts";
 
 /** A message as a route hands it over: its shape is right, nothing else is known. */
 export type IncomingMessage = {
@@ -37,12 +38,12 @@ export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string;
  * conversation is given the message. Refuses what the error table says; what becomes of the turn is the outcome.
  */
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
-  requireCredential(deps, message);
+  // The public channels take anybody as a guest.
+  if (message.channel === "api") requireKey(deps.config, message.credential);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
   // A conversation that is known here goes on without Postgres; a first contact can't.
   const { bundle: ready, speaker } = await introduce(deps, message, print).catch(explainAbsence);
   const { user, authState, openSession } = speaker;
-  const allowance = await deps.caches.allowances.take(ready.instance.id, deps.config.rateLimitInstancePerMinute);
   const submission: Submission = {
     requestId: message.requestId,
     traceId: message.traceId,
@@ -55,15 +56,10 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     bundle: ready,
     openSession,
     receivedAt: message.receivedAt,
-    ...(allowance.kind === "exhausted" ? { exhausted: { retryAfterMs: allowance.retryAfterMs } } : {}),
   };
-  const outcome = await deps.conversation(chatAddress(ready.instance.id, user.id)).submit(submission);
-  // Only new messages count against an instance's rate.
-  if (allowance.kind === "allowed" && !isNew(outcome)) allowance.giveBack();
+  const outcome = await submitMessage(deps, chatAddress(ready.instance.id, user.id), submission);
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
 }
-
-const isNew = ({ kind }: SubmitOutcome): boolean => kind === "answered" || kind === "accepted";
 
 /** To what is spoken, and by whom: all that is asked of Postgres before the conversation has the message. */
 async function introduce(
@@ -99,15 +95,6 @@ async function claimsOf({ config }: Pick<Deps, "config">, message: IncomingMessa
     tokenDecides: credential.kind === "user" || (credential.kind === "anonymous" && config.authMode === "required"),
     identifiers: believed ? presented(identifiers) : [],
   };
-}
-
-const brandOf = (principal: Principal): string | null => (principal.kind === "anonymous" ? null : principal.brandId);
-
-/** Where credentials are required, a brand's server needs its key; the public channels take anybody as a guest. */
-function requireCredential({ config }: Pick<Deps, "config">, { channel, credential }: IncomingMessage): void {
-  if (config.authMode === "optional" || channel !== "api" || credential.kind === "key") return;
-  if (credential.kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
-  throw new AppError("UNAUTHORIZED", "An API key is required");
 }
 
 async function welcomeGuest(

@@ -1,11 +1,12 @@
 import { writeDeadLetter } from "../db/dead-letters.ts";
 import { isRefusedForContent, sqlState } from "../db/errors.ts";
 import { writeEntries } from "../db/ledger.ts";
+import { writeNotices } from "../db/notices.ts";
 import type { KeyedEntry } from "../db/ledger.ts";
 import { withRetry } from "../db/retry.ts";
 import type { Deps } from "../deps.ts";
 import { idempotencyKey } from "../domain/idempotency.ts";
-import type { LedgerEntry, LedgerPull } from "../domain/ledger.ts";
+import type { LedgerEntry, LedgerNotice, LedgerPull } from "../domain/ledger.ts";
 import { byteLength } from "../domain/sanitize.ts";
 
 /**
@@ -31,12 +32,15 @@ export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]
   for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round += 1) {
     const pulled = await pullAll(deps, waiting);
     const entries = pulled.flatMap((pull) => pull.entries);
-    if (entries.length > 0) {
+    const notices = pulled.flatMap((pull) => pull.notices);
+    if (pulled.length > 0) {
       const startedAt = deps.now();
       for (const portion of portions(await Promise.all(entries.map(withKey)))) await write(deps, portion);
+      await notify(deps, notices);
       deps.log.info("ledger_written", {
         conversations: pulled.length,
         entries: entries.length,
+        notices: notices.length,
         duration_ms: deps.now() - startedAt,
       });
     }
@@ -49,15 +53,15 @@ async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly st
   const pulls = await Promise.all(
     addresses.map(async (address) => {
       try {
-        const { entries, upTo, more } = await conversation(address).pull(share);
-        return [{ address, entries, upTo, more }];
+        const { entries, notices, upTo, more } = await conversation(address).pull(share);
+        return [{ address, entries, notices, upTo, more }];
       } catch (error) {
         log.warn("ledger_pull_failed", { error, address });
         return [];
       }
     }),
   );
-  return pulls.flat().filter(({ entries }) => entries.length > 0);
+  return pulls.flat().filter(({ entries, notices }) => entries.length + notices.length > 0);
 }
 
 /** Those that have more. */
@@ -105,6 +109,24 @@ async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<
     const middle = Math.ceil(entries.length / 2);
     await write(deps, entries.slice(0, middle));
     await write(deps, entries.slice(middle));
+  }
+}
+
+/** After the entries they are about. One that Postgres refuses for its content is told in the log, and is gone. */
+async function notify(deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> {
+  if (notices.length === 0) return;
+  try {
+    await withRetry(() => writeNotices(deps.db, notices), REPEATABLE);
+  } catch (error) {
+    if (!isRefusedForContent(error)) throw error;
+    const [only] = notices;
+    if (notices.length === 1 && only) {
+      deps.log.error("notice_refused", { reason: sqlState(error), kind: only.kind });
+      return;
+    }
+    const middle = Math.ceil(notices.length / 2);
+    await notify(deps, notices.slice(0, middle));
+    await notify(deps, notices.slice(middle));
   }
 }
 

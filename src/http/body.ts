@@ -21,7 +21,7 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 42
       if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
         throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json");
       }
-      const body = parse(await readBytes(c.req.raw));
+      const body = parse(await readBytes(c.req.raw, MAX_BODY_BYTES));
       c.set("body", body);
       c.set(
         "traceId",
@@ -38,14 +38,15 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 42
     },
   );
 
-async function readBytes(request: Request): Promise<Uint8Array> {
-  const tooLarge = () => new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${MAX_BODY_BYTES} bytes`);
-  if (Number(request.headers.get("Content-Length") ?? 0) > MAX_BODY_BYTES) throw tooLarge();
+/** The body as it came. Refuses (413) more than `maxBytes`, whatever the headers say. */
+export async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLarge = () => new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${maxBytes} bytes`);
+  if (Number(request.headers.get("Content-Length") ?? 0) > maxBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of request.body ?? []) {
     size += chunk.byteLength;
-    if (size > MAX_BODY_BYTES) throw tooLarge();
+    if (size > maxBytes) throw tooLarge();
     chunks.push(chunk);
   }
   const bytes = new Uint8Array(size);

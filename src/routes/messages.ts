@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import type { Answer } from "../domain/conversation.ts";
+import type { Answer, SubmitOutcome } from "../domain/conversation.ts";
 import { AppError } from "../domain/errors.ts";
 import { Uuid } from "../domain/ids.ts";
 import { Identifiers } from "../domain/identity.ts";
@@ -32,7 +32,7 @@ const MessageRequest = z
   })
   .meta({ id: "MessageRequest" });
 
-const MessageReply = z
+export const MessageReply = z
   .object({
     request_id: z.string(),
     session_id: Uuid,
@@ -53,9 +53,24 @@ const MessageReply = z
   })
   .meta({ id: "MessageReply" });
 
-const Accepted = z
+export const MessageAccepted = z
   .object({ request_id: z.string(), session_id: Uuid, inbound_message_id: Uuid })
   .meta({ id: "MessageAccepted" });
+
+/** What a message can be refused for. */
+export const MESSAGE_REFUSALS = [
+  ...BODY_REFUSALS,
+  "MISSING_REQUEST_ID",
+  "INVALID_REQUEST_ID",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "RESOURCE_NOT_FOUND",
+  "DUPLICATE_REQUEST",
+  "RATE_LIMITED",
+  "ORCHESTRATION_ERROR",
+  "SERVICE_UNAVAILABLE",
+  "INTERNAL_ERROR",
+] as const;
 
 const route = (path: string, channel: Channel) =>
   createRoute({
@@ -67,21 +82,9 @@ const route = (path: string, channel: Channel) =>
       200: success("The reply", MessageReply),
       202: success(
         "Still waiting behind other turns of the conversation; ask again with the same request id",
-        Accepted,
+        MessageAccepted,
       ),
-      ...refusals(
-        ...BODY_REFUSALS,
-        "MISSING_REQUEST_ID",
-        "INVALID_REQUEST_ID",
-        "UNAUTHORIZED",
-        "FORBIDDEN",
-        "RESOURCE_NOT_FOUND",
-        "DUPLICATE_REQUEST",
-        "RATE_LIMITED",
-        "ORCHESTRATION_ERROR",
-        "SERVICE_UNAVAILABLE",
-        "INTERNAL_ERROR",
-      ),
+      ...refusals(...MESSAGE_REFUSALS),
     },
   });
 
@@ -108,7 +111,7 @@ for (const channel of ["api", "web", "app"] as const) {
       receivedAt: c.var.receivedAt,
     });
     note(c, { outcome: receipt.outcome.kind, brand_id: receipt.brandId, user_id: receipt.userId });
-    return answer(c, receipt, requestId);
+    return answer(c, receipt.outcome, requestId, (first) => withGuestToken(c.var.deps, first, receipt));
   });
 }
 
@@ -120,12 +123,16 @@ const identifiersOf = ({ user, ...top }: z.output<typeof MessageRequest>): Ident
   auth_token: user?.auth_token ?? top.auth_token,
 });
 
-/** What a caller is told of their turn; a bug if an outcome is forgotten. */
-async function answer(c: AppContext, receipt: Receipt, requestId: string): Promise<Response> {
-  const { outcome } = receipt;
+/** What a caller is told of their turn; `replyOf` adds what only this caller gets. A bug if an outcome is forgotten. */
+export async function answer(
+  c: AppContext,
+  outcome: SubmitOutcome,
+  requestId: string,
+  replyOf: (answer: Answer) => Promise<Reply> = (answer) => Promise.resolve(answer),
+): Promise<Response> {
   switch (outcome.kind) {
     case "answered":
-      return processed(c, await withGuestToken(c.var.deps, outcome.answer, receipt));
+      return processed(c, await replyOf(outcome.answer));
     case "accepted": {
       const data = {
         request_id: requestId,
@@ -135,7 +142,7 @@ async function answer(c: AppContext, receipt: Receipt, requestId: string): Promi
       return c.json({ success: true, data, message: "Message accepted" }, 202);
     }
     case "completed": {
-      const first = await withGuestToken(c.var.deps, outcome.answer, receipt);
+      const first = await replyOf(outcome.answer);
       replay(c, requestId, first);
       return processed(c, first);
     }

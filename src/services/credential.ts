@@ -41,6 +41,18 @@ export async function authenticate(
   return { kind: "brand", brandId: key.brandId, keyId: key.id, scopes: key.scopes };
 }
 
+/** For what a brand's server does: where credentials are required, refuses a person (403) and nobody (401). */
+export function requireKey({ authMode }: Pick<Config, "authMode">, { kind }: Credential): void {
+  if (authMode === "optional" || kind === "key") return;
+  if (kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
+  throw refused("An API key is required");
+}
+
+/** Whether two secrets are the same, in a time that tells nothing of where they differ. */
+export async function isSameSecret(given: string, secret: string): Promise<boolean> {
+  return (await sha256(given)) === (await sha256(secret));
+}
+
 /** Who is calling where nobody is let in without a credential. Refuses (401) none, and one that is not valid. */
 export async function requireCaller(
   deps: Pick<Deps, "config" | "read" | "caches" | "now">,

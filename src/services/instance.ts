@@ -1,6 +1,8 @@
-import { instanceById } from "../db/instances.ts";
+import { instanceBy, instanceById } from "../db/instances.ts";
+import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
 import { responderOf } from "../domain/adapter.ts";
+import type { Channel } from "../domain/channel.ts";
 import { notFound } from "../domain/errors.ts";
 import { Uuid } from "../domain/ids.ts";
 import type { InstanceBundle, InstanceConfig } from "../domain/instance.ts";
@@ -20,6 +22,27 @@ export const findInstance = async (
   Uuid.safeParse(instanceId).success
     ? caches.instances.get(instanceId, () => read(instanceById(instanceId)), options)
     : null;
+
+/** The same for an instance named otherwise than by its id. */
+export const findInstanceBy = (
+  { read, caches }: Pick<Deps, "read" | "caches">,
+  key: InstanceKey,
+  options?: { refresh?: boolean },
+): Promise<InstanceBundle | null> => caches.instances.get(JSON.stringify(key), () => read(instanceBy(key)), options);
+
+/**
+ * The instance people write to under a number of a channel. Without a number nobody is meant: null, and a warning. The
+ * number is E.164.
+ */
+export async function findInstanceByChannel(
+  deps: Pick<Deps, "read" | "caches" | "log">,
+  channel: Channel,
+  recipientNumber: string | null,
+  options?: { refresh?: boolean },
+): Promise<InstanceBundle | null> {
+  if (recipientNumber !== null) return findInstanceBy(deps, { channel, recipientNumber }, options);
+  return deps.log.warn("recipient_missing", { channel }) ?? null;
+}
 
 /**
  * Refuses (404) an instance that is unknown, inactive or another brand's, and one without an active configuration; and

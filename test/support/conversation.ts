@@ -90,6 +90,8 @@ export function incarnation(storage: Storage, number: number, now: () => number,
     leaseMs: LEASE_MS,
     now,
     run,
+    prepare: () => Promise.reject(new Error("nothing here comes through a webhook")),
+    wake: () => undefined,
     background: (work) => void work,
     report: (error) => void failures.push(error),
   });

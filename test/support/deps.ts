@@ -93,6 +93,9 @@ function recordConversations(): RecordedConversations {
         recorded.submissions.push({ address, submission });
         return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
       },
+      receive: () => Promise.reject(new Error("not part of this test")),
+      recall: () => Promise.reject(new Error("not part of this test")),
+      join: () => Promise.reject(new Error("not part of this test")),
       record: () => Promise.reject(new Error("not part of this test")),
       pull: () => Promise.reject(new Error("not part of this test")),
       confirm: () => Promise.reject(new Error("not part of this test")),

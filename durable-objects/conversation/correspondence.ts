@@ -1,0 +1,146 @@
+import { SERVICE_WINDOW_MS, splitText, templateRequest, textRequest } from "../../src/channels/whatsapp/reply.ts";
+import type { ObjectDeps } from "../../src/deps.ts";
+import { whatsappAddress } from "../../src/domain/address.ts";
+import type { Answer, Arrival, Received } from "../../src/domain/conversation.ts";
+import { referenceOf } from "../../src/domain/delivery.ts";
+import type { Preparation } from "../../src/domain/preparation.ts";
+import { sessionTimeoutMs } from "../../src/services/session.ts";
+import type { Storage } from "../storage.ts";
+import { handOver, joinAliases } from "./alias.ts";
+import { Courier } from "./courier.ts";
+import { Deliveries } from "./deliveries.ts";
+import type { FactStore } from "./facts.ts";
+import { receive } from "./inbound.ts";
+import type { Outbox } from "./outbox.ts";
+import { prepare } from "./prepare.ts";
+import type { Inbound, Origin, StoredTurn, Turns } from "./turns.ts";
+
+/** A preparation that failed this often for another reason than that Postgres is away is given up. */
+const MAX_ATTEMPTS = 5;
+
+type Options = {
+  storage: Storage;
+  facts: FactStore;
+  turns: Turns;
+  outbox: Outbox;
+  address: string;
+  deps: Pick<ObjectDeps, "config" | "conversation" | "introduce" | "log" | "now" | "sendWhatsApp">;
+  /** Something waits for Postgres. */
+  ring: () => void;
+  wake: (at: number) => void;
+  background: (work: Promise<void>) => void;
+};
+
+/** The part of a conversation that goes through a channel's webhook: nobody waits for an answer, so it is sent. */
+export class Correspondence {
+  readonly deliveries: Deliveries;
+  readonly courier: Courier;
+  readonly #options: Options;
+
+  constructor(options: Options) {
+    const { storage, background, wake, deps } = options;
+    this.#options = options;
+    this.deliveries = new Deliveries(storage);
+    this.courier = new Courier({
+      deliveries: this.deliveries,
+      send: deps.sendWhatsApp,
+      windowIsOpen: (now) => this.#isOpen(now),
+      changed: (messageId) => this.#announce(messageId),
+      background,
+      wake,
+      now: deps.now,
+      random: Math.random,
+      log: deps.log,
+    });
+  }
+
+  /** Where the conversation is, if not here: known for good once a message has named the person by both ids. */
+  async home(aliases: readonly string[]): Promise<string | null> {
+    const { facts, address, deps } = this.#options;
+    if (facts.get("movedTo") === null) await joinAliases(this.#options, address, aliases, deps.conversation);
+    return facts.get("movedTo");
+  }
+
+  /** Takes in what came, and what the channel says of what was sent. Synchronous: it is written when this returns. */
+  receive(arrival: Arrival): Received {
+    const { address, deps } = this.#options;
+    const received = receive(this.#options, arrival, { address, now: deps.now() });
+    const unheard = arrival.news.filter((news) => {
+      const messageId = this.deliveries.hear(news);
+      if (messageId !== null) this.#announce(messageId);
+      return messageId === null;
+    });
+    if (unheard.length > 0) deps.log.info("delivery_news_unknown", { count: unheard.length, address });
+    return { ...received, unheard };
+  }
+
+  /** Finds out whose and to whom a message is, and makes it what it turns out to be. False when Postgres is away. */
+  async prepare(turn: StoredTurn & { inbound: Inbound }, attempt: number): Promise<boolean> {
+    const { address, deps } = this.#options;
+    const { became, business } = turn.inbound.message;
+    const preparation = await this.#introduce(turn.inbound, attempt);
+    if (preparation.kind === "unavailable") return false;
+    if (preparation.kind === "ready" && became !== null && became.phone !== null) {
+      await handOver(this.#options, whatsappAddress(business, became), deps.conversation);
+    }
+    const config = preparation.kind === "ready" ? preparation.bundle.config : null;
+    prepare(this.#options, turn, preparation, {
+      address,
+      sessionTimeoutMs: sessionTimeoutMs(config, deps.config),
+      now: deps.now(),
+    });
+    if (preparation.kind === "rejected") {
+      deps.log.warn("message_rejected", { reason: preparation.reason, turn_id: turn.turnId, address });
+    }
+    this.#options.ring();
+    return true;
+  }
+
+  /** Puts the answer of a turn on its way, in the same synchronous step in which it was settled. */
+  reply({ message_id: messageId, text }: Answer, { channelMessageId, person, phoneNumberId, template }: Origin): void {
+    const { facts, deps } = this.#options;
+    const owner = facts.get("owner");
+    if (phoneNumberId === null || owner === null) {
+      deps.log.error("delivery_impossible", { message_id: messageId });
+      return;
+    }
+    const envelope = (part: number) => ({ person, reference: referenceOf(messageId, part) });
+    const parts = splitText(text).map((body, index) =>
+      textRequest(envelope(index + 1), body, index === 0 ? channelMessageId : null),
+    );
+    const instead = template && templateRequest(envelope(1), template);
+    const now = deps.now();
+    const requests = instead !== null && !this.#isOpen(now) ? [instead] : parts;
+    this.deliveries.queue({ messageId, brandId: owner.brandId, phoneNumberId, requests, template: instead }, now);
+    this.#announce(messageId);
+    this.courier.pump();
+  }
+
+  /** Whether the person may be written to freely. */
+  #isOpen(now: number): boolean {
+    return now - (this.#options.facts.get("lastHeardAt") ?? 0) < SERVICE_WINDOW_MS;
+  }
+
+  /** Without Postgres a conversation that is known goes on with what it knows of itself. */
+  async #introduce({ message }: Inbound, attempt: number): Promise<Preparation> {
+    const { facts, deps, address } = this.#options;
+    const owner = facts.get("owner");
+    const bundle = facts.get("bundle");
+    try {
+      const found = await deps.introduce(message, { address, owner });
+      if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
+      return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
+    } catch (error) {
+      if (attempt < MAX_ATTEMPTS) throw error;
+      deps.log.error("message_not_prepared", { error, address });
+      return { kind: "rejected", reason: "not_prepared", brandId: owner?.brandId ?? null };
+    }
+  }
+
+  #announce(messageId: string): void {
+    const news = this.deliveries.announcement(messageId);
+    if (news === null) return;
+    this.#options.outbox.addNotice({ kind: "delivery", messageId, ...news });
+    this.#options.ring();
+  }
+}

@@ -1,0 +1,34 @@
+import type { Recall, Recalled, SubmitOutcome, Unknown } from "../../src/domain/conversation.ts";
+import { RETRY_AFTER_MS } from "./admit.ts";
+import type { FactStore } from "./facts.ts";
+import type { Turns } from "./turns.ts";
+
+type Parts = { facts: FactStore; turns: Turns };
+
+/** What has become of a request id in this conversation, about the instance it is with. Nothing is changed. */
+export function recall(
+  { facts, turns }: Parts,
+  { instanceId, requestId, fingerprint }: Recall,
+  { address, held, now }: { address: string; held: (turnId: string) => boolean; now: number },
+): Recalled | Unknown {
+  const session = facts.get("session");
+  if (session === null || (instanceId !== null && session.instanceId !== instanceId)) return { kind: "unknown" };
+  const outcome = outcomeOf(turns.admission({ scope: address, requestId, fingerprint }, held, now));
+  return outcome === null ? { kind: "unknown" } : { kind: "recalled", brandId: session.brandId, outcome };
+}
+
+function outcomeOf(admission: ReturnType<Turns["admission"]>): SubmitOutcome | null {
+  switch (admission.kind) {
+    case "mismatch":
+      return { kind: "mismatch" };
+    case "in_progress":
+      return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
+    case "completed":
+      // A message of a webhook that was kept or rejected, and not answered, is nobody's request.
+      return admission.turn.answer === null
+        ? { kind: "mismatch" }
+        : { kind: "completed", answer: admission.turn.answer };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,23 @@
+import type { InstanceBundle } from "./instance.ts";
+import type { Session } from "./session.ts";
+import type { User } from "./user.ts";
+
+/** Whose and to whom a message is that came through a webhook. */
+export type Introduction = {
+  bundle: InstanceBundle;
+  user: User;
+  /** The open session Postgres knows of; used only when the object has none. */
+  openSession: Session | null;
+};
+
+/** What is found out about a message that came through a webhook, before its turn can run. */
+export type Preparation =
+  | ({ kind: "ready" } & Introduction)
+  /** Postgres has it: it came before, longer ago than the object remembers. */
+  | { kind: "known" }
+  /** Nothing can be made of it. */
+  | { kind: "rejected"; reason: RejectionReason; brandId: string | null }
+  /** Postgres is away. */
+  | { kind: "unavailable" };
+
+export type RejectionReason = "no_instance" | "no_config" | "not_configured" | "guests_not_accepted" | "not_prepared";

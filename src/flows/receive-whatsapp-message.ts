@@ -1,0 +1,112 @@
+import { describe } from "../channels/whatsapp/message.ts";
+import { phoneOf } from "../channels/whatsapp/person.ts";
+import type { Deps } from "../deps.ts";
+import { whatsappAddress } from "../domain/address.ts";
+import type { SubmitOutcome } from "../domain/conversation.ts";
+import { AppError, invalid } from "../domain/errors.ts";
+import { fingerprint } from "../domain/idempotency.ts";
+import { MAX_CONTENT } from "../domain/message.ts";
+import { brandOf } from "../domain/principal.ts";
+import { codePoints } from "../domain/text.ts";
+import { explainAbsence } from "../services/absence.ts";
+import { authenticate, requireKey } from "../services/credential.ts";
+import type { Credential } from "../services/credential.ts";
+import type { Speaker } from "../services/identity.ts";
+import { findInstance, findInstanceByChannel, requireReady } from "../services/instance.ts";
+import type { ReadyBundle } from "../services/instance.ts";
+import { findWhatsAppUsers, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
+import { submitMessage } from "./submit-message.ts";
+
+/** A message as another system of the brand took it from WhatsApp: the inner object of Meta's webhook. */
+export type IncomingWhatsAppMessage = {
+  credential: Credential;
+  message: Record<string, unknown>;
+  /** What the caller says besides. */
+  metadata: Record<string, unknown>;
+  /** The instance that is meant, if not the one people write to under `to`. */
+  instanceId: string | null;
+  requestId: string;
+  traceId: string;
+  /** Epoch milliseconds. */
+  receivedAt: number;
+};
+
+/** `userId` is null for a duplicate: nobody was looked up. */
+export type WhatsAppReceipt = { outcome: SubmitOutcome; brandId: string; userId: string | null };
+
+/**
+ * A WhatsApp message comes in from the brand's own system, which takes the answer with it. Whether it came before is
+ * known by its conversation, which is asked before anything is looked up. Refuses what the error table says.
+ */
+export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhatsAppMessage): Promise<WhatsAppReceipt> {
+  const { message, metadata, requestId, instanceId } = incoming;
+  requireKey(deps.config, incoming.credential);
+  const from = requirePhone("from", message.from);
+  const to = requirePhone("to", message.to);
+  const { content, details } = requireContent(message);
+  const person = { phone: from, userId: null };
+  const print = await fingerprint({ message, metadata, instanceId });
+  const seen = await deps
+    .conversation(whatsappAddress({ number: to, phoneNumberId: null }, person))
+    .recall({ requestId, fingerprint: print, instanceId });
+  if (seen.kind === "recalled") {
+    const brandId = brandOf(await authenticate(deps, incoming.credential).catch(explainAbsence));
+    // Another brand's server is told what it would be told if nothing had ever been said here.
+    if (brandId === null || brandId === seen.brandId) return { ...seen, userId: null };
+  }
+
+  const place = await introduce(deps, { ...incoming, from, to }).catch(explainAbsence);
+  const { bundle, speaker, address } = place;
+  const { user, authState, openSession } = speaker;
+  const outcome = await submitMessage(deps, address, {
+    ...{ requestId, traceId: incoming.traceId, content, fingerprint: print, user, authState, bundle, openSession },
+    channel: "whatsapp",
+    metadata: { ...metadata, whatsapp: { ...details, person } },
+    receivedAt: incoming.receivedAt,
+  });
+  return { outcome, brandId: bundle.instance.brandId, userId: user.id };
+}
+
+type Parties = Pick<IncomingWhatsAppMessage, "credential" | "instanceId"> & { from: string; to: string };
+
+/** To whom and by whom: all that is asked of Postgres. One round trip for somebody known. */
+async function introduce(
+  deps: Deps,
+  { credential, from, to, instanceId }: Parties,
+): Promise<{ bundle: ReadyBundle; speaker: Speaker; address: string }> {
+  const person = { phone: from, userId: null };
+  const key = instanceId === null ? { channel: "whatsapp" as const, recipientNumber: to } : { id: instanceId };
+  const finding = instanceId === null ? findInstanceByChannel(deps, "whatsapp", to) : findInstance(deps, instanceId);
+  const guess = whatsappAddress({ number: to, phoneNumberId: null }, person);
+  const [principal, found, people] = await Promise.all([
+    authenticate(deps, credential),
+    finding,
+    findWhatsAppUsers(deps, { instance: key, address: guess, person }),
+  ]);
+  const bundle = requireReady(found, instanceId ?? to, brandOf(principal));
+  if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
+  const { recipientNumber, id } = bundle.instance;
+  // With an instance named, its number is what counts; one without a number is known by its id.
+  const address = whatsappAddress({ number: recipientNumber, phoneNumberId: id }, person);
+  const speaker = await resolveWhatsAppUser(deps, bundle.instance, { instance: key, address, person }, people);
+  if (speaker === null) throw new AppError("UNAUTHORIZED", "The sender is unknown and guests are not accepted");
+  return { bundle, speaker, address };
+}
+
+/** E.164. Refuses (400) none and what is no phone number. */
+function requirePhone(field: "from" | "to", value: unknown): string {
+  if (value === undefined || value === null || value === "") throw invalid(field, `${field} is required`);
+  const phone = phoneOf(value);
+  if (phone === null) throw invalid(field, `${field} must be a phone number: 2 to 15 digits, with or without +`);
+  return phone;
+}
+
+/** What the message says. Refuses (400) one that says nothing, and more than anybody may say at once. */
+function requireContent(message: Record<string, unknown>): ReturnType<typeof describe> {
+  const described = describe(message);
+  if (described.kind === "unsupported") throw invalid("message", "The message has no content of a known type");
+  if (codePoints(described.content) > MAX_CONTENT) {
+    throw invalid("message", `The message is longer than ${MAX_CONTENT} characters`);
+  }
+  return described;
+}

@@ -1,0 +1,94 @@
+import { readNotification } from "../channels/whatsapp/webhook.ts";
+import type { Deps } from "../deps.ts";
+import { whatsappAddress } from "../domain/address.ts";
+import type { Arrival } from "../domain/conversation.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound.ts";
+import { unavailable } from "../domain/errors.ts";
+
+type Circumstances = { traceId: string; receivedAt: number };
+
+/** What a notification had in it. */
+export type Summary = { messages: number; duplicates: number; statuses: number; passed_over: number };
+
+/**
+ * Gives every message and every status of a notification to its conversation, and has their word that it is kept; nothing
+ * else is waited for. Refuses (503) when one of them could not be kept: then all of it is sent again, and only what is
+ * new counts.
+ */
+export async function receiveWhatsAppNotification(
+  { conversation, log }: Pick<Deps, "conversation" | "log">,
+  payload: unknown,
+  circumstances: Circumstances,
+): Promise<Summary> {
+  const { messages, statuses, passedOver } = readNotification(payload, circumstances.receivedAt);
+  for (const { what, type } of passedOver) {
+    log.warn("webhook_passed_over", { what, type, trace_id: circumstances.traceId });
+  }
+  const arrivals = new Arrivals(circumstances);
+  for (const message of messages.toSorted((a, b) => a.sentAt - b.sentAt)) {
+    const { person, business, became } = message;
+    const arrival = arrivals.at(business, person);
+    arrival.messages.push(message);
+    arrival.aliases.push(...otherAddresses(business, person, became));
+  }
+  for (const { person, business, news } of statuses) arrivals.at(business, person).news.push(news);
+
+  const received = await deliver(conversation, log, arrivals);
+  // A status names the person by both ids, and the conversation may be known by the other.
+  const elsewhere = new Arrivals(circumstances);
+  for (const { person, business, news } of statuses) {
+    const isUnheard = received.some(({ unheard }) =>
+      unheard.some(({ id, state }) => id === news.id && state === news.state),
+    );
+    if (!isUnheard || person.phone === null || person.userId === null) continue;
+    elsewhere.at(business, { phone: null, userId: person.userId }).news.push(news);
+  }
+  await deliver(conversation, log, elsewhere);
+  return {
+    messages: messages.length,
+    duplicates: received.reduce((sum, { duplicates }) => sum + duplicates, 0),
+    statuses: statuses.length,
+    passed_over: passedOver.length,
+  };
+}
+
+/** What a notification brings, by conversation. */
+class Arrivals {
+  readonly #arrivals = new Map<string, Arrival>();
+  readonly #circumstances: Circumstances;
+
+  constructor(circumstances: Circumstances) {
+    this.#circumstances = circumstances;
+  }
+
+  at(business: ChannelEndpoint, person: ChannelIdentity): Arrival {
+    const address = whatsappAddress(business, person);
+    const arrival = this.#arrivals.get(address) ?? { messages: [], news: [], aliases: [], ...this.#circumstances };
+    this.#arrivals.set(address, arrival);
+    return arrival;
+  }
+
+  entries(): [string, Arrival][] {
+    return [...this.#arrivals];
+  }
+}
+
+/** The person's address by the channel's id, when they have been named by their number; and the one they will have. */
+function otherAddresses(
+  business: ChannelEndpoint,
+  { phone, userId }: ChannelIdentity,
+  became: ChannelIdentity | null,
+): string[] {
+  const ids = [phone === null ? null : userId, became?.phone === null ? became.userId : null];
+  return ids.flatMap((id) => (id === null ? [] : [whatsappAddress(business, { phone: null, userId: id })]));
+}
+
+async function deliver(conversation: Deps["conversation"], log: Deps["log"], arrivals: Arrivals) {
+  const outcomes = await Promise.allSettled(
+    arrivals.entries().map(([address, arrival]) => conversation(address).receive(arrival)),
+  );
+  const failures = outcomes.filter((outcome) => outcome.status === "rejected");
+  for (const { reason } of failures) log.error("webhook_not_kept", { error: reason });
+  if (failures.length > 0) throw unavailable("A message could not be kept", failures[0]?.reason);
+  return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
+}

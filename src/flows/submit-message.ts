@@ -1,0 +1,19 @@
+import type { Deps } from "../deps.ts";
+import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
+
+/** Gives a conversation a message, within the instance's rate. Only new messages count against it. */
+export async function submitMessage(
+  { caches, config, conversation }: Pick<Deps, "caches" | "config" | "conversation">,
+  address: string,
+  submission: Submission,
+): Promise<SubmitOutcome> {
+  const { id } = submission.bundle.instance;
+  const allowance = await caches.allowances.take(id, config.rateLimitInstancePerMinute);
+  if (allowance.kind === "exhausted") {
+    const { retryAfterMs } = allowance;
+    return conversation(address).submit({ ...submission, exhausted: { retryAfterMs } });
+  }
+  const outcome = await conversation(address).submit(submission);
+  if (outcome.kind !== "answered" && outcome.kind !== "accepted") allowance.giveBack();
+  return outcome;
+}

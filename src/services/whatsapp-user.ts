@@ -1,0 +1,124 @@
+import { createUser, moveIdentifiers, usersOnWhatsApp } from "../db/identities.ts";
+import type { FoundUser } from "../db/identities.ts";
+import type { InstanceKey } from "../db/instances.ts";
+import type { Deps } from "../deps.ts";
+import { invalid } from "../domain/errors.ts";
+import { uuidv7 } from "../domain/ids.ts";
+import { tierFor, validatePhone } from "../domain/identity.ts";
+import type { ChannelIdentity } from "../domain/inbound.ts";
+import type { Instance } from "../domain/instance.ts";
+import type { StoredIdentifier } from "../domain/user.ts";
+import type { Speaker } from "./identity.ts";
+
+/** Somebody who writes to an instance on WhatsApp, and where their conversation is. */
+export type Correspondent = { instance: InstanceKey; address: string; person: ChannelIdentity };
+
+/**
+ * What a person goes by on WhatsApp, the phone number first. Refuses (400) a badly formed number, and nobody: one who has
+ * neither a number nor an id.
+ */
+export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentifier[] {
+  const number = validatePhone(phone, { required: userId === null });
+  return [
+    ...(number === null ? [] : [{ type: "phone_e164" as const, value: number }]),
+    ...(userId === null ? [] : [{ type: "whatsapp_user_id" as const, value: userId }]),
+  ];
+}
+
+const keyOf = ({ instance, person }: Correspondent): string =>
+  JSON.stringify(["whatsapp", instance, person.phone, person.userId]);
+
+/** Everybody who goes by either of the ids, of the instance's brand. At most one round trip, shared with what else is read. */
+export async function findWhatsAppUsers(
+  { read, caches }: Pick<Deps, "read" | "caches">,
+  correspondent: Correspondent,
+): Promise<FoundUser[]> {
+  const { instance, address, person } = correspondent;
+  const identifiers = identifiersOf(person);
+  const { byIdentifier } = await caches.acquaintances.get(keyOf(correspondent), async () => ({
+    byToken: null,
+    byIdentifier: await read(usersOnWhatsApp(instance, address, identifiers)),
+  }));
+  return byIdentifier;
+}
+
+/**
+ * The person: `owner`, whose conversation it is, if somebody has written here before; else who goes by the number, else by
+ * the id. WhatsApp vouches for both, so both are theirs from now on. Nobody means first contact: the person is made, or
+ * null when the instance takes no guests. Refuses (400) an instance without a brand.
+ */
+export async function resolveWhatsAppUser(
+  deps: Pick<Deps, "db" | "caches" | "now">,
+  instance: Instance,
+  correspondent: Correspondent,
+  found: readonly FoundUser[],
+  owner: string | null = null,
+): Promise<Speaker | null> {
+  if (!instance.brandId) throw invalid("brand_id", "brand_id is required");
+  const identifiers = identifiersOf(correspondent.person);
+  const byPriority = identifiers.flatMap(({ type }) => found.find(({ by }) => by?.type === type) ?? []);
+  const known = owner === null ? byPriority[0] : byPriority.find(({ user }) => user.id === owner);
+  if (known === undefined && owner === null) {
+    return instance.acceptGuestUsers ? meet(deps, instance, correspondent, identifiers) : null;
+  }
+  const user = known?.user ?? { id: owner ?? "", tier: tierFor("whatsapp") };
+  const isTheirs = ({ type, value }: StoredIdentifier) =>
+    found.some(({ by, user: { id } }) => by?.type === type && by.value === value && id === user.id);
+  const missing = identifiers.filter((identifier) => !isTheirs(identifier));
+  if (missing.length > 0) {
+    await moveIdentifiers(deps.db, { brandId: instance.brandId, channel: "whatsapp" }, user.id, {
+      to: missing,
+      from: [],
+    });
+  }
+  remember(deps, correspondent, user, identifiers);
+  return { user, authState: "identified", openSession: known?.openSession ?? null };
+}
+
+/** What the person goes by from now on. A phone number that was given up may be somebody else's tomorrow. */
+export async function renameWhatsAppUser(
+  deps: Pick<Deps, "db" | "caches">,
+  instance: Instance,
+  userId: string,
+  change: { was: ChannelIdentity; became: ChannelIdentity },
+): Promise<void> {
+  const { was, became } = change;
+  await moveIdentifiers(deps.db, { brandId: instance.brandId, channel: "whatsapp" }, userId, {
+    to: identifiersOf(became),
+    from: became.phone === null ? [] : identifiersOf(was),
+  });
+  deps.caches.acquaintances.invalidate();
+}
+
+async function meet(
+  deps: Pick<Deps, "db" | "caches" | "now">,
+  instance: Instance,
+  correspondent: Correspondent,
+  identifiers: StoredIdentifier[],
+): Promise<Speaker> {
+  const { user, openSession } = await deps.caches.newcomers.get(keyOf(correspondent), () =>
+    createUser(deps.db, {
+      instanceId: instance.id,
+      brandId: instance.brandId,
+      channel: "whatsapp",
+      user: { id: uuidv7(deps.now()), tier: tierFor("whatsapp") },
+      identifiers,
+      address: correspondent.address,
+      metadata: {},
+      now: deps.now(),
+    }),
+  );
+  remember(deps, correspondent, user, identifiers);
+  return { user, authState: "identified", openSession };
+}
+
+/** The open session is the object's from now on. */
+function remember(
+  { caches }: Pick<Deps, "caches">,
+  correspondent: Correspondent,
+  user: FoundUser["user"],
+  identifiers: readonly StoredIdentifier[],
+): void {
+  const byIdentifier = identifiers.map((by) => ({ user, by, openSession: null }));
+  caches.acquaintances.set(keyOf(correspondent), { byToken: null, byIdentifier });
+}
