@@ -30,7 +30,7 @@ const rungFor = ({ id }: Timer) => rings.mock.calls.filter(([body]) => body === 
 
 beforeEach(() => {
   rings.mockReset();
-  rings.mockResolvedValue({ metadata: { metrics: { backlogCount: 0, backlogBytes: 0 } } } as QueueSendResponse);
+  rings.mockResolvedValue({ metadata: { metrics: { backlogCount: 0, backlogBytes: 0 } } });
 });
 
 describe("a broadcast's timer", () => {

@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { ACME, ACME_KEY, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { startService } from "../support/service.ts";
+import type { Service } from "../support/service.ts";
+
+const NOBODY = "00000000-0000-4000-8000-0000000fffff";
+const KEY = { Authorization: `Bearer ${ACME_KEY}` };
+
+let service: Service;
+let orchestrator: OrchestratorStandIn;
+
+beforeAll(async () => {
+  orchestrator = await startOrchestrator();
+  service = await startService({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+});
+afterAll(async () => {
+  await service.stop();
+  await orchestrator.close();
+});
+
+/** What the test at hand says to everybody: nothing else says it. */
+let text: string;
+beforeEach(({ task }) => {
+  text = `We are open again: ${task.name}`;
+});
+
+const people = async (count: number, brandId = ACME): Promise<string[]> => {
+  const rows = await service.query(
+    "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
+    [brandId, String(count)],
+  );
+  return rows.map(({ id }) => id ?? "");
+};
+
+const send = (requestId: string, userIds: string[]) =>
+  service.say(
+    "/api/broadcast",
+    { instance_id: INSTANCE.chat, request_id: requestId, content: text, user_ids: userIds },
+    KEY,
+  );
+
+const progress = async (id: string) => (await service.request(`/api/broadcasts/${id}`, { headers: KEY })).body.data;
+
+const recipients = async (state: string): Promise<number> => {
+  const [row] = await service.query(
+    "select count(*) as n from broadcast_recipients r join broadcasts b on b.id = r.broadcast_id where b.content = $1 and r.state = $2",
+    [text, state],
+  );
+  return Number(row?.n);
+};
+
+/** Every message of a broadcast that is in Postgres: of which, and whose. */
+const messages = () =>
+  service.query(
+    `select m.id, m.metadata_json ->> 'broadcast_id' as broadcast, s.user_id as person, m.role
+     from messages m join sessions s on s.id = m.session_id where m.content = $1`,
+    [text],
+  );
+
+describe("a brand that tells a hundred people something", () => {
+  it("is told at once what will become of it, and everybody has it soon [G1.5.1, G1.5.4]", async () => {
+    const crowd = await people(98);
+    const [foreign = ""] = await people(1, GLOBEX);
+    const { status, body } = await send("hundred", [...crowd.slice(0, 97), NOBODY, foreign, crowd[0] ?? ""]);
+    expect(status).toBe(200);
+    expect(body.data.summary).toEqual({ total: 99, successful: 97, failed: 2 });
+    expect((await progress(body.data.broadcast_id)).state).toBe("sending");
+
+    const promised = body.data.results.flatMap(({ success, user_id, message_id }: any) =>
+      success ? [`${user_id} ${message_id}`] : [],
+    );
+    await expect.poll(async () => (await messages()).length, { timeout: 30_000 }).toBe(97);
+    expect((await messages()).map(({ person, id }) => `${person} ${id}`).toSorted()).toEqual(promised.toSorted());
+    expect(await progress(body.data.broadcast_id)).toMatchObject({ state: "completed", counts: { sent: 97 } });
+  });
+
+  it("finds its instance, or is told that there is none [G1.5.2]", async () => {
+    const body = { instance_id: INSTANCE.inactive, request_id: "nowhere", content: text, user_ids: [NOBODY] };
+    expect((await service.say("/api/broadcast", body, KEY)).status).toBe(404);
+  });
+
+  it("speaks in the conversation somebody is having, and begins one with who is having none [G1.5.3]", async () => {
+    const message = { instance_id: INSTANCE.chat, request_id: "hello", content: "Hello", user: { device_id: "ann" } };
+    const { session_id, user_id } = (await service.say("/api/messages", message)).body.data;
+    const [bob = ""] = await people(1);
+    await send("both", [user_id, bob]);
+    await expect.poll(async () => (await messages()).length, { timeout: 30_000 }).toBe(2);
+    const sessions = await service.query("select id, user_id from sessions where user_id in ($1, $2)", [user_id, bob]);
+    expect(sessions).toHaveLength(2);
+    expect(sessions).toContainEqual({ id: session_id, user_id });
+    expect(sessions.map((session) => session.user_id)).toContain(bob);
+
+    // What was said to everybody is part of what the model knows of this conversation.
+    await service.say("/api/messages", { ...message, request_id: "again", content: "Are you?" });
+    expect(orchestrator.calls.at(-1)?.adapter.history).toContainEqual({ role: "assistant", content: text });
+  });
+});
+
+describe("twenty broadcasts to a hundred people, and a crash in the middle", () => {
+  it("reach everybody, nobody twice", { timeout: 180_000 }, async () => {
+    const crowd = await people(100);
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => send(`crash-${index}`, crowd)));
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+    await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(100);
+    await service.kill();
+    await service.restart();
+
+    expect(await recipients("sent")).toBeLessThan(2_000);
+    await expect.poll(() => recipients("sent"), { timeout: 90_000, interval: 500 }).toBe(2_000);
+    await expect.poll(async () => (await messages()).length, { timeout: 60_000, interval: 500 }).toBe(2_000);
+    const pairs = (await messages()).map(({ broadcast, person }) => `${broadcast} ${person}`);
+    expect(new Set(pairs).size).toBe(2_000);
+    expect(await service.query("select reason from dead_letters")).toEqual([]);
+  });
+});
+
+describe("broadcasts that are cancelled in the middle", () => {
+  it("account for everybody, and reach nobody they had not claimed", { timeout: 120_000 }, async () => {
+    const crowd = await people(100);
+    const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => send(`cancel-${index}`, crowd)));
+    const ids: string[] = answers.map(({ body }) => body.data.broadcast_id);
+    await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(0);
+    const cancelled = await Promise.all(
+      ids.map((id) => service.request(`/api/broadcasts/${id}/cancel`, { method: "POST", headers: KEY })),
+    );
+    const claimed = cancelled.map(({ body }) => body.data.counts.sent + body.data.counts.claimed);
+
+    await expect.poll(() => recipients("claimed"), { timeout: 30_000 }).toBe(0);
+    const after = await Promise.all(ids.map(async (id) => (await progress(id)).counts));
+    expect(after.map(({ sent, failed }) => sent + failed)).toEqual(claimed);
+    expect(after.map(({ sent, failed, cancelled }) => sent + failed + cancelled)).toEqual(ids.map(() => 100));
+    expect(await recipients("cancelled")).toBeGreaterThan(0);
+    await expect.poll(async () => (await messages()).length, { timeout: 30_000 }).toBe(await recipients("sent"));
+  });
+});
