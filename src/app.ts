@@ -28,6 +28,12 @@ export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAP
   app.route("/", broadcastRoutes);
   app.route("/", conversationReadRoutes);
   app.route("/", conversationWriteRoutes);
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: "/openapi.json",
+    summary: "This document",
+    responses: { 200: { description: "OpenAPI 3.1" } },
+  });
   app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
   return app;
 }

@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createApp } from "../../src/app.ts";
+import type { Deps } from "../../src/deps.ts";
+import { ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+
+/** Where a stranger may come in: monitoring, readers of the documentation, guests, and Meta's handshake with its own token. */
+const PUBLIC = [
+  "GET /live",
+  "GET /ready",
+  "GET /healthz",
+  "GET /openapi.json",
+  "POST /web/messages",
+  "POST /app/messages",
+  "GET /webhooks/whatsapp",
+];
+
+const UUID = "00000000-0000-4000-8000-00000000abcd";
+/** A body that is right, for every route that takes one: what is refused is then refused for who is asking. */
+const BODIES: Record<string, unknown> = {
+  "POST /api/messages": { instance_id: INSTANCE.chat, request_id: "r", content: "Hello" },
+  "POST /web/messages": { instance_id: INSTANCE.chat, request_id: "r", content: "Hello" },
+  "POST /app/messages": { instance_id: INSTANCE.chat, request_id: "r", content: "Hello" },
+  "POST /api/whatsapp/messages": {
+    request_id: "r",
+    message: { from: "+14155550123", to: "+15550001111", type: "text", text: { body: "Hello" } },
+  },
+  "POST /webhooks/whatsapp": { object: "whatsapp_business_account", entry: [] },
+  "POST /api/v1/conversations/start": { instance_id: INSTANCE.chat, user: { device_id: "d" } },
+  "POST /api/v1/conversations/{id}/messages": { role: "user", content: "Hello", timestamp: "2026-01-01T00:00:00Z" },
+  "POST /api/broadcast": { instance_id: INSTANCE.chat, request_id: "r", content: "Hello", user_ids: [UUID] },
+};
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+const app = createApp(() => createTestDeps());
+/** "POST /api/broadcasts/{id}/cancel", as the document writes it. */
+const routes = [
+  ...new Set(
+    app.routes
+      .filter(({ method }) => METHODS.includes(method))
+      .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`),
+  ),
+];
+
+type Operation = { summary?: string; responses: Record<string, { content?: Record<string, { schema: unknown }> }> };
+type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: Record<string, any> };
+
+let database: TestDatabase;
+let document: Document;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+  document = (await (await app.request("/openapi.json")).json()) as Document;
+});
+afterAll(() => database.close());
+
+const operationOf = (route: string): Operation | undefined => {
+  const [method = "", path = ""] = route.split(" ");
+  return document.paths[path]?.[method.toLowerCase()];
+};
+
+describe("/openapi.json", () => {
+  it.each(routes)("describes %s, with what it gives and what it refuses", (route) => {
+    const operation = operationOf(route);
+    expect(operation?.summary).toEqual(expect.any(String));
+    expect(Object.keys(operation?.responses ?? {})).toContainEqual(expect.stringMatching(/^2/));
+  });
+
+  it("describes nothing that is not there", () => {
+    const described = Object.entries(document.paths).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(described.filter((route) => !routes.includes(route))).toEqual([]);
+  });
+
+  it("refers to nothing that it does not hold", () => {
+    const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)].map(([, path = ""]) => path);
+    const held = (path: string): unknown =>
+      path.split("/").reduce<any>((at, name) => at?.[name.replaceAll("~1", "/")], document);
+    expect(references.length).toBeGreaterThan(0);
+    expect(references.filter((path) => held(path) === undefined)).toEqual([]);
+  });
+
+  it("knows every code, and no status that the table of codes does not have", () => {
+    expect(document.components["schemas"].Error.properties.error.properties.code.enum.toSorted()).toEqual(
+      ERROR_CODES.toSorted((a, b) => a.localeCompare(b)),
+    );
+    const statuses = Object.values(document.paths)
+      .flatMap((operations) => Object.values(operations))
+      .flatMap(({ responses }) => Object.keys(responses).map(Number))
+      .filter((status) => status >= 400);
+    const known: number[] = Object.values(ERROR_STATUS).flat();
+    expect(statuses.filter((status) => !known.includes(status))).toEqual([]);
+  });
+});
+
+describe("a stranger, where credentials are required", () => {
+  const ask = (route: string, headers: Record<string, string>) => {
+    const deps = createTestDeps({ endpoint: database.endpoint, env: { AUTH_MODE: "required" } });
+    const [method = "", path = ""] = route.replaceAll(/\{\w+\}/g, UUID).split(" ");
+    const body = BODIES[route];
+    // Whatever is asked, the conversation would have something to tell.
+    const outcome = { kind: "in_progress", retryAfterMs: 1 } as const;
+    const conversation: Deps["conversation"] = (address) => ({
+      ...deps.conversation(address),
+      recall: async () => ({ kind: "recalled", brandId: ACME, outcome }),
+    });
+    return createApp(() => ({ ...deps, conversation })).request(path, {
+      method,
+      headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  };
+  const guarded = routes.filter((route) => !PUBLIC.includes(route));
+
+  it.each(guarded)("is turned away from %s, in the envelope", async (route) => {
+    const response = await ask(route, {});
+    const body = await response.json();
+    expect({ status: response.status, body }).toEqual({
+      status: 401,
+      body: {
+        success: false,
+        error: { code: "UNAUTHORIZED", message: expect.any(String), details: expect.any(Object) },
+        trace_id: response.headers.get("X-Trace-ID"),
+      },
+    });
+  });
+
+  it.each(routes.filter((route) => route in BODIES || guarded.includes(route)))(
+    "with a key that nobody has is turned away from %s",
+    async (route) => {
+      const response = await ask(route, { Authorization: "Bearer parley_live_nobody" });
+      expect([response.status, await response.json()]).toMatchObject([401, { error: { code: "UNAUTHORIZED" } }]);
+    },
+  );
+
+  it("knows of every route with a body what a right one looks like", () => {
+    const bodies = routes.filter(
+      (route) => operationOf(route) !== undefined && "requestBody" in (operationOf(route) ?? {}),
+    );
+    expect(bodies.filter((route) => !(route in BODIES))).toEqual([]);
+  });
+});
