@@ -43,15 +43,16 @@ const SENSITIVE_KEY = new RegExp(
 );
 
 /** True for a key whose value is a secret: `password`, `apiKey`, `X-Api-Key`, `refresh_token`, `cvv` and their like. */
-export const isSensitiveKey = (key: string): boolean =>
-  SENSITIVE_KEY.test(
-    key
-      .normalize("NFKC")
-      .replace(/\p{Cf}/gu, "")
-      .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
-      .replace(/[^A-Za-z0-9]+/g, "_")
-      .toLowerCase(),
-  );
+export const isSensitiveKey = (key: string): boolean => SENSITIVE_KEY.test(/^[a-z_]*$/.test(key) ? key : words(key));
+
+/** A key in snake case, whatever it was written in. */
+const words = (key: string): string =>
+  key
+    .normalize("NFKC")
+    .replace(/\p{Cf}/gu, "")
+    .replace(/([a-z0-9])([A-Z])/g, "$1_$2")
+    .replace(/[^A-Za-z0-9]+/g, "_")
+    .toLowerCase();
 
 /** Cleaned, trimmed, at most `maxString` code points; with `html` escaped after that, so that no entity is cut in two. */
 export function sanitizeString(text: string, { html, maxString }: SanitizeOptions = {}): string {

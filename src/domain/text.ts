@@ -10,17 +10,22 @@ const UNWANTED = /[\0-\x08\x0B-\x1F\x7F-\x9F\u202A-\u202E\u2066-\u2069]/g;
 /** Invisible to people and readable by models: a known way to smuggle instructions. It costs three regional flags their colours. */
 const TAG_BLOCK = /[\u{E0000}-\u{E007F}]/gu;
 
+/** Nothing to clean: printable ASCII, which is most of what an adapter is made of. */
+const PLAIN = /^[\t\n\x20-\x7E]*$/;
+
 /**
  * Well-formed (a lone surrogate becomes U+FFFD) Unicode NFC with \n line ends, without control characters but \n and \t,
  * without bidi controls and tag characters. Cleaning twice is cleaning once. Postgres takes the result in `text` and `jsonb`.
  */
 export const cleanText = (text: string): string =>
-  text
-    .toWellFormed()
-    .replace(/\r\n?|[\u2028\u2029]/g, "\n")
-    .replace(UNWANTED, "")
-    .replace(TAG_BLOCK, "")
-    .normalize("NFC");
+  PLAIN.test(text)
+    ? text
+    : text
+        .toWellFormed()
+        .replace(/\r\n?|[\u2028\u2029]/g, "\n")
+        .replace(UNWANTED, "")
+        .replace(TAG_BLOCK, "")
+        .normalize("NFC");
 
 declare const escaped: unique symbol;
 
@@ -62,6 +67,7 @@ const LONGEST_GRAPHEME = 64;
  * emoji is kept or left out, never turned into one of its members.
  */
 export function truncate(text: string, maxCodePoints: number): string {
+  if (text.length <= maxCodePoints) return text;
   const end = indexAfter(text, maxCodePoints);
   if (end === text.length) return text;
   const boundary = new Intl.Segmenter("en").segment(text).containing(end)?.index ?? end;
