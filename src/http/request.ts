@@ -31,7 +31,7 @@ export const request = (createDeps: (env: Env) => Deps) =>
       c.header("Content-Type", "application/json; charset=utf-8");
     }
     const { status } = c.res;
-    const { log } = c.var.fault === undefined ? c.var.deps : { log: plainLogger() };
+    const { log, caches } = c.var.fault === undefined ? c.var.deps : { log: plainLogger(), caches: null };
     log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"]("request", {
       trace_id: c.var.traceId,
       request_id: c.var.requestId,
@@ -39,6 +39,7 @@ export const request = (createDeps: (env: Env) => Deps) =>
       path: c.req.path,
       status,
       duration_ms: Date.now() - c.var.receivedAt,
+      instance_cache: caches?.instances.counters,
       ...c.var.event,
     });
   });

@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { checkHealth } from "../../src/services/health.ts";
+import { findInstance } from "../../src/services/instance.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+
+let database: TestDatabase;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(() => database.forget());
+
+describe("what can be said of the service from inside", () => {
+  it("is how long the database takes to answer, by the clock it is given", async () => {
+    let now = 0;
+    const deps = createTestDeps({ endpoint: database.endpoint, now: () => (now += 7) });
+    expect(await checkHealth(deps)).toMatchObject({
+      status: "healthy",
+      checks: { database: { status: "healthy", latency_ms: 7 } },
+    });
+    expect(database.requests).toMatchObject([{ queries: ["select 1"] }]);
+  });
+
+  it("is that the database is away, told and logged rather than thrown", async () => {
+    const deps = createTestDeps({ endpoint: "http://127.0.0.1:1/sql" });
+    expect(await checkHealth(deps)).toMatchObject({
+      status: "unhealthy",
+      checks: { database: { status: "unhealthy", latency_ms: null } },
+    });
+    expect(deps.lines).toMatchObject([{ level: "warn", event: "database_away", error: { name: "NeonDbError" } }]);
+  });
+
+  it("is how often the cache of instances was of use: in /healthz, and in the line of each request [C2.5.3, I9.1]", async () => {
+    const deps = createTestDeps({ endpoint: database.endpoint });
+    const app = createApp(() => deps);
+    const say = (requestId: string) =>
+      app.request("/api/messages", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: requestId, content: "Hi", device_id: "d1" }),
+      });
+    for (let message = 0; message < 20; message += 1) expect((await say(`r${message}`)).status).toBe(200);
+    await findInstance(deps, INSTANCE.guestless);
+    const health = (await (await app.request("/healthz")).json()) as any;
+    expect(health.checks.instance_cache).toEqual({ hits: 19, misses: 2, size: 2 });
+    expect(deps.lines.findLast(({ path }) => path === "/api/messages")?.["instance_cache"]).toEqual({
+      hits: 19,
+      misses: 1,
+      size: 1,
+    });
+  });
+});

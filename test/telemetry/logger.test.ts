@@ -1,0 +1,268 @@
+import { NeonDbError } from "@neondatabase/serverless";
+import { sql } from "drizzle-orm";
+import { DrizzleQueryError } from "drizzle-orm/errors";
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config.ts";
+import { connect } from "../../src/db/client.ts";
+import { createLogger } from "../../src/telemetry/logger.ts";
+import type { LogFields } from "../../src/telemetry/logger.ts";
+import { startDatabase } from "../support/database.ts";
+
+type Options = Parameters<typeof createLogger>[0];
+
+/** A logger with what it has written. */
+function start(options: Partial<Options> = {}, context?: LogFields) {
+  const written: string[] = [];
+  const write = (line: string) => void written.push(line);
+  const defaults = { level: "debug", format: "json", write, now: () => Date.UTC(2026, 10, 22) } as const;
+  const log = createLogger({ ...defaults, ...options }, context);
+  return { log, written, last: (): any => JSON.parse(written.at(-1) ?? "") };
+}
+
+describe("a line of the log", () => {
+  it("is one JSON object on one line, whatever is in it [F6.1.1]", () => {
+    const { log, written } = start();
+    log.info("said", { text: 'two\nlines and "quotes"\u2028', nested: { list: [1, null, true] } });
+    expect(written).toHaveLength(1);
+    expect(written[0]).not.toMatch(/\n|\u2028/);
+    expect(JSON.parse(written[0] ?? "")).toMatchObject({ nested: { list: [1, null, true] } });
+  });
+
+  it("says when, how bad, who writes and what happened [F6.1.2], before anything else, and nothing overrules it", () => {
+    const { log, written } = start({ name: "worker" });
+    log.warn("ring_failed", { level: "info", event: "fake", timestamp: "1970", logger: "other", kept: 1 });
+    expect(written[0]).toBe(
+      '{"timestamp":"2026-11-22T00:00:00.000Z","level":"warn","logger":"worker","event":"ring_failed","kept":1}',
+    );
+  });
+
+  it("tells an error with its stack and its causes [F6.1.3]", () => {
+    const { log, last } = start();
+    log.error("failed", { error: new TypeError("outer", { cause: new RangeError("inner") }) });
+    expect(last().error).toMatchObject({
+      name: "TypeError",
+      message: "outer",
+      stack: expect.stringContaining("logger.test.ts"),
+      cause: { name: "RangeError", message: "inner", stack: expect.stringContaining("RangeError: inner") },
+    });
+  });
+
+  it("tells an error wherever it stands, and ends with one that is its own cause", () => {
+    const { log, last } = start();
+    const circle = new Error("round and round");
+    circle.cause = circle;
+    log.error("failed", { reason: new Error("second"), error: circle });
+    expect(last()).toMatchObject({ reason: { message: "second" }, error: { cause: { message: "round and round" } } });
+  });
+
+  it("tells what was thrown without being an error", () => {
+    const { log, last } = start();
+    log.error("failed", { error: "just a text", other: new Error("odd", { cause: 7 }) });
+    expect(last()).toMatchObject({ error: "just a text", other: { cause: { message: "7" } } });
+  });
+
+  it.each([
+    [
+      "by the name of its field",
+      { password: "p1", apiKey: "k1", nested: { authorization: "a1", deep: [{ token: "t1" }] } },
+    ],
+    [
+      "by its form, wherever it stands",
+      { text: "Bearer abcdefghijkl and parley_live_1234567890", list: ["ann@example.com"] },
+    ],
+    ["in an error's message", { error: new Error("401 for Bearer abcdefghijkl, user ann@example.com") }],
+    ["in an error's cause", { error: new Error("x", { cause: new Error("password=hunter22 +14155550123") }) }],
+    ["in a text of a URL", { url: "postgresql://admin:hunter22@db.example.com/parley" }],
+  ])("holds no secret and no address of a person: found %s [F6.1.4]", (_, fields) => {
+    const { log, written } = start();
+    log.info("request", { ...fields, kept: "yes" });
+    expect(written[0]).not.toMatch(/p1|k1|a1"|t1|abcdefghijkl|parley_live|ann@|hunter22|4155550123/);
+    expect(written[0]).toContain('"kept":"yes"');
+  });
+
+  it("never fails whoever writes it: what JSON has no word for is told as far as it can be [F6.1.5]", () => {
+    const { log, last } = start();
+    const circle: Record<string, unknown> = { name: "circle" };
+    circle["self"] = circle;
+    const throwing = Object.defineProperty({}, "gone", {
+      enumerable: true,
+      get: () => {
+        throw new Error("gone");
+      },
+    });
+    log.info("odd", {
+      circle,
+      throwing,
+      big: 12345678901234567890n,
+      nothing: undefined,
+      nan: Number.NaN,
+      run: () => 1,
+      symbol: Symbol("s"),
+      when: new Date(0),
+      never: new Date(Number.NaN),
+      bare: Object.create(null),
+      half: "\ud800",
+      kept: true,
+    });
+    expect(last()).toMatchObject({
+      circle: { name: "circle", self: null },
+      throwing: expect.stringContaining("could not be logged"),
+      big: "12345678901234567890",
+      nan: null,
+      run: null,
+      when: "1970-01-01T00:00:00.000Z",
+      never: null,
+      half: "\ufffd",
+      kept: true,
+    });
+  });
+
+  it("has an end, so that the platform keeps it whole: what doesn't fit is left out, and it says so [F6.5.4]", () => {
+    const { log, written, last } = start({}, { trace_id: "t" });
+    const huge = Array.from({ length: 100 }, () => "x".repeat(10_000));
+    log.info("huge", { before: 1, huge, after: 2 });
+    expect(Buffer.byteLength(written[0] ?? "")).toBeLessThanOrEqual(65_536);
+    expect(last()).toEqual(expect.objectContaining({ trace_id: "t", before: 1, after: 2, truncated: true }));
+    for (let n = 0; n < 1_000; n += 1) log.info("next");
+    expect(written.every((line) => line.length < 65_536)).toBe(true);
+    expect(written).toHaveLength(1_001);
+  });
+});
+
+describe("an error of the database", () => {
+  const SAID = "what a person said";
+
+  it("is told by what it was and where, and never with what a person said [F6.1.4]", async () => {
+    const database = await startDatabase();
+    try {
+      const db = connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 });
+      const { log, last, written } = start();
+      const broken = await db.execute(sql`select ${SAID}::uuid`).catch((error: unknown) => error);
+      expect(broken).toBeInstanceOf(DrizzleQueryError);
+      expect(String(broken)).toContain(SAID);
+      log.error("request_failed", { error: broken });
+      expect(last().error).toMatchObject({
+        name: "Error",
+        stack: expect.stringContaining("    at "),
+        cause: { name: "NeonDbError", code: "22P02", routine: "string_to_uuid" },
+      });
+      expect(written[0]).not.toContain(SAID);
+      expect(written[0]).not.toContain("select");
+    } finally {
+      await database.close();
+    }
+  });
+
+  it("names what it violates", () => {
+    const { log, last, written } = start();
+    const error = Object.assign(new NeonDbError(`duplicate key value: ${SAID}`), {
+      code: "23505",
+      constraint: "users_pkey",
+      table: "users",
+      detail: `Key (id)=(${SAID}) already exists.`,
+    });
+    log.error("request_failed", { error });
+    expect(last().error).toMatchObject({ code: "23505", constraint: "users_pkey", table: "users" });
+    expect(written[0]).not.toContain(SAID);
+  });
+
+  it("says why when Postgres was not reached", () => {
+    const { log, last } = start();
+    const error = new NeonDbError("Error connecting to database: TypeError: fetch failed");
+    error.sourceError = new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") });
+    log.error("request_failed", { error });
+    expect(last().error).toMatchObject({
+      message: expect.stringContaining("fetch failed"),
+      cause: { message: "fetch failed", cause: { message: "connect ECONNREFUSED" } },
+    });
+  });
+});
+
+describe("a logger with context", () => {
+  const context = { trace_id: "t1", user_id: "u1", session_id: "s1" };
+
+  it("says it in every line [F6.2.1, F6.3.1]: trace, user and session [F6.3.2]", () => {
+    const { log, written } = start({}, context);
+    for (const level of ["debug", "info", "warn", "error"] as const) log[level]("turn");
+    expect(written.map((line) => JSON.parse(line))).toEqual(
+      ["debug", "info", "warn", "error"].map((level) => expect.objectContaining({ level, ...context })),
+    );
+  });
+
+  it("says what is said besides too; the nearer word counts [F6.2.2]", () => {
+    const { log, last } = start({}, context);
+    log.info("turn", { user_id: "u2", tokens: 7 });
+    expect(last()).toMatchObject({ trace_id: "t1", user_id: "u2", session_id: "s1", tokens: 7 });
+  });
+
+  it("tells an exception with its traceback and its context [F6.2.3]", () => {
+    const { log, last } = start({}, context);
+    log.error("turn_failed", { error: new Error("broke") });
+    expect(last()).toMatchObject({ trace_id: "t1", error: { stack: expect.stringMatching(/Error: broke\n\s+at /) } });
+  });
+
+  it("is a logger like any other [F6.3.3]: context can be added [F6.4.1], to what there is [F6.4.2], and the first stays as it was", () => {
+    const { log, written } = start({}, { trace_id: "t1" });
+    const nearer = log.with({ turn_id: "turn", trace_id: "t2" }).with({ session_id: "s1" });
+    nearer.info("a");
+    log.info("b");
+    expect(written.map((line) => JSON.parse(line))).toEqual([
+      expect.objectContaining({ event: "a", trace_id: "t2", turn_id: "turn", session_id: "s1" }),
+      expect.not.objectContaining({ turn_id: "turn" }),
+    ]);
+    expect(JSON.parse(written[1] ?? "")).toMatchObject({ trace_id: "t1" });
+  });
+
+  it("gives nothing back, so that a failure can be logged where it is turned into nothing", () => {
+    expect(start().log.warn("away")).toBeUndefined();
+  });
+});
+
+describe("what is logged, and how", () => {
+  const configured = (env: Record<string, string>) => {
+    const { logLevel, logFormat } = parseConfig({ DATABASE_URL: "postgresql://x", ...env });
+    return start({ level: logLevel, format: logFormat });
+  };
+
+  it.each([
+    ["debug", ["debug", "info", "warn", "error"]],
+    ["info", ["info", "warn", "error"]],
+    ["warn", ["warn", "error"]],
+    ["error", ["error"]],
+    ["", ["info", "warn", "error"]],
+  ])("is decided by LOG_LEVEL=%s [F6.5.1]", (level, expected) => {
+    const { log, written } = configured({ LOG_LEVEL: level });
+    for (const each of ["debug", "info", "warn", "error"] as const) log[each]("line");
+    expect(written.map((line) => JSON.parse(line).level)).toEqual(expected);
+  });
+
+  it("costs nothing when it isn't: what is not told is not looked at", () => {
+    const { log } = start({ level: "error" });
+    const fields = {
+      get expensive(): string {
+        throw new Error("looked at");
+      },
+    };
+    expect(() => log.info("quiet", fields)).not.toThrow();
+  });
+
+  it("is JSON unless LOG_FORMAT says text [F6.5.2]", () => {
+    const json = configured({});
+    json.log.info("request", { status: 200 });
+    expect(json.last()).toMatchObject({ event: "request", status: 200 });
+    const text = configured({ LOG_FORMAT: "text" });
+    text.log.info("request", { status: 200, path: "/a b", list: [1] });
+    expect(text.written).toEqual(['2026-11-22T00:00:00.000Z INFO parley request status=200 path="/a b" list=[1]']);
+  });
+
+  it.each(["json", "text"] as const)(
+    "goes to stdout line by line: each event is one call with one line, as %s [F6.5.3]",
+    (format) => {
+      const { log, written } = start({ format });
+      log.info("one", { text: "a\nb\r\nc" });
+      log.error("two", { error: new Error("first\nsecond") });
+      expect(written).toHaveLength(2);
+      expect(written.filter((line) => /[\r\n]/.test(line))).toEqual([]);
+    },
+  );
+});
