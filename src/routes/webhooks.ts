@@ -66,7 +66,8 @@ webhookRoutes.post(notify.path, async (c) => {
   if (!(await isSigned(config.whatsappAppSecrets, c.req.header("X-Hub-Signature-256"), body))) {
     throw new AppError("UNAUTHORIZED", "The signature is missing or wrong");
   }
-  const summary = await receiveWhatsAppNotification(c.var.deps, parse(body), c.var);
+  const { traceId, receivedAt } = c.var;
+  const summary = await receiveWhatsAppNotification(c.var.deps, parse(body), { traceId, receivedAt });
   note(c, { channel: "whatsapp", ...summary });
   return c.json({ success: true, data: summary, message: "Notification received" });
 });

@@ -88,6 +88,7 @@ export async function renameWhatsAppUser(
     from: became.phone === null ? [] : identifiersOf(was),
   });
   deps.caches.acquaintances.invalidate();
+  deps.caches.newcomers.invalidate();
 }
 
 async function meet(

@@ -12,6 +12,8 @@ export const INSTANCE = {
   guestless: id("11"),
   inactive: id("12"),
   unconfigured: id("13"),
+  /** Acme's; guests are accepted. */
+  whatsapp: id("20"),
   /** Another brand's; guests are accepted. */
   globex: id("30"),
   unknown: id("999"),

@@ -19,13 +19,15 @@ vi.doMock("cloudflare:workers", () => ({
   },
 }));
 
-type Reply = { status: number; headers: Headers; body: any };
+/** `text` is the body as it came, `body` the same as JSON. */
+type Reply = { status: number; headers: Headers; text: string; body: any };
 type Options = { env?: Record<string, string> };
 
 export type Gateway = {
   database: TestDatabase;
   /** What a request is given. */
   deps(): Deps;
+  request(path: string, init: RequestInit): Promise<Reply>;
   get(path: string, authorization?: string): Promise<Reply>;
   send(method: string, path: string, body?: unknown, authorization?: string): Promise<Reply>;
   /** Everything that waits in any conversation is written, as the queue's consumer would. */
@@ -88,7 +90,8 @@ export async function startGateway({ env: variables }: Options = {}): Promise<Ga
       passThroughOnException: () => undefined,
     } as unknown as ExecutionContext);
     const text = await response.text();
-    return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+    const isJson = response.headers.get("Content-Type")?.startsWith("application/json") ?? false;
+    return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
   };
   const headers = (authorization: string | undefined): Record<string, string> =>
     authorization === undefined ? {} : { Authorization: `Bearer ${authorization}` };
@@ -96,6 +99,7 @@ export async function startGateway({ env: variables }: Options = {}): Promise<Ga
   return {
     database,
     deps: () => createDeps(env),
+    request,
     get: (path, authorization) => request(path, { headers: headers(authorization) }),
     send: (method, path, body, authorization) =>
       request(path, {
