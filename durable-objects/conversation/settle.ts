@@ -52,7 +52,7 @@ export function settle(
         expiresAt: now + options.lifetimeMs,
         cachedResponse: answer,
       },
-      messages: [said(turn, work), replied(turn, work, result, repliedAt)],
+      messages: [said(turn, work), replied(turn, work, result, answer, repliedAt)],
       usage: result.usage && { ...result.usage, id: usageIdOf(turn.turnId) },
     };
     facts.remove("closed");
@@ -91,7 +91,13 @@ const said = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
   metadata: { ...work.metadata, channel: work.channel },
 });
 
-const replied = (turn: StoredTurn, work: Work, result: TurnResult, createdAt: number): Omit<Message, "seq"> => ({
+const replied = (
+  turn: StoredTurn,
+  work: Work,
+  result: TurnResult,
+  answer: Answer,
+  createdAt: number,
+): Omit<Message, "seq"> => ({
   id: replyMessageIdOf(turn.turnId),
   role: "assistant",
   content: result.text,
@@ -103,6 +109,6 @@ const replied = (turn: StoredTurn, work: Work, result: TurnResult, createdAt: nu
     channel: work.channel,
     fallback: result.fallback,
     ...result.metadata,
-    timing_ms: { orchestrator: result.orchestratorMs, total: createdAt - work.receivedAt },
+    timing_ms: answer.timing_ms,
   },
 });

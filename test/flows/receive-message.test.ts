@@ -1,0 +1,249 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { chatAddress } from "../../src/domain/address.ts";
+import { receiveMessage } from "../../src/flows/receive-message.ts";
+import type { IncomingMessage } from "../../src/flows/receive-message.ts";
+import { readCredential } from "../../src/services/credential.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+
+const PHONE = "+14155550123";
+
+let database: TestDatabase;
+let deps: TestDeps;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate users cascade");
+  database.forget();
+  deps = isolate();
+});
+
+/** An isolate that has just started. */
+const isolate = (env: Record<string, string> = {}) => createTestDeps({ endpoint: database.endpoint, env });
+
+const message = (changes: Partial<IncomingMessage> = {}): IncomingMessage => ({
+  channel: "api",
+  credential: { kind: "anonymous" },
+  instanceId: INSTANCE.chat,
+  requestId: "r1",
+  traceId: "trace",
+  content: "Hello",
+  metadata: {},
+  identifiers: { phone_e164: PHONE },
+  clientAddress: "192.0.2.1",
+  receivedAt: 1_000,
+  ...changes,
+});
+
+const withKey = async (key: string) => ({ credential: await readCredential(deps.config, `Bearer ${key}`) });
+
+/** What a conversation is given for a message, and where. */
+async function submitted(changes: Partial<IncomingMessage> = {}, to: TestDeps = deps) {
+  await receiveMessage(to, message(changes));
+  const last = to.conversations.submissions.at(-1);
+  if (last === undefined) throw new Error("No conversation was given anything");
+  return last;
+}
+
+const people = () => database.query("select id, tier, brand_id from users order by id");
+
+/** That it is refused like this, before any conversation or row has come of it. */
+async function expectRefusal(
+  changes: Partial<IncomingMessage>,
+  refusal: Record<string, unknown>,
+  from: TestDeps = deps,
+): Promise<void> {
+  await expect(receiveMessage(from, message(changes))).rejects.toMatchObject(refusal);
+  expect([from.conversations.submissions, await people()]).toEqual([[], []]);
+}
+
+const notFound = (type: string, id: string) => ({
+  code: "RESOURCE_NOT_FOUND",
+  status: 404,
+  details: { resource_type: type, resource_id: id },
+});
+
+describe("a message", () => {
+  it("is answered by its conversation, and its sender is told who they are [B1.1.1]", async () => {
+    const receipt = await receiveMessage(deps, message());
+    const [{ id } = { id: null }] = await people();
+    expect(receipt).toMatchObject({
+      outcome: { kind: "answered", answer: { request_id: "r1", text: "You said: Hello" } },
+      brandId: ACME,
+      userId: id,
+      isGuest: false,
+    });
+  });
+});
+
+/** The person, their session and the instance, as the conversation is given them. */
+const context = ({ submission }: Awaited<ReturnType<typeof submitted>>) => ({
+  user: submission.user,
+  session: submission.openSession?.id,
+  instance: submission.bundle.instance.id,
+  config: submission.bundle.config?.id,
+});
+
+describe("who speaks, and to what", () => {
+  it.each([
+    ["unknown", INSTANCE.unknown],
+    ["inactive", INSTANCE.inactive],
+  ])("is refused where the instance is %s [C5.1.1, B2.1.5]", (_, instanceId) =>
+    expectRefusal({ instanceId }, notFound("instance", instanceId)),
+  );
+
+  it("is refused where the instance has no active configuration [C5.1.2, B2.1.6]", () =>
+    expectRefusal({ instanceId: INSTANCE.unconfigured }, notFound("config", INSTANCE.unconfigured)));
+
+  it("is refused where the brand behind the instance is gone, or is not the caller's [C5.1.3]", async () => {
+    await database.query("update brands set is_active = false where id = $1", [ACME]);
+    await expectRefusal({}, notFound("instance", INSTANCE.chat)).finally(() =>
+      database.query("update brands set is_active = true where id = $1", [ACME]),
+    );
+    deps = isolate();
+    await expectRefusal(await withKey(GLOBEX_KEY), notFound("instance", INSTANCE.chat));
+  });
+
+  it("is the person who goes by the identifiers, however they are written [C5.1.4]", async () => {
+    const first = await submitted({ identifiers: { phone_e164: PHONE, email: "ann@example.com" } });
+    const byPhone = await submitted({ identifiers: { phone_e164: "+1 (415) 555-0123" } }, isolate());
+    const byEmail = await submitted({ identifiers: { email: "Ann@Example.COM" } }, isolate());
+    const [ann, ...others] = await people();
+    expect(others).toEqual([]);
+    expect([first, byPhone, byEmail].map(({ submission }) => submission.user)).toEqual(
+      Array.from({ length: 3 }, () => ({ id: ann?.["id"], tier: "standard" })),
+    );
+    expect((await submitted({ identifiers: { phone_e164: "+14155550124" } })).submission.user.id).not.toBe(ann?.["id"]);
+  });
+
+  it("is a guest where nobody says who they are and guests are accepted, the same one when asked again [C5.1.5]", async () => {
+    const { submission } = await submitted({ identifiers: {} });
+    const again = await submitted({ identifiers: {} }, isolate());
+    expect(submission).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
+    expect(again.submission.user).toEqual(submission.user);
+    expect(await people()).toEqual([{ id: submission.user.id, tier: "guest", brand_id: ACME }]);
+  });
+
+  it.each([
+    ["says nothing of themselves", {}, {}],
+    ["only claims a number, where credentials are required", { AUTH_MODE: "required" }, { phone_e164: PHONE }],
+  ])("is refused who %s, where guests are not accepted [C5.1.6]", async (_, env, identifiers) => {
+    const refusal = { code: "UNAUTHORIZED", status: 401, message: expect.stringContaining("guests are not accepted") };
+    await expectRefusal({ channel: "web", instanceId: INSTANCE.guestless, identifiers }, refusal, isolate(env));
+  });
+
+  it("has a session from the first word on, and goes on in it [C5.1.7]", async () => {
+    const first = context(await submitted());
+    expect(await database.query("select id, user_id, instance_id, brand_id, expired_at from sessions")).toEqual([
+      { id: first.session, user_id: first.user.id, instance_id: INSTANCE.chat, brand_id: ACME, expired_at: null },
+    ]);
+    expect(context(await submitted({ requestId: "r2" }, isolate())).session).toBe(first.session);
+  });
+
+  it("goes to the conversation whole: person, session, instance and configuration [C5.1.8]", async () => {
+    const given = await submitted(await withKey(ACME_KEY));
+    const [config] = await database.query("select id from instance_configs where instance_id = $1 and is_active", [
+      INSTANCE.chat,
+    ]);
+    const [session] = await database.query("select id from sessions");
+    expect(context(given)).toEqual({
+      user: { id: expect.any(String), tier: "standard" },
+      session: session?.["id"],
+      instance: INSTANCE.chat,
+      config: config?.["id"],
+    });
+    expect(given.address).toBe(chatAddress(INSTANCE.chat, given.submission.user.id));
+    expect(given.submission.bundle.config?.templateSet?.templates).not.toEqual({});
+  });
+});
+
+describe("outside development", () => {
+  const WEB = { channel: "web", identifiers: {} } as const;
+  const deployed = (environment: string, more: Record<string, string> = {}) =>
+    isolate({ ENVIRONMENT: environment, JWT_SECRET: "a-secret-of-its-own-that-is-long-enough", ...more });
+  const refusal = { code: "ORCHESTRATION_ERROR", status: 502 };
+
+  it.each(["production", "staging"])("a message is refused in %s when no orchestrator is configured [B2.4.2]", (name) =>
+    expectRefusal(WEB, refusal, deployed(name)),
+  );
+
+  it.each([
+    ["empty", ""],
+    ["blank", "  "],
+  ])("an ENVIRONMENT that is %s is no development: no mock answers [B2.4.6]", (_, name) =>
+    expectRefusal(WEB, refusal, deployed(name)),
+  );
+
+  it("a message is taken where an orchestrator is configured", async () => {
+    const { submission } = await submitted(WEB, deployed("production", { ORCHESTRATOR_URL: "https://example.com/" }));
+    expect(submission.content).toBe("Hello");
+  });
+});
+
+describe("what a client sends", () => {
+  const post = async (path: string, body: Record<string, unknown>) => {
+    const response = await createApp(() => deps).request(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hello", ...body }),
+    });
+    return { status: response.status, body: (await response.json()) as any };
+  };
+
+  /** That it is refused for this field, before anything is asked of anybody. */
+  async function expectInvalid(body: Record<string, unknown>, field: string): Promise<void> {
+    const reply = await post("/api/messages", body);
+    expect([reply.status, reply.body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
+    expect(reply.body.error.details.fields.map((fault: { field: string }) => fault.field)).toEqual([field]);
+    expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
+  }
+
+  it("is refused without an instance [B1.1.2]", () => expectInvalid({ instance_id: undefined }, "instance_id"));
+
+  it("is refused without a request id [B1.1.3]", async () => {
+    const { status, body } = await post("/api/messages", { request_id: undefined });
+    expect([status, body.error.code]).toEqual([400, "MISSING_REQUEST_ID"]);
+    expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
+  });
+
+  it.each([
+    ["without words [B2.1.1]", undefined],
+    ["with null for words", null],
+    ["with an empty text [B1.4.1]", ""],
+    ["with blanks and line ends", " \t\r\n \u00A0"],
+    ["with nothing but characters nobody means to send", "\u0000\u001B\u202E"],
+    ["one character too long [B1.1.4, B1.4.2, B2.1.2]", "x".repeat(10_001)],
+    ["one emoji too long", "👋".repeat(10_001)],
+  ])("is refused %s", (_, content) => expectInvalid({ content }, "content"));
+
+  it.each([
+    ["ten thousand letters", "é".repeat(10_000)],
+    ["ten thousand emoji", "👋".repeat(10_000)],
+    ["markup", "<b>1 < 2</b> & 'so on'\n\ttoo"],
+  ])("arrives as it was meant: %s [B1.4.3]", async (_, content) => {
+    expect((await post("/api/messages", { content: `  ${content}\n` })).status).toBe(200);
+    expect(deps.conversations.submissions.map(({ submission }) => submission.content)).toEqual([content]);
+  });
+
+  it.each(["api", "web", "app"] as const)(
+    "to %s is handed to the one way messages come in by [B1.1.5]",
+    async (channel) => {
+      const metadata = { page: 7 };
+      const { status, body } = await post(`/${channel}/messages`, {
+        metadata,
+        trace_id: "t",
+        user: { phone_e164: PHONE },
+      });
+      const [{ submission, address } = { submission: null, address: "" }] = deps.conversations.submissions;
+      expect(submission).toMatchObject({ channel, requestId: "r1", traceId: "t", content: "Hello", metadata });
+      expect(address).toBe(chatAddress(INSTANCE.chat, submission?.user.id ?? ""));
+      expect([status, body.data.user_id, body.data.text]).toEqual([200, submission?.user.id, "You said: Hello"]);
+    },
+  );
+});
