@@ -74,10 +74,16 @@ const MAX_CAUSES = 5;
 /** What an error of Postgres says beside its message. */
 const DETAILS = ["code", "constraint", "table", "column", "routine"] as const;
 
-/**
- * An error as fields, its causes with it. The messages of Drizzle and of Postgres quote parameters, which are what people
- * said: of those what kind of error it was and where is told.
- */
+/** Classes of SQLSTATE whose messages name tables and constraints, and never a value. */
+const QUOTES_NO_VALUE = /^(?:08|23|25|40|42|53|55|57)/;
+
+/** Drizzle's messages hold parameters and some of Postgres' do, and those are what people said. */
+function quotesValues({ name, message }: Error, code: unknown): boolean {
+  if (name === "DrizzleQueryError" || message.startsWith("Failed query:")) return true;
+  return name === "NeonDbError" && typeof code === "string" && !QUOTES_NO_VALUE.test(code);
+}
+
+/** An error as fields, its causes with it. Where a message quotes values, what kind of error it was and where is told. */
 function describe(error: unknown, depth = 1): LogFields {
   if (!(error instanceof Error)) return { message: String(error) };
   const fields: LogFields = { name: error.name };
@@ -85,10 +91,7 @@ function describe(error: unknown, depth = 1): LogFields {
     const value: unknown = Reflect.get(error, detail);
     if (value !== undefined && value !== null) fields[detail] = value;
   }
-  const quotes =
-    error.name === "DrizzleQueryError" ||
-    error.message.startsWith("Failed query:") ||
-    (error.name === "NeonDbError" && fields["code"] !== undefined);
+  const quotes = quotesValues(error, fields["code"]);
   if (!quotes) fields["message"] = error.message;
   // The stack begins with the message.
   const frames = error.stack?.indexOf("\n    at ") ?? -1;

@@ -153,16 +153,20 @@ describe("an error of the database", () => {
     }
   });
 
-  it("names what it violates", () => {
+  it("names what it violates, and what is missing, in Postgres' own words", () => {
     const { log, last, written } = start();
-    const error = Object.assign(new NeonDbError(`duplicate key value: ${SAID}`), {
+    const error = Object.assign(new NeonDbError('duplicate key value violates unique constraint "users_pkey"'), {
       code: "23505",
       constraint: "users_pkey",
       table: "users",
       detail: `Key (id)=(${SAID}) already exists.`,
     });
-    log.error("request_failed", { error });
-    expect(last().error).toMatchObject({ code: "23505", constraint: "users_pkey", table: "users" });
+    const missing = Object.assign(new NeonDbError('relation "people" does not exist'), { code: "42P01" });
+    log.error("request_failed", { error, missing });
+    expect(last()).toMatchObject({
+      error: { code: "23505", message: expect.stringContaining("users_pkey"), table: "users" },
+      missing: { code: "42P01", message: expect.stringContaining("does not exist") },
+    });
     expect(written[0]).not.toContain(SAID);
   });
 
