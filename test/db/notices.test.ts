@@ -1,0 +1,102 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { writeEntries } from "../../src/db/ledger.ts";
+import { createUser } from "../../src/db/identities.ts";
+import { writeNotices } from "../../src/db/notices.ts";
+import type { DeliveryState } from "../../src/domain/delivery.ts";
+import { uuidv7 } from "../../src/domain/ids.ts";
+import type { LedgerNotice } from "../../src/domain/ledger.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+
+let database: TestDatabase;
+let db: ReturnType<typeof createTestDeps>["db"];
+let messageId: string;
+
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+  ({ db } = createTestDeps({ endpoint: database.endpoint }));
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate users, dead_letters cascade");
+  const user = { id: uuidv7(Date.now()), tier: "guest" as const };
+  const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
+  await createUser(db, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
+  const entry = answeredTurn(sessionOf(user.id), { metadata: { kept: "as it is" } });
+  await writeEntries(db, [await keyed(entry)]);
+  messageId = entry.messages[1]!.id;
+});
+
+const news = (
+  state: DeliveryState,
+  changes: Partial<Extract<LedgerNotice, { kind: "delivery" }>> = {},
+): LedgerNotice => ({
+  kind: "delivery",
+  brandId: ACME,
+  messageId,
+  delivery: { state, ids: ["wamid.1"] },
+  ...changes,
+});
+const metadata = async () => {
+  const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
+  return JSON.parse(row!.metadata_json!);
+};
+
+describe("a message's delivery in Postgres", () => {
+  it("stands in the message's metadata, beside what was there", async () => {
+    await writeNotices(db, [news("sent")]);
+    expect(await metadata()).toMatchObject({ kept: "as it is", delivery: { state: "sent", ids: ["wamid.1"] } });
+  });
+
+  it("only climbs, in one batch and in several, whatever comes late or twice", async () => {
+    await writeNotices(db, [news("queued"), news("sent"), news("delivered")]);
+    expect((await metadata()).delivery.state).toBe("delivered");
+    await writeNotices(db, [news("sent")]);
+    await writeNotices(db, [news("failed")]);
+    expect((await metadata()).delivery.state).toBe("delivered");
+    await writeNotices(db, [news("read"), news("read")]);
+    expect((await metadata()).delivery.state).toBe("read");
+  });
+
+  it("is not changed for another brand's word", async () => {
+    await writeNotices(db, [news("read", { brandId: GLOBEX })]);
+    expect(await metadata()).not.toHaveProperty("delivery");
+  });
+});
+
+describe("a letter about what belongs to nobody", () => {
+  const letter = (id: string, payload: Record<string, unknown>): LedgerNotice => ({
+    kind: "dead_letter",
+    id,
+    brandId: null,
+    address: "somewhere",
+    source: "whatsapp",
+    reason: "no_instance",
+    payload,
+  });
+
+  it("is kept once, however often it is told", async () => {
+    const id = uuidv7(1);
+    await writeNotices(db, [letter(id, { message: "a" }), news("sent")]);
+    await writeNotices(db, [letter(id, { message: "a" })]);
+    const rows = await database.query("select id, source, reason, address, brand_id, payload_json from dead_letters");
+    expect(rows).toEqual([
+      {
+        id,
+        source: "whatsapp",
+        reason: "no_instance",
+        address: "somewhere",
+        brand_id: null,
+        payload_json: '{"message": "a"}',
+      },
+    ]);
+  });
+
+  it("is kept with characters that Postgres does not take", async () => {
+    await writeNotices(db, [letter(uuidv7(1), { message: "a\u0000b\ud800" })]);
+    expect(await database.query("select 1 from dead_letters")).toHaveLength(1);
+  });
+});

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { findInstanceBy, findInstanceByChannel } from "../../src/services/instance.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+import { BUSINESS } from "../support/whatsapp.ts";
+
+const NUMBER = `+${BUSINESS.number}`;
+
+let database: TestDatabase;
+let deps: TestDeps;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+}, 60_000);
+beforeEach(() => {
+  deps = createTestDeps({ endpoint: database.endpoint });
+  database.forget();
+});
+afterAll(() => database.close());
+
+describe("the instance people write to under a number", () => {
+  it("is found by channel and number, with its configuration [C2.3.1]", async () => {
+    expect(await findInstanceByChannel(deps, "whatsapp", NUMBER)).toMatchObject({
+      instance: { id: INSTANCE.whatsapp, brandId: ACME, channel: "whatsapp" },
+      config: { templateSet: { name: "Acme support" } },
+    });
+  });
+
+  it("is nobody's without a number: nothing is asked, and it is warned of [C2.3.2]", async () => {
+    expect(await findInstanceByChannel(deps, "whatsapp", null)).toBeNull();
+    expect(deps.lines).toMatchObject([{ level: "warn", event: "recipient_missing", channel: "whatsapp" }]);
+    expect(database.requests).toHaveLength(0);
+  });
+
+  it.each([
+    ["whatsapp", "+15559998888"],
+    ["voice", NUMBER],
+  ] as const)("is none for %s to %s [C2.3.3]", async (channel, number) => {
+    expect(await findInstanceByChannel(deps, channel, number)).toBeNull();
+  });
+
+  it("is remembered, also that there is none [C2.3.4]", async () => {
+    await findInstanceByChannel(deps, "whatsapp", NUMBER);
+    await findInstanceByChannel(deps, "whatsapp", "+15559998888");
+    database.forget();
+    expect(await findInstanceByChannel(deps, "whatsapp", NUMBER)).not.toBeNull();
+    expect(await findInstanceByChannel(deps, "whatsapp", "+15559998888")).toBeNull();
+    expect(database.requests).toHaveLength(0);
+  });
+
+  it("is read anew when what is remembered is not to be trusted [C2.3.5]", async () => {
+    await findInstanceByChannel(deps, "whatsapp", NUMBER);
+    await database.query("update instances set name = 'Renamed' where id = $1", [INSTANCE.whatsapp]);
+    const remembered = await findInstanceByChannel(deps, "whatsapp", NUMBER);
+    const reloaded = await findInstanceByChannel(deps, "whatsapp", NUMBER, { refresh: true });
+    const afterwards = await findInstanceByChannel(deps, "whatsapp", NUMBER);
+    expect([remembered, reloaded, afterwards].map((bundle) => bundle?.instance.name)).toEqual([
+      "Acme on WhatsApp",
+      "Renamed",
+      "Renamed",
+    ]);
+  });
+});
+
+describe("the instance a webhook means", () => {
+  const find = (number: string | null, phoneNumberId: string | null) =>
+    findInstanceBy(deps, { endpoint: { number, phoneNumberId } }).then((bundle) => bundle?.instance.id ?? null);
+
+  it("is told by the id of the number, whatever number is shown", async () => {
+    expect(await find("+15558887777", BUSINESS.phoneNumberId)).toBe(INSTANCE.whatsapp);
+    expect(await find(null, BUSINESS.phoneNumberId)).toBe(INSTANCE.whatsapp);
+  });
+
+  it("is not told by the number alone, if it is known by another id", async () => {
+    expect(await find(NUMBER, "9")).toBeNull();
+  });
+
+  it("is told by the number, if nobody has told the instance its id", async () => {
+    await database.query("update instances set phone_number_id = null where id = $1", [INSTANCE.whatsapp]);
+    expect(await find(NUMBER, "9")).toBe(INSTANCE.whatsapp);
+    await database.query("update instances set phone_number_id = $1 where id = $2", [
+      BUSINESS.phoneNumberId,
+      INSTANCE.whatsapp,
+    ]);
+  });
+});
