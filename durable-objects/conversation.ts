@@ -4,8 +4,8 @@ import type {
   Arrival,
   Beginning,
   Begun,
+  Ending,
   Erased,
-  Erasure,
   Expired,
   Conversation as ConversationPort,
   JoinOutcome,
@@ -15,7 +15,6 @@ import type {
   Recording,
   RecordOutcome,
   Refused,
-  SessionRequest,
   Submission,
   SubmitOutcome,
   Transcript,
@@ -35,7 +34,7 @@ import { begin } from "./conversation/begin.ts";
 import { Bell } from "./conversation/bell.ts";
 import { Correspondence } from "./conversation/correspondence.ts";
 import { erase, sweepTombstones, TOMBSTONE_MS } from "./conversation/erase.ts";
-import { expire } from "./conversation/expire.ts";
+import { endIsRememberedUntil, expire } from "./conversation/expire.ts";
 import { FactStore } from "./conversation/facts.ts";
 import { WEBHOOK_MEMORY_MS } from "./conversation/inbound.ts";
 import { Outbox } from "./conversation/outbox.ts";
@@ -140,21 +139,21 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return outcome;
   }
 
-  async expire(request: SessionRequest): Promise<Expired | Unknown | Refused> {
-    if (this.#isBlank()) return { kind: "unknown" };
+  async expire(ending: Ending): Promise<Expired | Unknown | Refused> {
+    if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const { facts, outbox, bell, alarm } = this.#open();
     const now = this.#deps.now();
-    const outcome = expire({ storage: this.ctx.storage, facts, outbox }, request, { address: this.#address, now });
+    const outcome = expire({ storage: this.ctx.storage, facts, outbox }, ending, { address: this.#address, now });
     if (outcome.kind === "expired") alarm.noLaterThan(bell.ring(now));
     return outcome;
   }
 
-  async erase(erasure: Erasure): Promise<Erased | Unknown | Refused> {
-    if (this.#isBlank() && erasure.session === null) return { kind: "unknown" };
+  async erase(ending: Ending): Promise<Erased | Unknown | Refused> {
+    if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const { facts, outbox, runner, alarm } = this.#open();
     const now = this.#deps.now();
     const options = { now, rememberMs: WEBHOOK_MEMORY_MS };
-    const { outcome, turnIds } = erase({ storage: this.ctx.storage, facts, outbox }, erasure, options);
+    const { outcome, turnIds } = erase({ storage: this.ctx.storage, facts, outbox }, ending, options);
     if (outcome.kind !== "erased") return outcome;
     alarm.noLaterThan(now + TOMBSTONE_MS);
     runner.drop(turnIds);
@@ -270,6 +269,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
       turns.sweep(now),
       correspondence.deliveries.sweep(now),
       sweepTombstones(facts, now),
+      endIsRememberedUntil(facts, now),
     ].reduce(earliest);
     if (outbox.waiting() === 0) forgetRecorded(this.ctx.storage, now);
     if (turns.waiting() > 0 || outbox.waiting() > 0) return nextExpiry;

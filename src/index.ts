@@ -2,6 +2,7 @@ import { createApp } from "./app.ts";
 import { createDeps } from "./deps.ts";
 import { consumeBroadcasts } from "./queues/broadcast.ts";
 import { consumeLedger } from "./queues/ledger.ts";
+import { cleanUp } from "./services/retention.ts";
 
 export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";
@@ -20,4 +21,5 @@ export default {
     if (consume === undefined) throw new Error(`Nobody consumes the queue ${batch.queue}`);
     return consume(createDeps(env), batch);
   },
+  scheduled: (_round, env) => cleanUp(createDeps(env)),
 } satisfies ExportedHandler<Env>;

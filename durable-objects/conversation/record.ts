@@ -89,3 +89,11 @@ const remember = (storage: Storage, messageId: string, now: number): boolean =>
       now,
     )
     .toArray().length > 0;
+
+/** By then its message is in Postgres, whose own key keeps it from coming twice. */
+const REMEMBERED_MS = 24 * 3_600_000;
+
+/** Forgets ids that Postgres remembers. Only while nothing waits for it. */
+export const forgetRecorded = (storage: Storage, now: number): void => {
+  storage.sql.exec("DELETE FROM recorded WHERE recorded_at < ?", now - REMEMBERED_MS);
+};

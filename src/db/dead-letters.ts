@@ -3,11 +3,12 @@ import type { LedgerEntry } from "../domain/ledger.ts";
 import type { Db } from "./client.ts";
 import { transaction } from "./client.ts";
 
-/** Keeps what Postgres refuses for its content: the letter has the entry's id, so it is kept once. */
+/** Keeps what Postgres refuses for its content: the letter has the entry's id, so it is kept once. Not of an erased session. */
 export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {
   await transaction(db, [
     sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
-      values (${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${storable(entry)}::jsonb)
+      select ${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${storable(entry)}::jsonb
+      where not exists (select from erased_sessions where session_id = ${entry.session.id})
       on conflict (id) do nothing`,
   ]);
 }

@@ -168,6 +168,7 @@ export async function createUser(db: Db, input: NewUser): Promise<FoundUser> {
       select ${sessionId}, i.brand_id, i.id, u.id, ${input.channel}, ${address},
         ${at}::timestamptz, ${at}::timestamptz
       from instances i join users u on u.brand_id = i.brand_id where i.id = ${instanceId} and u.id = ${owner}
+        and not exists (select from erased_sessions where session_id = ${sessionId})
       on conflict (id) do nothing`,
     sql`select ${person} from instances i join users u on u.brand_id = i.brand_id ${openSessionAt(address)}
       where i.id = ${instanceId} and u.id = ${owner}`,

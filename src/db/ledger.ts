@@ -14,7 +14,8 @@ export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key
 
 /**
  * Writes entries of any number of conversations in one transaction: a handful of statements, however many entries. Rows of
- * a turn count only if its lock was won, so an entry may come twice. Gives the ids of the turns that lost to another turn.
+ * a turn count only if its lock was won, so an entry may come twice; entries of an erased session are passed over. Gives
+ * the ids of the entries that lost: to another turn, or to a message of another session that has their message's id.
  */
 export async function writeEntries(db: Db, entries: readonly KeyedEntry[]): Promise<string[]> {
   const turns = rounds(
@@ -22,16 +23,25 @@ export async function writeEntries(db: Db, entries: readonly KeyedEntry[]): Prom
     ({ turn }) => turn?.key,
   );
   const loose = entries.filter(({ turn }) => turn === null);
-  const before = [lockSessions(entries), upsertSessions(newestOf(entries)), closeSessions(entries)];
+  const before = [
+    lockSessions(entries),
+    upsertSessions(newestOf(entries)),
+    removeErased(entries),
+    closeSessions(entries),
+  ];
   const after = [
     insertMessages(loose.flatMap(messageRows), sql`true`),
     closeExcessSessions([...new Set(entries.map(({ session }) => session.userId))]),
+    ...(loose.length === 0 ? [] : [messagesOfOthers(loose)]),
   ];
   const results = await transaction(db, [...before, ...turns.map(insertTurns), ...after]);
-  const won = new Set(
-    results.slice(before.length, -after.length).flatMap((rows) => rows.map((row) => row.turn_id as string)),
-  );
-  return turns.flat().flatMap(({ turn }) => (turn !== null && !won.has(turn.id) ? [turn.id] : []));
+  const idsIn = (from: number, to: number | undefined, column: string) =>
+    new Set(results.slice(from, to).flatMap((rows) => rows.map((row) => row[column] as string)));
+  const won = idsIn(before.length, before.length + turns.length, "turn_id");
+  const taken = idsIn(before.length + turns.length + 2, undefined, "entry_id");
+  const erased = idsIn(2, 3, "session_id");
+  const hasLost = ({ id, turn }: KeyedEntry) => (turn === null ? taken.has(id) : !won.has(turn.id));
+  return entries.filter((entry) => hasLost(entry) && !erased.has(entry.session.id)).map(({ id }) => id);
 }
 
 const rows = (values: readonly unknown[]): SQL => sql`${JSON.stringify(values)}::jsonb`;
@@ -64,8 +74,9 @@ const lockSessions = (entries: readonly KeyedEntry[]): SQL => sql`
 
 const upsertSessions = (sessions: { session: Session; address: string }[]): SQL => sql`
   insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at,
-    last_assistant_message_at, token_plan_json)
-  select id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at, last_assistant_message_at, token_plan
+    last_assistant_message_at, token_plan_json, metadata_json)
+  select id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at, last_assistant_message_at, token_plan,
+    metadata
   from jsonb_to_recordset(${rows(
     sessions.map(({ session, address }) => ({
       id: session.id,
@@ -78,17 +89,34 @@ const upsertSessions = (sessions: { session: Session; address: string }[]): SQL 
       last_message_at: iso(session.lastMessageAt),
       last_assistant_message_at: session.lastAssistantMessageAt === null ? null : iso(session.lastAssistantMessageAt),
       token_plan: session.tokenPlan,
+      metadata: session.metadata ?? {},
     })),
   )}) as s(id uuid, brand_id uuid, instance_id uuid, user_id uuid, channel text, address text, started_at timestamptz,
-    last_message_at timestamptz, last_assistant_message_at timestamptz, token_plan jsonb)
+    last_message_at timestamptz, last_assistant_message_at timestamptz, token_plan jsonb,
+    metadata jsonb)
   order by id
   on conflict (id) do update set
     last_message_at = greatest(sessions.last_message_at, excluded.last_message_at),
     last_assistant_message_at = greatest(sessions.last_assistant_message_at, excluded.last_assistant_message_at),
     token_plan_json = coalesce(excluded.token_plan_json, sessions.token_plan_json),
+    metadata_json = sessions.metadata_json || excluded.metadata_json,
     expired_at = case when excluded.last_message_at > sessions.expired_at then null else sessions.expired_at end,
     updated_at = now()
   where sessions.brand_id = excluded.brand_id`;
+
+/**
+ * Takes back what the statement before has made anew of a session that was erased while its entries were on their way.
+ * Erasing waits for whoever writes the session (`eraseSession`), so whether it was erased can't change until we are done.
+ */
+const removeErased = (entries: readonly KeyedEntry[]): SQL => sql`
+  with erased as (
+    select session_id from erased_sessions
+    where session_id in (select value::uuid from jsonb_array_elements_text(${rows(entries.map(({ session }) => session.id))}))
+  ), removed as (delete from sessions using erased where sessions.id = erased.session_id)
+  select session_id from erased`;
+
+const isNotErased = (sessionId: SQL): SQL =>
+  sql`not exists (select from erased_sessions e where e.session_id = ${sessionId})`;
 
 const closeSessions = (entries: readonly KeyedEntry[]): SQL => sql`
   update sessions set expired_at = c.expired_at, updated_at = now()
@@ -99,7 +127,8 @@ const closeSessions = (entries: readonly KeyedEntry[]): SQL => sql`
         : [{ session_id: closed.sessionId, brand_id: session.brandId, expired_at: iso(closed.expiredAt) }],
     ),
   )}) as c(session_id uuid, brand_id uuid, expired_at timestamptz)
-  where sessions.id = c.session_id and sessions.brand_id = c.brand_id and sessions.expired_at is null`;
+  where sessions.id = c.session_id and sessions.brand_id = c.brand_id and sessions.expired_at is null
+    and sessions.last_message_at <= c.expired_at`;
 
 /**
  * Locks first: a turn's messages and usage are inserted only if its row was won. Won again by the same turn means that
@@ -122,6 +151,7 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
       })),
     )}) as l(key text, brand_id uuid, session_id uuid, turn_id uuid, fence int, locked_at timestamptz,
       expires_at timestamptz, metadata jsonb)
+    where ${isNotErased(sql`l.session_id`)}
     order by key
     on conflict (request_id) do update set
       session_id = excluded.session_id, turn_id = excluded.turn_id, fence = excluded.fence, locked_at = excluded.locked_at,
@@ -152,8 +182,17 @@ const insertMessages = (messages: ReturnType<typeof messageRows>, condition: SQL
   from jsonb_to_recordset(${rows(messages)}) as m(id uuid, brand_id uuid, session_id uuid, instance_id uuid, user_id uuid,
     turn_id uuid, role text, content text, seq bigint, request_id text, trace_id text, channel_message_id text,
     metadata jsonb, created_at timestamptz)
-  where ${condition}
+  where ${condition} and ${isNotErased(sql`m.session_id`)}
   on conflict do nothing`;
+
+/** Messages named by their clients, with an id that a message of another session has: that one stays, and these are told. */
+const messagesOfOthers = (entries: readonly KeyedEntry[]): SQL => sql`
+  select r.entry_id from messages m
+  join jsonb_to_recordset(${rows(
+    entries.flatMap(({ id, session, messages }) =>
+      messages.map((message) => ({ entry_id: id, id: message.id, session_id: session.id })),
+    ),
+  )}) as r(entry_id uuid, id uuid, session_id uuid) on m.id = r.id and m.session_id <> r.session_id`;
 
 const messageRows = ({ session, turn, messages }: KeyedEntry) =>
   messages.map((message: Message) => ({

@@ -16,8 +16,7 @@ const addressOf = (whose: string): string => createHash("sha256").update(whose).
 export const chatAddress = (instanceId: string, userId: string): string => addressOf(`${instanceId}:${userId}`);
 
 /** A conversation that was begun by itself (`start`). The same key is the same conversation. */
-export const startedAddress = (instanceId: string, userId: string, key: string): string =>
-  addressOf(`start:${instanceId}:${userId}:${key}`);
+export const startedAddress = (instanceId: string, key: string): string => addressOf(`start:${instanceId}:${key}`);
 
 /**
  * What a person and a business write to each other on WhatsApp: by phone numbers, and by the channel's ids where one is

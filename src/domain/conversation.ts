@@ -102,13 +102,13 @@ export type Begun = { kind: "begun"; session: Session };
 /** A session that has been ended by hand. Epoch milliseconds. */
 export type Expired = { kind: "expired"; expiredAt: number };
 
-/** A session to be forgotten. */
-export type Erasure = SessionRequest & {
+/** A session to be ended or forgotten. */
+export type Ending = SessionRequest & {
   /** As Postgres knows it, for an object that has forgotten it. */
   session: Session | null;
 };
-/** Nothing of it is here any more, and nothing comes back. */
-export type Erased = { kind: "erased"; userId: string };
+/** Nothing of it is here any more, and nothing comes back. null when that was so before. */
+export type Erased = { kind: "erased"; session: Session | null };
 
 /** What a session holds that Postgres may not know yet. */
 export type Unsaved = {
@@ -169,9 +169,9 @@ export type Conversation = {
   /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */
   transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
   /** Ends a session: what is said next begins another. */
-  expire(request: SessionRequest): Promise<Expired | Unknown | Refused>;
+  expire(ending: Ending): Promise<Expired | Unknown | Refused>;
   /** Forgets a session and what is in flight in it; whoever waits for an answer in it is refused one. */
-  erase(erasure: Erasure): Promise<Erased | Unknown | Refused>;
+  erase(ending: Ending): Promise<Erased | Unknown | Refused>;
   /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
   unsaved(
     request: SessionRequest & { before: Cursor | null; limit: number },

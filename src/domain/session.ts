@@ -14,6 +14,8 @@ export type Session = {
   lastAssistantMessageAt: number | null;
   /** null until the first message has planned it. */
   tokenPlan: TokenPlan | null;
+  /** What was said of it when it was started. */
+  metadata?: Record<string, unknown>;
 };
 
 /** A session is over when nothing was said for longer than the timeout. */
@@ -29,4 +31,5 @@ export const endOf = (
 ): number | null => expiredAt ?? (isOver(session, timeoutMs, now) ? session.lastMessageAt + timeoutMs : null);
 
 /** Minutes from a moment to now, to the hundredth; never negative, whatever two clocks say. */
-export const minutesSince = (moment: number, now: number): number => Math.max(0, Math.round((now - moment) / 600) / 100);
+export const minutesSince = (moment: number, now: number): number =>
+  Math.max(0, Math.round((now - moment) / 600) / 100);

@@ -4,6 +4,7 @@ import { AppError, invalid, notFound } from "../domain/errors.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import type { Instance } from "../domain/instance.ts";
+import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { User } from "../domain/user.ts";
 import { authorize } from "../services/authorize.ts";
@@ -18,6 +19,8 @@ export type Start = {
   /** Named by a brand's server; a token names its own. */
   userId: string | null;
   identifiers: Identifiers;
+  /** What the caller says of the conversation; empty for nothing. */
+  metadata: Record<string, unknown>;
   /** The same is the same conversation. */
   requestId: string | null;
 };
@@ -30,16 +33,16 @@ type StartDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "conversa
  * instance or user, an instance without a configuration or a template set, (403) another person, (400) nobody.
  */
 export async function startConversation(deps: StartDeps, caller: Caller, start: Start): Promise<SessionSummary> {
-  const { instanceId, requestId } = start;
+  const { instanceId } = start;
   const bundle = requireReady(await findInstance(deps, instanceId), instanceId, caller.brandId);
   const { brandId, channel } = bundle.instance;
   authorize(caller, "conversations:write", { type: "instance", id: instanceId, brandId });
-  const user = await findPerson(deps, caller, bundle.instance, start);
+  const address = startedAddress(instanceId, keyOf(caller, start));
+  const user = await findPerson(deps, caller, bundle.instance, { ...start, address });
 
   const now = deps.now();
-  const address = startedAddress(instanceId, user.id, requestId ?? crypto.randomUUID());
   const session = {
-    id: sessionIdAt(address, requestId === null ? Math.floor(now / 1000) : 0),
+    id: sessionIdAt(address, 0),
     brandId,
     instanceId,
     userId: user.id,
@@ -48,14 +51,26 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
     lastMessageAt: now,
     lastAssistantMessageAt: null,
     tokenPlan: planSession(deps, bundle),
+    metadata: start.metadata,
   };
   const outcome = await deps.conversation(address).begin({ session, bundle });
   if (outcome.kind === "refused") throw refusal(outcome);
   return { ...outcome.session, expiredAt: null };
 }
 
+/** Whoever asks again with the same request id, for the same person, means the same conversation. */
+const keyOf = (caller: Caller, { requestId, userId, identifiers }: Start): string =>
+  JSON.stringify(
+    requestId === null ? [crypto.randomUUID()] : [requestId, personOf(caller) ?? userId, presented(identifiers)],
+  );
+
 /** Whose conversation it will be: the token's own user, or whom a brand's server names. */
-async function findPerson(deps: StartDeps, caller: Caller, instance: Instance, start: Start): Promise<User> {
+async function findPerson(
+  deps: StartDeps,
+  caller: Caller,
+  instance: Instance,
+  start: Start & { address: string },
+): Promise<User> {
   if (caller.kind === "user" && start.userId !== null && start.userId !== caller.userId) {
     throw new AppError("FORBIDDEN", "You do not have permission to start a conversation for another user");
   }
@@ -66,6 +81,7 @@ async function findPerson(deps: StartDeps, caller: Caller, instance: Instance, s
     tokenUserId: named,
     tokenDecides: named !== null,
     identifiers: presented(start.identifiers),
+    address: start.address,
   };
   const found = await findAcquaintances(deps, claims);
   if (caller.kind === "brand" && named !== null && found.byToken === null) throw notFound("user", named);

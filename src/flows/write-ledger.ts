@@ -101,7 +101,9 @@ function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
 async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> {
   try {
     const lost = await withRetry(() => writeEntries(deps.db, entries), REPEATABLE);
-    for (const entry of entries.filter(({ id }) => lost.includes(id))) await bury(deps, entry, "lock_lost");
+    for (const entry of entries.filter(({ id }) => lost.includes(id))) {
+      await bury(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
+    }
   } catch (error) {
     if (!isRefusedForContent(error)) throw error;
     const [only] = entries;

@@ -20,6 +20,8 @@ export type Claims = {
   /** The token came in the header: then it is the user, whatever else is said. */
   tokenDecides: boolean;
   identifiers: readonly StoredIdentifier[];
+  /** Where the first session of somebody new is; their chat with the instance when left out. */
+  address?: string;
 };
 
 /** The person who speaks, and the session Postgres has open for them if it was asked. */
@@ -98,6 +100,7 @@ async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instanc
       channel: claims.channel,
       user: { id: uuidv7(deps.now()), tier: tierFor(claims.channel) },
       identifiers: claims.identifiers,
+      ...(claims.address === undefined ? {} : { address: claims.address }),
       metadata: {},
       now: deps.now(),
     }),

@@ -54,7 +54,7 @@ export async function sessionInfo(
   for (const { role } of unsaved?.messages ?? []) counts[role] += 1;
   return {
     ...summarize(deps, session, unsaved?.endedAt ?? null, saved?.session ?? null),
-    metadata: saved?.session.metadata ?? {},
+    metadata: { ...saved?.session.metadata, ...session.metadata },
     messageCount: counts,
     ageMinutes: minutesSince(session.startedAt, now),
     inactiveMinutes: minutesSince(session.lastMessageAt, now),

@@ -193,7 +193,7 @@ describe("a batch of many conversations", () => {
     );
     await write(...entries);
     const [single] = database.requests;
-    expect([database.requests.length, single?.queries.length]).toEqual([1, 6]);
+    expect([database.requests.length, single?.queries.length]).toEqual([1, 7]);
     expect([await countOf("sessions"), await countOf("messages")]).toEqual([10, 400]);
     expect(
       await database.query("select distinct extract(epoch from last_message_at)::int as at from sessions"),

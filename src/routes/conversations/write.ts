@@ -1,6 +1,8 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { Uuid } from "../../domain/ids.ts";
 import { Identifiers } from "../../domain/identity.ts";
+import { MessageMetadata } from "../../domain/message.ts";
+import { formatIso } from "../../domain/time.ts";
 import { Transcript, TranscriptShape } from "../../domain/transcript.ts";
 import { startConversation } from "../../flows/start-conversation.ts";
 import { jsonBody } from "../../http/body.ts";
@@ -8,6 +10,7 @@ import type { AppEnv } from "../../http/context.ts";
 import { note } from "../../http/context.ts";
 import { BODY_REFUSALS, json, refusals, success } from "../../http/openapi.ts";
 import { explainAbsence } from "../../services/absence.ts";
+import { eraseConversation, expireSession } from "../../services/session-end.ts";
 import { saveTranscript } from "../../services/transcript.ts";
 import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./request.ts";
 import { ConversationSummary, summaryJson } from "./shapes.ts";
@@ -17,6 +20,7 @@ const StartRequest = z
     instance_id: Uuid,
     user: Identifiers.nullish().meta({ description: "How a brand's server names the person; somebody new is made" }),
     user_id: Uuid.nullish().meta({ description: "The person's id; a token names its own" }),
+    metadata: MessageMetadata.nullish(),
   })
   .meta({ id: "StartRequest" });
 
@@ -46,17 +50,41 @@ const transcript = createRoute({
   responses: { 202: success("Kept", Saved), ...refusals(...BODY_REFUSALS, ...REFUSALS) },
 });
 
+const expire = createRoute({
+  method: "post",
+  path: "/api/v1/conversations/{id}/expire",
+  summary: "End a conversation: what is said next begins another",
+  request: { params: ConversationParams },
+  responses: {
+    200: success("Ended", z.object({ conversation_id: Uuid, expired_at: z.iso.datetime() }).meta({ id: "Expired" })),
+    ...refusals("VALIDATION_ERROR", ...REFUSALS),
+  },
+});
+
+const erase = createRoute({
+  method: "delete",
+  path: "/api/v1/conversations/{id}",
+  summary: "Erase a conversation with everything said in it",
+  description: "What is in flight in it is dropped. Doing it again finds nothing (404).",
+  request: { params: ConversationParams },
+  responses: {
+    200: success("Erased", z.object({ conversation_id: Uuid }).meta({ id: "Erased" })),
+    ...refusals("VALIDATION_ERROR", ...REFUSALS),
+  },
+});
+
 export const conversationWriteRoutes = new OpenAPIHono<AppEnv>();
 const routes = conversationWriteRoutes;
-for (const route of [start, transcript]) routes.openAPIRegistry.registerPath(route);
+for (const route of [start, transcript, expire, erase]) routes.openAPIRegistry.registerPath(route);
 
 routes.post(start.getRoutingPath(), jsonBody(StartRequest), async (c) => {
   const caller = await callerOf(c);
-  const { instance_id, user, user_id } = c.req.valid("json");
+  const { instance_id, user, user_id, metadata } = c.req.valid("json");
   const session = await startConversation(c.var.deps, caller, {
     instanceId: instance_id.toLowerCase(),
     userId: user_id?.toLowerCase() ?? null,
     identifiers: user ?? {},
+    metadata: metadata ?? {},
     requestId: c.var.requestId ?? null,
   }).catch(explainAbsence);
   note(c, { session_id: session.id });
@@ -74,4 +102,19 @@ routes.post(transcript.getRoutingPath(), jsonBody(Transcript), async (c) => {
   }).catch(explainAbsence);
   note(c, { messages: ids.length });
   return c.json({ success: true, data: { conversation_id: id, ids }, message: "Messages accepted" }, 202);
+});
+
+routes.post(expire.getRoutingPath(), async (c) => {
+  const caller = await callerOf(c);
+  const id = conversationIdOf(c);
+  const expiredAt = await expireSession(c.var.deps, caller, id).catch(explainAbsence);
+  const data = { conversation_id: id, expired_at: formatIso(expiredAt) };
+  return c.json({ success: true, data, message: "Conversation ended" });
+});
+
+routes.delete(erase.getRoutingPath(), async (c) => {
+  const caller = await callerOf(c);
+  const id = conversationIdOf(c);
+  await eraseConversation(c.var.deps, caller, id).catch(explainAbsence);
+  return c.json({ success: true, data: { conversation_id: id }, message: "Conversation erased" });
 });

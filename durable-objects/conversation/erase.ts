@@ -1,0 +1,77 @@
+import type { Ending, Erased, Refused, Unknown } from "../../src/domain/conversation.ts";
+import { replyMessageIdOf } from "../../src/domain/ids.ts";
+import { authorize, conversationOf } from "../../src/services/authorize.ts";
+import type { Storage } from "../storage.ts";
+import type { FactStore } from "./facts.ts";
+import type { Outbox } from "./outbox.ts";
+import { refusalOf } from "./refusal.ts";
+import { isErased } from "./session.ts";
+import { knownSession } from "./unsaved.ts";
+
+type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
+
+/** What was read before the erasing and is still on its way to somewhere is no older than this. */
+export const TOMBSTONE_MS = 24 * 3_600_000;
+
+/**
+ * Forgets a session and everything said in it: what waits for Postgres, what is running, what is to be sent. A tombstone
+ * stays, so that nothing that was read before brings it back. `turnIds` are those nobody will be answered any more.
+ */
+export function erase(
+  parts: Parts,
+  { sessionId, caller, session: saved }: Ending,
+  { now, rememberMs }: { now: number; rememberMs: number },
+): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
+  const { storage, facts } = parts;
+  const owner = facts.get("owner");
+  const session = knownSession(parts, sessionId) ?? saved;
+  const whose = session ?? (isErased(facts, sessionId) ? owner : null);
+  if (whose === null) return { outcome: { kind: "unknown" }, turnIds: [] };
+  const refusal = refusalOf(() =>
+    authorize(caller, "conversations:delete", conversationOf({ ...whose, id: sessionId })),
+  );
+  if (refusal !== null) return { outcome: refusal, turnIds: [] };
+
+  return storage.transactionSync(() => {
+    const turnIds = closeTurns(storage, sessionId, now + rememberMs);
+    for (const turnId of turnIds) {
+      storage.sql.exec("DELETE FROM deliveries WHERE message_id = ?", replyMessageIdOf(turnId));
+    }
+    storage.sql.exec(
+      `DELETE FROM deliveries WHERE message_id IN (
+         SELECT json_extract(m.value, '$.id') FROM entries, json_each(entries.entry, '$.messages') m WHERE entries.session_id = ?)`,
+      sessionId,
+    );
+    storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
+    if (facts.get("session")?.id === sessionId) facts.remove("session");
+    if (facts.get("closed")?.sessionId === sessionId) facts.remove("closed");
+    facts.set("owner", { brandId: whose.brandId, userId: whose.userId });
+    const others = (facts.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
+    facts.set("erased", [...others, { sessionId, erasedAt: now }]);
+    return { outcome: { kind: "erased", session }, turnIds };
+  });
+}
+
+/** Their ids are remembered, so that a webhook that comes again says nothing anew; their words are not. */
+const closeTurns = (storage: Storage, sessionId: string, expiresAt: number): string[] =>
+  storage.sql
+    .exec<{ turn_id: string }>(
+      `UPDATE turns SET state = 'rejected', lease_until = NULL, expires_at = coalesce(expires_at, ?), inbound = NULL,
+         work = NULL, answer = NULL
+       WHERE session_id = ? RETURNING turn_id`,
+      expiresAt,
+      sessionId,
+    )
+    .toArray()
+    .map(({ turn_id }) => turn_id);
+
+/** Takes away tombstones that nothing can come back past any more; tells when the next one goes. */
+export function sweepTombstones(facts: FactStore, now: number): number | null {
+  const kept = (facts.get("erased") ?? []).filter(({ erasedAt }) => erasedAt + TOMBSTONE_MS > now);
+  if (kept.length === 0) {
+    facts.remove("erased");
+    return null;
+  }
+  facts.set("erased", kept);
+  return Math.min(...kept.map(({ erasedAt }) => erasedAt)) + TOMBSTONE_MS;
+}

@@ -1,0 +1,117 @@
+import { sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
+import type { Session } from "../domain/session.ts";
+import type { Db } from "./client.ts";
+import { ids, iso } from "./values.ts";
+import { write } from "./write.ts";
+
+/** What hangs on a session, a million rows of it perhaps: no statement takes more than this of any table. */
+const CHUNK = 10_000;
+
+/**
+ * Erases a brand's session with everything that hangs on it, and what was put aside of it; tells whether it was there.
+ * The tombstone keeps the ledger from bringing it back. Of a session the ledger may be writing for the first time at this
+ * moment the row is made here first: whoever comes second waits for the other, and then finds row or tombstone.
+ */
+export async function eraseSession(
+  db: Db,
+  { brandId, sessionId, session }: { brandId: string; sessionId: string; session: Session | null },
+): Promise<boolean> {
+  const [before] = await write(db, [
+    sql`select id from sessions where id = ${sessionId} and brand_id = ${brandId}`,
+    ...(session === null ? [] : [claimRow(session)]),
+    sql`insert into erased_sessions (session_id, brand_id) values (${sessionId}, ${brandId}) on conflict do nothing`,
+    sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
+  ]);
+  await deleteSessions(db, brandId, [sessionId]);
+  return before !== undefined && before.length > 0;
+}
+
+const claimRow = (session: Session): SQL => sql`
+  insert into sessions (id, brand_id, instance_id, user_id, channel, address)
+  select ${session.id}, i.brand_id, i.id, u.id, ${session.channel}, ''
+  from instances i join users u on u.brand_id = i.brand_id
+  where i.id = ${session.instanceId} and u.id = ${session.userId} and i.brand_id = ${session.brandId}
+  on conflict (id) do nothing`;
+
+/** Sessions go when nothing hangs on them any more; how many did. One transaction, unless a great deal hangs on them. */
+async function deleteSessions(db: Db, brandId: string, sessionIds: readonly string[]): Promise<number> {
+  for (let deleted = 0; ;) {
+    const results = await write(db, [
+      ...[sql`messages`, sql`session_token_usage`, sql`idempotency_locks`].map(
+        (table) => sql`
+          delete from ${table} where id in (
+            select h.id from ${table} h join sessions s on s.id = h.session_id
+            where s.id in (${ids(sessionIds)}) and s.brand_id = ${brandId} limit ${CHUNK})`,
+      ),
+      sql`
+        delete from sessions s where s.id in (${ids(sessionIds)}) and s.brand_id = ${brandId}
+          and not exists (select from messages m where m.session_id = s.id)
+          and not exists (select from session_token_usage u where u.session_id = s.id)
+          and not exists (select from idempotency_locks l where l.session_id = s.id)
+        returning id`,
+      sql`select id from sessions where id in (${ids(sessionIds)}) and brand_id = ${brandId} limit 1`,
+    ]);
+    deleted += results.at(-2)?.length ?? 0;
+    if (results.at(-1)?.length === 0) return deleted;
+  }
+}
+
+/** The brands whose sessions are not kept for ever, and for how many days they are. */
+export async function brandsWithRetention(db: Db): Promise<{ brandId: string; days: number }[]> {
+  const [rows = []] = await write(db, [
+    sql`select id, retention_days from brands where retention_days is not null order by id`,
+  ]);
+  return rows.map((row) => ({ brandId: row.id as string, days: row.retention_days as number }));
+}
+
+/**
+ * Deletes up to `limit` of a brand's sessions that ended before a moment (epoch milliseconds), by hand or by themselves;
+ * how many there were. `timeoutMinutes` is for instances that don't say how long theirs may be quiet.
+ */
+export async function deleteExpiredSessions(
+  db: Db,
+  { brandId, endedBefore, limit, timeoutMinutes }: ExpiredSessions,
+): Promise<number> {
+  const [rows = []] = await write(db, [
+    sql`
+      select s.id from sessions s
+      left join instance_configs c on c.instance_id = s.instance_id and c.is_active
+      where s.brand_id = ${brandId} and s.started_at < ${iso(endedBefore)}::timestamptz and coalesce(
+        s.expired_at, s.last_message_at + make_interval(mins => coalesce(c.session_timeout_minutes, ${timeoutMinutes}::int))
+      ) < ${iso(endedBefore)}::timestamptz
+      order by s.started_at limit ${limit}`,
+  ]);
+  return rows.length === 0
+    ? 0
+    : deleteSessions(
+        db,
+        brandId,
+        rows.map((row) => row.id as string),
+      );
+}
+
+export type ExpiredSessions = { brandId: string; endedBefore: number; limit: number; timeoutMinutes: number };
+
+/** Deletes up to `limit` locks whose lifetime is over by `now` (epoch milliseconds), the oldest first; how many there were. */
+export async function deleteExpiredLocks(db: Db, now: number, limit: number): Promise<number> {
+  const [rows = []] = await write(db, [
+    sql`
+      delete from idempotency_locks where id in (
+        select id from idempotency_locks where expires_at <= ${iso(now)}::timestamptz order by expires_at limit ${limit}
+        for update skip locked)
+      returning id`,
+  ]);
+  return rows.length;
+}
+
+/** Deletes up to `limit` tombstones made before a moment (epoch milliseconds); how many there were. */
+export async function deleteTombstones(db: Db, madeBefore: number, limit: number): Promise<number> {
+  const [rows = []] = await write(db, [
+    sql`
+      delete from erased_sessions where session_id in (
+        select session_id from erased_sessions where created_at < ${iso(madeBefore)}::timestamptz order by created_at limit ${limit})
+      returning session_id`,
+  ]);
+  return rows.length;
+}

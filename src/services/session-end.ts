@@ -1,0 +1,57 @@
+import { eraseSession } from "../db/erasure.ts";
+import { sessionById } from "../db/sessions.ts";
+import type { Deps } from "../deps.ts";
+import { addressOfSession } from "../domain/address.ts";
+import type { Conversation, Ending, Refused, Unknown } from "../domain/conversation.ts";
+import { notFound } from "../domain/errors.ts";
+import type { Caller } from "../domain/principal.ts";
+import { refusal } from "./unsaved.ts";
+
+type EndDeps = Pick<Deps, "read" | "conversation">;
+
+/**
+ * Ends a session: what is said next begins another. Gives when it ended, epoch milliseconds. Its object is told, Postgres
+ * hears of it soon. Refuses (404) a session the brand doesn't have, (403) another person's.
+ */
+export async function expireSession(deps: EndDeps, caller: Caller, sessionId: string): Promise<number> {
+  const { expiredAt } = await atObject(deps, { caller, sessionId }, (object, ending) => object.expire(ending));
+  return expiredAt;
+}
+
+/**
+ * Erases a session and everything said in it: first in its object, so that nothing of it is on its way any more, then in
+ * Postgres. Doing it again is doing it once; what stops it in the middle is mended by that. Refuses like `expireSession`.
+ */
+export async function eraseConversation(
+  deps: EndDeps & Pick<Deps, "db">,
+  caller: Caller,
+  sessionId: string,
+): Promise<void> {
+  const { session } = await atObject(deps, { caller, sessionId }, (object, ending) => object.erase(ending));
+  const wasThere = await eraseSession(deps.db, { brandId: caller.brandId, sessionId, session });
+  if (session === null && !wasThere) throw notFound("conversation", sessionId);
+}
+
+type Told<Outcome> = Exclude<Outcome, Unknown | Refused>;
+
+/** Asks the session's object; one that has forgotten the session is told of it by Postgres. */
+async function atObject<Outcome extends { kind: string }>(
+  { conversation, read }: EndDeps,
+  request: Omit<Ending, "session">,
+  ask: (object: Conversation, ending: Ending) => Promise<Outcome>,
+): Promise<Told<Outcome>> {
+  const { caller, sessionId } = request;
+  const askAt = async (address: string, session: Ending["session"]): Promise<Told<Outcome> | null> => {
+    const outcome: { kind: string } = await ask(conversation(address), { ...request, session });
+    if (outcome.kind === "refused") throw refusal(outcome as Refused);
+    return outcome.kind === "unknown" ? null : (outcome as Told<Outcome>);
+  };
+  const address = addressOfSession(sessionId);
+  const known = address === null ? null : await askAt(address, null);
+  if (known !== null) return known;
+
+  const session = await read(sessionById(caller.brandId, sessionId));
+  const told = session === null ? null : await askAt(session.address, session);
+  if (told === null) throw notFound("conversation", sessionId);
+  return told;
+}
