@@ -1,4 +1,4 @@
-import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
+import { neon, neonConfig } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/neon-http";
@@ -21,14 +21,27 @@ export type Connection = {
 
 /** No connection is held: what is made here may live as short as a request. */
 export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
-  if (endpoint !== null) neonConfig.fetchEndpoint = endpoint;
+  neonConfig.fetchFunction = exchange;
   const fetchOptions = {
+    ...(endpoint === null ? {} : { endpoint }),
     // Read by the driver at every request, which is when the clock has to start.
     get signal() {
       return AbortSignal.timeout(deadlineMs);
     },
   };
   return drizzle(neon(databaseUrl, { fetchOptions }));
+}
+
+/**
+ * One request of the driver, to its end: whatever fails on the way there or back fails in here, where the driver makes a
+ * `NeonDbError` of it. The endpoint comes with the request, because the driver knows one for all of them.
+ */
+async function exchange(
+  address: string,
+  { endpoint, ...init }: RequestInit & { endpoint?: string },
+): Promise<Response> {
+  const response = await fetch(endpoint ?? address, init);
+  return new Response(await response.arrayBuffer(), { status: response.status });
 }
 
 export type TransactionOptions = {
@@ -50,7 +63,7 @@ export async function transaction(
   const settings = settingsOf(options);
   const [first, ...rest] = [...settings, ...statements].map((statement) => db.execute<Row>(statement));
   if (first === undefined) return [];
-  const results = await db.batch([first, ...rest]).catch(asNeonDbError);
+  const results = await db.batch([first, ...rest]);
   return results.slice(settings.length).map((result) => result.rows);
 }
 
@@ -58,14 +71,6 @@ export async function transaction(
 export async function execute(db: Db, statement: SQL): Promise<Row[]> {
   const [rows = []] = await transaction(db, [statement]);
   return rows;
-}
-
-/** An answer that breaks off comes as whatever reading a body throws: the driver wraps only what happens before. */
-function asNeonDbError(error: unknown): never {
-  if (error instanceof NeonDbError) throw error;
-  const lost = new NeonDbError("The database's answer could not be read");
-  if (error instanceof Error) lost.sourceError = error;
-  throw lost;
 }
 
 const ISOLATION = {

@@ -1,0 +1,167 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config.ts";
+import { connect, execute, transaction } from "../../src/db/client.ts";
+import type { Db, TransactionOptions } from "../../src/db/client.ts";
+import { createReader } from "../../src/db/reader.ts";
+import { write } from "../../src/db/write.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { startDatabaseProxy } from "../support/database-proxy.ts";
+
+let database: TestDatabase;
+let db: Db;
+
+const open = (endpoint: string, deadlineMs = 10_000) =>
+  connect({ databaseUrl: database.connectionString, endpoint, deadlineMs });
+
+beforeAll(async () => {
+  database = await startDatabase({ concurrent: true });
+  db = open(database.endpoint);
+  await database.query("create table things (id int primary key)");
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(async () => {
+  await database.query("truncate things");
+  database.forget();
+});
+
+const put = (id: number) => sql`insert into things values (${id})`;
+const refuse = sql`select 1 / 0`;
+/** Ends like this statement does: Postgres' own error with an SQLSTATE. */
+const raise = (state: string) => sql.raw(`do $$ begin raise sqlstate '${state}'; end $$`);
+const things = async () => (await database.query("select id from things order by id")).map(({ id }) => Number(id));
+const setting = (name: string) => sql`select current_setting(${name}) as value`;
+const settingIn = async (name: string, options?: TransactionOptions) =>
+  (await transaction(db, [setting(name)], options))[0]?.[0]?.["value"];
+
+describe("statements that belong together", () => {
+  it("are one round trip, and all there when it succeeds [F1.1.1, E2.4.1, F1.3.1]", async () => {
+    const rows = await transaction(db, [put(1), put(2), sql`select count(*)::int as n from things`]);
+    expect(rows).toEqual([[], [], [{ n: 2 }]]);
+    expect([await things(), database.requests.length]).toEqual([[1, 2], 1]);
+  });
+
+  it("leave nothing when one of them fails [F1.1.2, E2.4.2], and the next ones are not hurt by it [E2.3.2]", async () => {
+    await expect(transaction(db, [put(1), refuse, put(2)])).rejects.toMatchObject({ code: "22012" });
+    expect(await things()).toEqual([]);
+    await transaction(db, [put(3)]);
+    expect(await things()).toEqual([3]);
+  });
+
+  it.each([
+    ["read committed", "read committed"],
+    ["repeatable read", "repeatable read"],
+    ["serializable", "serializable"],
+    [undefined, "read committed"],
+  ] as const)("are isolated as they ask: %s gives %s [F1.1.3]", async (isolationLevel, level) => {
+    expect(await settingIn("transaction_isolation", isolationLevel && { isolationLevel })).toBe(level);
+  });
+
+  it("can't write when they said they would only read [F1.1.4]", async () => {
+    await expect(transaction(db, [put(1)], { readOnly: true })).rejects.toMatchObject({ code: "25006" });
+    expect([
+      await settingIn("transaction_read_only", { readOnly: true }),
+      await settingIn("transaction_read_only"),
+    ]).toEqual(["on", "off"]);
+  });
+
+  it("are ended by Postgres when one takes too long [F1.1.5], and only they are", async () => {
+    expect(await settingIn("statement_timeout", { statementTimeoutMs: 50 })).toBe("50ms");
+    expect(await settingIn("statement_timeout")).toBe("0");
+    // The Postgres in memory has no clock that could interrupt it: there its own error stands for it.
+    const tooLong = database.isConcurrent ? sql`select pg_sleep(10)` : raise("57014");
+    await expect(transaction(db, [put(1), tooLong], { statementTimeoutMs: 50 })).rejects.toMatchObject({
+      code: "57014",
+    });
+    expect(await things()).toEqual([]);
+  });
+
+  it("take all of these at once", async () => {
+    const options = { isolationLevel: "serializable", readOnly: true, statementTimeoutMs: 1_234 } as const;
+    const names = ["transaction_isolation", "transaction_read_only", "statement_timeout"];
+    const rows = await transaction(db, names.map(setting), options);
+    expect(rows.flat().map(({ value }) => value)).toEqual(["serializable", "on", "1234ms"]);
+  });
+
+  it("may be none, and then nothing is asked", async () => {
+    expect([await transaction(db, []), database.requests.length]).toEqual([[], 0]);
+  });
+
+  it.each([["57P01"], ["08006"], ["40001"], ["53300"]])(
+    "that fail for the connection's sake are told as they are, so that somebody can judge: %s [F1.1.6]",
+    async (state) => {
+      await expect(transaction(db, [raise(state)])).rejects.toMatchObject({ name: "NeonDbError", code: state });
+    },
+  );
+
+  it("that a service asks for fail with a code of the table [F1.1.7]", async () => {
+    await expect(write(db, [raise("42P01")])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
+    const read = createReader(db)({ statement: raise("42P01"), read: (rows) => rows });
+    await expect(read).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
+  });
+
+  it("that are a bug look like one: nothing is sent, and nobody is told that the database is away [F1.1.8]", async () => {
+    const circle: Record<string, unknown> = {};
+    circle["self"] = circle;
+    const broken = sql`select ${circle}`;
+    for (const attempt of [
+      () => transaction(db, [broken]),
+      () => write(db, [broken]),
+      () => createReader(db)({ statement: broken, read: (rows) => rows }),
+    ]) {
+      await expect(attempt()).rejects.toThrow(TypeError);
+    }
+    expect(database.requests).toHaveLength(0);
+  });
+});
+
+describe("a database that is opened", () => {
+  it("speaks UTC, whoever asks [E2.2.1]", async () => {
+    expect(await settingIn("TimeZone")).toBe("UTC");
+    const [row] = await execute(
+      db,
+      sql`select timestamptz '2026-11-22 12:00+02' as at, now()::text like '%+00' as is_utc`,
+    );
+    expect(row).toEqual({ at: "2026-11-22 10:00:00+00", is_utc: true });
+  });
+
+  it("is the one that is handed over: two in one process never meet [F1.3.3, E2.3.1]", async () => {
+    const other = await startDatabase();
+    try {
+      await other.query("create table things (id int primary key)");
+      const otherDb = open(other.endpoint);
+      await Promise.all([transaction(db, [put(1)]), transaction(otherDb, [put(2)])]);
+      await transaction(db, [put(3)]);
+      expect(await things()).toEqual([1, 3]);
+      expect(await other.query("select id from things")).toEqual([{ id: "2" }]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it.each([
+    ["nothing", {}],
+    ["nothing but an endpoint", { NEON_ENDPOINT: "http://127.0.0.1:1/sql" }],
+    ["an empty address", { DATABASE_URL: "" }],
+  ])("must be named: with %s configured nothing starts [F1.3.4]", (_, env) => {
+    expect(() => parseConfig(env)).toThrow(/^DATABASE_URL is required$/);
+  });
+
+  it("has as long as it is given for each request, counted from the request", async () => {
+    const proxy = await startDatabaseProxy(database.endpoint);
+    try {
+      const impatient = open(proxy.url, 300);
+      for (let request = 0; request < 4; request += 1) {
+        await execute(impatient, sql`select pg_sleep(0.1)`);
+      }
+      proxy.next("hang");
+      await expect(execute(impatient, sql`select 1`)).rejects.toMatchObject({
+        name: "NeonDbError",
+        sourceError: { name: "TimeoutError" },
+      });
+    } finally {
+      await proxy.close();
+    }
+  });
+});

@@ -1,0 +1,71 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { connect } from "../../src/db/client.ts";
+import type { Db } from "../../src/db/client.ts";
+import { createReader } from "../../src/db/reader.ts";
+import type { Query } from "../../src/db/reader.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+
+let database: TestDatabase;
+let db: Db;
+beforeAll(async () => {
+  database = await startDatabase();
+  db = connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 });
+}, 60_000);
+afterAll(() => database.close());
+beforeEach(() => database.forget());
+
+const number = (n: number): Query<number> => ({
+  statement: sql`select ${n}::int as n`,
+  read: ([row]) => Number(row?.["n"]),
+});
+
+describe("what is asked in one tick", () => {
+  it("travels together, and each question gets its own answer", async () => {
+    const read = createReader(db);
+    const later = Promise.resolve().then(() => read(number(4)));
+    expect(await Promise.all([read(number(1)), read(number(2)), read(number(3)), later])).toEqual([1, 2, 3, 4]);
+    expect(database.requests).toHaveLength(1);
+  });
+
+  it("is another round trip when it is asked afterwards", async () => {
+    const read = createReader(db);
+    expect([await read(number(1)), await read(number(2))]).toEqual([1, 2]);
+    expect(database.requests).toHaveLength(2);
+  });
+
+  it("is never mixed with another invocation's", async () => {
+    await Promise.all([createReader(db)(number(1)), createReader(db)(number(2))]);
+    expect(database.requests).toHaveLength(2);
+  });
+
+  it("fails together when one of it is refused, and what is asked next does not", async () => {
+    const read = createReader(db);
+    const broken: Query<number> = { statement: sql`select 1 / 0`, read: () => 0 };
+    const outcomes = await Promise.allSettled([read(number(1)), read(broken)]);
+    expect(outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason.code)).toEqual([
+      "DATABASE_ERROR",
+      "DATABASE_ERROR",
+    ]);
+    expect(await read(number(5))).toBe(5);
+  });
+
+  it("fails alone when only its rows can't be read", async () => {
+    const read = createReader(db);
+    const unreadable: Query<number> = {
+      statement: sql`select 1`,
+      read: () => {
+        throw new RangeError("odd");
+      },
+    };
+    const outcomes = await Promise.allSettled([read(unreadable), read(number(1))]);
+    expect(outcomes).toMatchObject([{ reason: new RangeError("odd") }, { value: 1 }]);
+  });
+
+  it("can only read", async () => {
+    const read = createReader(db);
+    const writes: Query<void> = { statement: sql`create table t (id int)`, read: () => undefined };
+    await expect(read(writes)).rejects.toMatchObject({ code: "DATABASE_ERROR", cause: { code: "25006" } });
+  });
+});

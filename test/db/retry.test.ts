@@ -1,0 +1,151 @@
+import { NeonDbError } from "@neondatabase/serverless";
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connect } from "../../src/db/client.ts";
+import type { Db } from "../../src/db/client.ts";
+import { createReader } from "../../src/db/reader.ts";
+import { withRetry } from "../../src/db/retry.ts";
+import type { RetryOptions } from "../../src/db/retry.ts";
+import { write } from "../../src/db/write.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { startDatabaseProxy } from "../support/database-proxy.ts";
+import type { DatabaseProxy } from "../support/database-proxy.ts";
+
+const failure = (code?: string) => Object.assign(new NeonDbError("told to fail"), code === undefined ? {} : { code });
+const DEADLOCK = failure("40P01");
+const LOST = failure();
+
+/** A run of something that fails as it is told, under a clock that only sleeping moves. */
+async function attempt(failures: unknown[], options: Partial<RetryOptions> = {}, lastsMs = 0) {
+  const slept: number[] = [];
+  let clock = 0;
+  let runs = 0;
+  const work = async () => {
+    const error = failures[runs];
+    runs += 1;
+    clock += lastsMs;
+    if (error !== undefined) throw error;
+    return "done";
+  };
+  const defaults = {
+    now: () => clock,
+    random: () => 1,
+    sleep: async (ms: number) => {
+      slept.push(ms);
+      clock += ms;
+    },
+  };
+  const outcome = await withRetry(work, { ...defaults, ...options }).catch((error: unknown) => error);
+  return { outcome, runs, slept };
+}
+
+describe("a transaction that may be sent again", () => {
+  it("is sent once when it succeeds [F1.2.1]", async () => {
+    expect(await attempt([])).toEqual({ outcome: "done", runs: 1, slept: [] });
+  });
+
+  it.each([
+    ["a deadlock", "40P01"],
+    ["a serialisation failure", "40001"],
+    ["a server that is starting", "57P03"],
+    ["no connection to be had", "53300"],
+  ])("is sent again after a pause when it did nothing: %s (%s) [F1.2.2]", async (_, code) => {
+    expect(await attempt([failure(code), failure(code)])).toEqual({ outcome: "done", runs: 3, slept: [50, 100] });
+  });
+
+  it("is sent again when it waited for a lock too long, and had done nothing yet [F1.2.4]", async () => {
+    expect(await attempt([failure("55P03")])).toEqual({ outcome: "done", runs: 2, slept: [50] });
+  });
+
+  it("is not sent again when it took too long itself: whoever waits has waited long enough [F1.2.4]", async () => {
+    const timeout = failure();
+    timeout.sourceError = new DOMException("too long", "TimeoutError");
+    expect(await attempt([timeout], { isRepeatable: true })).toEqual({ outcome: timeout, runs: 1, slept: [] });
+    const stopped = failure("57014");
+    expect(await attempt([stopped], { isRepeatable: true })).toEqual({ outcome: stopped, runs: 1, slept: [] });
+  });
+
+  it("is sent three times at most, and then the last failure is told [F1.2.5, C6.4.5]", async () => {
+    const failures = ["40001", "40001", "40P01", "40001"].map(failure);
+    expect(await attempt(failures)).toEqual({ outcome: failures[2], runs: 3, slept: [50, 100] });
+  });
+
+  it.each([
+    ["a constraint", failure("23514")],
+    ["a key that is there already: it is done, not to be done again", failure("23505")],
+    ["a wrong statement", failure("42601")],
+    ["a bug", new TypeError("x is undefined")],
+  ])("is not sent again after %s [F1.2.6]", async (_, error) => {
+    expect(await attempt([error], { isRepeatable: true })).toEqual({ outcome: error, runs: 1, slept: [] });
+  });
+
+  it("is sent again after a lost connection only if running it twice is running it once", async () => {
+    expect((await attempt([LOST])).outcome).toBe(LOST);
+    expect(await attempt([LOST, failure("08006")], { isRepeatable: true })).toMatchObject({ outcome: "done", runs: 3 });
+  });
+
+  it("waits twice as long each time, and anything from nothing to that: who failed together comes back apart [F1.2.7]", async () => {
+    const failures = Array.from({ length: 6 }, () => DEADLOCK);
+    const pausesWith = async (random: () => number) =>
+      (await attempt(failures, { attempts: 6, baseMs: 10, random })).slept;
+    expect(await pausesWith(() => 1)).toEqual([10, 20, 40, 80, 160]);
+    expect(await pausesWith(() => 0.5)).toEqual([5, 10, 20, 40, 80]);
+    expect(await pausesWith(() => 0)).toEqual([0, 0, 0, 0, 0]);
+    const draws = [0.1, 0.9, 0.3, 0.7, 0.5];
+    expect(await pausesWith(() => draws.shift() ?? 0)).toEqual([1, 18, 12, 56, 80]);
+  });
+
+  it("is given up when its time is over, with attempts left", async () => {
+    const failures = Array.from({ length: 9 }, () => DEADLOCK);
+    // 400 ms a run: the third ends at 1,350 ms, and after a pause of 200 ms nothing would be left of 1,500.
+    expect(await attempt(failures, { attempts: 9, deadlineMs: 1_500 }, 400)).toMatchObject({
+      outcome: DEADLOCK,
+      runs: 3,
+      slept: [50, 100],
+    });
+  });
+});
+
+describe("what a service asks of a database that stumbles", () => {
+  let database: TestDatabase;
+  let proxy: DatabaseProxy;
+  let db: Db;
+  beforeAll(async () => {
+    database = await startDatabase();
+    await database.query("create table things (id int primary key)");
+    proxy = await startDatabaseProxy(database.endpoint);
+    db = connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 10_000 });
+  }, 60_000);
+  afterAll(async () => {
+    await proxy.close();
+    await database.close();
+  });
+
+  const put = (id: number) => sql`insert into things values (${id}) on conflict do nothing returning id`;
+  const one = { statement: sql`select 1 as n`, read: (rows: Record<string, unknown>[]) => rows[0]?.["n"] };
+
+  it.each(["drop", "reset", { sqlState: "57P01" }, { sqlState: "40001" }] as const)(
+    "is there in the end, and the caller never knew: %j [F1.2.2]",
+    async (fault) => {
+      proxy.next(fault, fault);
+      expect(await createReader(db)(one)).toBe(1);
+      proxy.next(fault);
+      await write(db, [put(1)]);
+      expect(proxy.felt(fault)).toBe(3);
+    },
+  );
+
+  it("is there once when it was done and the answer got lost", async () => {
+    proxy.next("cut");
+    expect(await write(db, [put(7)])).toEqual([[]]);
+    expect(await database.query("select count(*) as n from things where id = 7")).toEqual([{ n: "1" }]);
+  });
+
+  it("is refused with the table's code when it stumbles all the time [F1.2.5]", async () => {
+    proxy.next(...Array.from({ length: 3 }, () => ({ sqlState: "40P01" })));
+    await expect(write(db, [put(2)])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
+    proxy.next("drop", "drop", "drop");
+    await expect(createReader(db)(one)).rejects.toMatchObject({ name: "AppError", code: "DATABASE_CONNECTION_ERROR" });
+  });
+});
