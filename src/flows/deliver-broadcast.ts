@@ -6,8 +6,11 @@ import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast
 import { timeOfUuid } from "../domain/ids.ts";
 import { sessionTimeoutMs } from "../services/session.ts";
 
-/** How many are reached at once. */
-const ROUND_SIZE = 25;
+/**
+ * How many are reached at once. Few, because whoever says something to this instance meanwhile shares the machine with
+ * them, and because the platform keeps only a handful of calls open: those behind it would wait out their deadline.
+ */
+export const ROUND_SIZE = 10;
 /** A conversation that has not answered by then is tried again later; it keeps a message that comes twice once. */
 const ATTEMPT_MS = 10_000;
 /** A broadcast that is not in Postgres so long after its id was made never will be. */

@@ -3,7 +3,7 @@ import { nextRound } from "../../src/db/broadcast-rounds.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { CLAIM_MS, MAX_ATTEMPTS, recordingOf } from "../../src/domain/broadcast.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import { deliverBroadcast } from "../../src/flows/deliver-broadcast.ts";
+import { deliverBroadcast, ROUND_SIZE } from "../../src/flows/deliver-broadcast.ts";
 import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
 import { cancel, findBroadcast, retry } from "../../src/services/broadcast.ts";
 import { createAudience } from "../support/audience.ts";
@@ -281,16 +281,16 @@ describe("a broadcast that is cancelled", () => {
     const { promise: answered, resolve: letGo } = Promise.withResolvers<void>();
     deps.behave(() => answered);
     const consumers = Promise.all([consume(id), consume(id)]);
-    await vi.waitFor(() => expect(deps.reached).toHaveLength(50));
+    await vi.waitFor(() => expect(deps.reached).toHaveLength(2 * ROUND_SIZE));
 
     const answer = await cancel(deps, ANYBODY, id);
-    expect(answer.counts).toEqual({ ...NONE, claimed: 50, cancelled: 50 });
+    expect(answer.counts).toEqual({ ...NONE, claimed: 2 * ROUND_SIZE, cancelled: 100 - 2 * ROUND_SIZE });
     letGo();
     await consumers;
     await consume(id);
-    expect(deps.reached).toHaveLength(50);
-    expect(await counts(id)).toEqual({ ...NONE, sent: 50, cancelled: 50 });
-    expect(await messages()).toHaveLength(50);
+    expect(deps.reached).toHaveLength(2 * ROUND_SIZE);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 2 * ROUND_SIZE, cancelled: 100 - 2 * ROUND_SIZE });
+    expect(await messages()).toHaveLength(2 * ROUND_SIZE);
   });
 
   it("while its recipients are being claimed waits for the claim, and none is made after it", async () => {

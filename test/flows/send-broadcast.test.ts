@@ -53,16 +53,16 @@ const answerTo = async (...input: Parameters<typeof send>) => {
   return outcome.answer;
 };
 
-const recipients = () =>
-  database.query("select user_id, message_id, state from broadcast_recipients order by created_at, id");
+const recipients = () => database.query("select user_id, message_id, state from broadcast_recipients order by user_id");
 
 describe("a broadcast that comes in", () => {
   it("is accepted for everybody named, with the ids their messages will have [B1.3.1]", async () => {
     const [ann = "", bob = ""] = await people(2);
     const answer = await answerTo([ann, bob]);
     expect(answer.summary).toEqual({ total: 2, successful: 2, failed: 0 });
+    const byUser = answer.results.toSorted((a, b) => (a.user_id < b.user_id ? -1 : 1));
     expect(await recipients()).toEqual(
-      answer.results.map((result) => ({
+      byUser.map((result) => ({
         user_id: result.user_id,
         message_id: result.success ? result.message_id : null,
         state: "pending",
