@@ -295,8 +295,13 @@ describe("a request that comes again", () => {
   const body = message({ content: "Only once, please" });
   let replies: Reply[];
   beforeAll(async () => {
-    orchestrator.behave(stand.after(300));
-    replies = await Promise.all([service.say("/api/messages", body), service.say("/api/messages", body)]);
+    const { behaviour, open } = stand.gate();
+    orchestrator.behave(behaviour);
+    const both = [service.say("/api/messages", body), service.say("/api/messages", body)];
+    // One of them is told at once; the other only when there is an answer.
+    await Promise.race(both);
+    open();
+    replies = await Promise.all(both);
   });
 
   it("was processed once [G1.3.1]", async () => {
@@ -487,6 +492,17 @@ describe("an orchestrator in trouble", () => {
     expect(reply).toMatchObject({ status: 200, body: { data: { text: DEFAULT_REPLY, fallback: true } } });
     orchestrator.behave(stand.echo);
     expect((await say({ user, content: "And now?" })).body.data.text).toBe("echo: And now?");
+  });
+
+  it("that never stops talking is cut off for what it has said, before its time is over", async () => {
+    const reply = await replyTo(stand.endless);
+    const trace_id = reply.headers.get("X-Trace-ID");
+    const failure = await vi.waitFor(() => {
+      const line = service.log().find((line) => line.event === "orchestrator_failed" && line.trace_id === trace_id);
+      if (line === undefined) throw new Error("Nothing was said");
+      return line;
+    });
+    expect(failure.error.message).toMatch(/larger than \d+ bytes/);
   });
 
   it("costs nothing that nobody has counted: the default reply is kept, and no usage", async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { after, echo, hang, startOrchestrator } from "../support/orchestrator.ts";
+import { echo, gate, hang, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { startService } from "../support/service.ts";
 import type { Reply, Service } from "../support/service.ts";
@@ -58,9 +58,19 @@ describe("the whole service is killed in the middle of a slow turn, and started 
     await service.kill();
     await Promise.all(lost);
 
+    const { behaviour, open } = gate();
+    orchestrator.behave(behaviour);
     await service.restart();
-    orchestrator.behave(after(2_000));
-    replies = await Promise.all(Array.from({ length: CALLERS }, () => service.say("/api/messages", slow)));
+    let told = 0;
+    const callers = Array.from({ length: CALLERS }, async () => {
+      const reply = await service.say("/api/messages", slow);
+      told += 1;
+      return reply;
+    });
+    // All but one are told at once; the one only when there is an answer.
+    await vi.waitUntil(() => told === CALLERS - 1, { timeout: 20_000 });
+    open();
+    replies = await Promise.all(callers);
   });
   afterAll(async () => {
     await service?.stop();

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
-import { after, echo, startOrchestrator } from "../support/orchestrator.ts";
+import { after, echo, gate, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { startService } from "../support/service.ts";
 import type { LogLine, Service } from "../support/service.ts";
@@ -179,7 +179,8 @@ describe("the same request id", () => {
 
   it("while the first is still running, is told when to come back [A5.2.1, A5.2.2, A5.2.3]", async () => {
     const body = message({ content: randomUUID() });
-    orchestrator.behave(after(1_000));
+    const { behaviour, open } = gate();
+    orchestrator.behave(behaviour);
     const first = service.say("/api/messages", body);
     await vi.waitUntil(() => orchestrator.calls.some(({ adapter }) => adapter.message.content === body.content));
     const second = await service.say("/api/messages", body);
@@ -188,6 +189,7 @@ describe("the same request id", () => {
     expect(second.body.error.details.retry_after_ms).toBeGreaterThan(0);
     expect(Number(second.headers.get("Retry-After"))).toBeGreaterThan(0);
     expect(second.body.error.details.request_id).toBe(body.request_id);
+    open();
     expect((await first).status).toBe(200);
   });
 

@@ -39,6 +39,16 @@ export const after =
     await then(call, response);
   };
 
+/** Keeps everybody waiting until it is opened. */
+export function gate(then: Behaviour = echo): { behaviour: Behaviour; open: () => void } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const behaviour: Behaviour = async (call, response) => {
+    await promise;
+    await then(call, response);
+  };
+  return { behaviour, open: resolve };
+}
+
 /** Takes the question and never says anything. */
 export const hang: Behaviour = () => undefined;
 
