@@ -61,8 +61,8 @@ describe("what a message costs in round trips to Postgres before it is answered"
   });
 });
 
-describe("when Postgres is back after an outage in which everybody spoke", () => {
-  it("it is told everything at once, in few transactions", { timeout: 180_000 }, async () => {
+describe("a service whose Postgres is back after an outage in which everybody spoke", () => {
+  it("hands everything over at once, in few transactions", { timeout: 180_000 }, async () => {
     const people = Array.from({ length: CROWD }, (_, index) => ({ device_id: `crowd-${index}` }));
     for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `before-${user.device_id}`)));
     await expect.poll(() => rows("before-%"), { timeout: 60_000 }).toBe(CROWD * 2);
