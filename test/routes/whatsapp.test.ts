@@ -36,39 +36,37 @@ const say = (changes: Changes = {}, key: string | undefined = ACME_KEY) =>
 /** What the orchestrator was told of the last message. */
 const heard = () => orchestrator.calls.at(-1)!.adapter;
 
-describe("what a message says is what the orchestrator is asked", () => {
+const IMAGE = { type: "image", image: { id: "1", caption: "This one" } };
+const PLACE = { latitude: 52.5163, longitude: 13.3777, name: "Tor", address: "Pariser Platz" };
+const PEOPLE = [{ name: { formatted_name: "Ada" } }, { name: { first_name: "Alan", last_name: "T" } }];
+
+describe("what somebody sends", () => {
   it.each([
-    ["A3.1.1, A3.5.1", "a text", { type: "text", text: { body: "Where is my order?" } }, "Where is my order?"],
-    ["A3.1.2, A3.5.2", "a picture's caption", { type: "image", image: { id: "1", caption: "This one" } }, "This one"],
-    ["A3.1.3", "a voice message, in brackets", { type: "audio", audio: { id: "1", voice: true } }, "[audio]"],
-    [
-      "A3.1.4",
-      "a document's name",
-      { type: "document", document: { filename: "invoice.pdf" } },
-      "[document: invoice.pdf]",
-    ],
-    [
-      "A3.1.5, A3.5.3",
-      "a place and where it is",
-      { type: "location", location: { latitude: 52.5163, longitude: 13.3777, name: "Tor", address: "Pariser Platz" } },
-      "Tor, Pariser Platz (52.5163, 13.3777)",
-    ],
-    [
-      "A3.1.6, A3.5.4",
-      "the names of contacts",
-      {
-        type: "contacts",
-        contacts: [{ name: { formatted_name: "Ada" } }, { name: { first_name: "Alan", last_name: "T" } }],
-      },
-      "Ada; Alan T",
-    ],
-  ])("[%s] %s", async (_id, _what, message, content) => {
-    const reply = await say({ message: { text: undefined, ...message } });
-    expect({ status: reply.status, text: reply.body.data?.text }).toEqual({ status: 200, text: `echo: ${content}` });
+    ["A3.1.1", "text", { text: { body: "Hello" } }],
+    ["A3.1.2", "image", { image: { id: "1" } }],
+    ["A3.1.3", "audio", { audio: { id: "1", voice: true } }],
+    ["A3.1.4", "document", { document: { id: "1", filename: "invoice.pdf" } }],
+    ["A3.1.5", "location", { location: PLACE }],
+    ["A3.1.6", "contacts", { contacts: PEOPLE }],
+  ])("[%s] may be of the type %s, and is answered", async (_id, type, parts) => {
+    const message = { text: undefined, type, ...parts };
+    const reply = await say({ message });
+    expect({ status: reply.status, fallback: reply.body.data?.fallback }).toEqual({ status: 200, fallback: false });
+    expect(heard().message.metadata.whatsapp).toMatchObject({ kind: type, raw: { type, ...parts } });
+  });
+
+  it.each([
+    ["A3.5.1", "its text", { type: "text", text: { body: " Where is my order? " } }, "Where is my order?"],
+    ["A3.5.2", "its caption", IMAGE, "This one"],
+    ["A3.5.3", "where it is", { type: "location", location: PLACE }, "Tor, Pariser Platz (52.5163, 13.3777)"],
+    ["A3.5.4", "the names in it", { type: "contacts", contacts: PEOPLE }, "Ada; Alan T"],
+  ])("[%s] is asked of the orchestrator by %s", async (_id, _what, parts, content) => {
+    const reply = await say({ message: { text: undefined, ...parts } });
+    expect(reply.body.data.text).toBe(`echo: ${content}`);
     expect(heard().message).toMatchObject({ content, channel: "whatsapp" });
   });
 
-  it("[G1.4.5] each kind is kept as what it is, with its parts", async () => {
+  it("each kind is kept as what it is, with its parts [G1.4.5]", async () => {
     const location = { latitude: 1, longitude: 2 };
     const { body } = await say({ message: { type: "location", location, text: undefined } });
     await gateway.flush();
@@ -81,8 +79,8 @@ describe("what a message says is what the orchestrator is asked", () => {
 
 describe("a message that is not in order", () => {
   it.each<[string, string, Changes, number, string, string | undefined]>([
-    ["A3.2.1, C5.2.1", "has no sender", { message: { from: undefined } }, 400, "VALIDATION_ERROR", "from"],
-    ["A3.2.2, C5.2.2", "has no recipient", { message: { to: undefined } }, 400, "VALIDATION_ERROR", "to"],
+    ["A3.2.1", "has no sender", { message: { from: undefined } }, 400, "VALIDATION_ERROR", "from"],
+    ["A3.2.2", "has no recipient", { message: { to: undefined } }, 400, "VALIDATION_ERROR", "to"],
     ["A3.2.3", "has a sender that is no number", { message: { from: "somebody" } }, 400, "VALIDATION_ERROR", "from"],
     ["A3.2.3", "has a recipient of 16 digits", { message: { to: "1234567890123456" } }, 400, "VALIDATION_ERROR", "to"],
     ["B1.2.2", "has no request id", { request_id: undefined }, 400, "MISSING_REQUEST_ID", undefined],
@@ -95,6 +93,15 @@ describe("a message that is not in order", () => {
       code,
       field,
     });
+  });
+
+  it.each([
+    ["C5.2.1", "sender", { from: null }],
+    ["C5.2.2", "recipient", { to: "" }],
+  ])("[%s] is refused without a %s before anything is asked of the database", async (_id, _what, message) => {
+    gateway.roundTrips();
+    expect(await say({ message })).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
+    expect(gateway.roundTrips()).toBe(0);
   });
 
   it("that is no object is refused by its shape", async () => {
@@ -161,7 +168,7 @@ describe("to whom a message is", () => {
 });
 
 describe("by whom a message is", () => {
-  it("[A3.4.2] somebody new is made, with their number, and WhatsApp vouches for it", async () => {
+  it("somebody new is made, with their number, and WhatsApp vouches for it [A3.4.2]", async () => {
     const from = newNumber();
     const { body } = await say({ message: { from } });
     const rows = await gateway.database.query(
@@ -181,7 +188,7 @@ describe("by whom a message is", () => {
     expect(body.data.is_guest).toBe(false);
   });
 
-  it("[A3.4.1, C5.2.7] somebody who wrote before is the same person, however the number is spelt", async () => {
+  it("somebody who wrote before is the same person, however the number is spelt [A3.4.1, C5.2.7]", async () => {
     const from = newNumber();
     const first = await say({ message: { from } });
     gateway.deps().caches.acquaintances.invalidate();
@@ -189,7 +196,7 @@ describe("by whom a message is", () => {
     expect(again.body.data.user_id).toBe(first.body.data.user_id);
   });
 
-  it("[G1.4.4] one number is two people to two brands", async () => {
+  it("one number is two people to two brands [G1.4.4]", async () => {
     const from = newNumber();
     const acme = await say({ message: { from } });
     const metadata = { instance_id: INSTANCE.globex };
@@ -203,7 +210,7 @@ describe("by whom a message is", () => {
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("[C5.2.8] what somebody writes within the hour belongs to one session", async () => {
+  it("what somebody writes within the hour belongs to one session [C5.2.8]", async () => {
     const from = newNumber();
     const first = await say({ message: { from } });
     const again = await say({ message: { from } });
@@ -211,7 +218,7 @@ describe("by whom a message is", () => {
     expect((await say()).body.data.session_id).not.toBe(first.body.data.session_id);
   });
 
-  it("[C5.2.9] the orchestrator is told the person, the session, the instance and its configuration", async () => {
+  it("the orchestrator is told the person, the session, the instance and its configuration [C5.2.9]", async () => {
     const { body } = await say();
     const [config] = await gateway.database.query(
       "select template_set_id from instance_configs where instance_id = $1 and is_active",
@@ -228,7 +235,7 @@ describe("by whom a message is", () => {
 });
 
 describe("the answer", () => {
-  it("[G1.4.1, G1.4.6, G1.4.7, B1.2.1] has the shape of Messages, and the turn is kept", async () => {
+  it("has the shape of Messages, and the turn is kept [G1.4.1, G1.4.6, G1.4.7, B1.2.1]", async () => {
     const request = incoming();
     const { status, body } = await gateway.send("POST", PATH, request, ACME_KEY);
     expect({ status, body }).toMatchObject({
@@ -257,7 +264,7 @@ describe("the answer", () => {
     ]);
   });
 
-  it("[B1.2.4] is the conversation's own: another message of the same person is told what was said before", async () => {
+  it("is the conversation's own: another message of the same person is told what was said before [B1.2.4]", async () => {
     const from = newNumber();
     await say({ message: { from, text: { body: "One" } } });
     await say({ message: { from, text: { body: "Two" } } });
@@ -285,7 +292,7 @@ describe("the answer", () => {
 });
 
 describe("a message that comes again", () => {
-  it("[G1.4.8, I7.1] is answered 409 with the first answer, without a query: no instance, nobody is looked up", async () => {
+  it("is answered 409 with the first answer, without a query: no instance, nobody is looked up [G1.4.8, I7.1]", async () => {
     const request = incoming();
     const first = await gateway.send("POST", PATH, request, ACME_KEY);
     const { caches } = gateway.deps();
@@ -303,7 +310,7 @@ describe("a message that comes again", () => {
     expect(gateway.roundTrips()).toBe(0);
   });
 
-  it("[I7.2] is known before anything is looked up, also when the caller names the instance, and while it is running", async () => {
+  it("is known before anything is looked up, also when the caller names the instance, and while it is running [I7.2]", async () => {
     orchestrator.behave(after(400));
     const request = incoming({ metadata: { instance_id: INSTANCE.whatsapp } });
     const before = orchestrator.calls.length;

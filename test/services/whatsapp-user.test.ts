@@ -51,7 +51,7 @@ const identifiers = () =>
   database.query("select user_id, identifier_type, identifier_value from user_identifiers order by identifier_value");
 
 describe("somebody who writes on WhatsApp", () => {
-  it("[C1.2.1] can't be anybody to an instance without a brand", async () => {
+  it("can't be anybody to an instance without a brand [C1.2.1]", async () => {
     await expect(resolve("+16505551234", null, { changes: { brandId: "" } })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       status: 400,
@@ -69,7 +69,7 @@ describe("somebody who writes on WhatsApp", () => {
     expect(() => identifiersOf({ phone, userId: null })).toThrow(expect.objectContaining({ code: "VALIDATION_ERROR" }));
   });
 
-  it("[C1.2.3] is the person who goes by the number", async () => {
+  it("is the person who goes by the number [C1.2.3]", async () => {
     const first = await resolve("+16505551234");
     const again = await resolve("+16505551234");
     expect(again?.user).toEqual(first?.user);
@@ -77,7 +77,7 @@ describe("somebody who writes on WhatsApp", () => {
     expect((await resolve("+16505550000"))?.user.id).not.toBe(first?.user.id);
   });
 
-  it("[C1.2.4] is made on first contact where guests are accepted, vouched for by WhatsApp", async () => {
+  it("is made on first contact where guests are accepted, vouched for by WhatsApp [C1.2.4]", async () => {
     const speaker = await resolve("+16505551234");
     const [row] = await database.query(
       "select u.brand_id, u.tier, s.address from users u join sessions s on s.user_id = u.id where u.id = $1",
@@ -86,12 +86,12 @@ describe("somebody who writes on WhatsApp", () => {
     expect(row).toEqual({ brand_id: ACME, tier: "verified", address: correspondent("+16505551234").address });
   });
 
-  it("[C1.2.5] is nobody on first contact where guests are not accepted", async () => {
+  it("is nobody on first contact where guests are not accepted [C1.2.5]", async () => {
     expect(await resolve("+16505551234", null, { changes: { acceptGuestUsers: false } })).toBeNull();
     expect(await identifiers()).toEqual([]);
   });
 
-  it("[C1.2.5] is let in where guests are not accepted, if they are known", async () => {
+  it("is let in where guests are not accepted, if they are known [C1.2.5]", async () => {
     const known = await resolve("+16505551234");
     const again = await resolve("+16505551234", null, { changes: { acceptGuestUsers: false } });
     expect(again?.user).toEqual(known?.user);

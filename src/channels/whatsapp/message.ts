@@ -1,5 +1,7 @@
 import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound.ts";
+import { MAX_CONTENT } from "../../domain/message.ts";
 import { fitMetadata, sanitizeData } from "../../domain/sanitize.ts";
+import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readCircumstances, readContent } from "./content.ts";
 import { record, text } from "./loose.ts";
@@ -42,7 +44,8 @@ export function readMessage(message: Loose, { id, person, business, receivedAt }
     person,
     business,
     became: kind === "system" ? successorOf(record(message.system)) : null,
-    content,
+    // More than WhatsApp lets anybody write: a list or a form without end.
+    content: truncate(content, MAX_CONTENT),
     sentAt,
     metadata: { whatsapp: { ...profile, ...details } },
   };

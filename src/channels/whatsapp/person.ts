@@ -6,6 +6,15 @@ import type { Loose } from "./loose.ts";
 /** `CC.` and letters and digits; taken as anything that can't be mistaken for something else. */
 const USER_ID = /^[A-Za-z0-9._-]{1,160}$/;
 
+/** The longest id of a message that is taken for one; they have some 60 characters. */
+const LONGEST_ID = 512;
+
+/** A message's id, whatever it looks like. */
+export function messageIdOf(value: unknown): string | null {
+  const id = text(value);
+  return id !== null && id.length <= LONGEST_ID ? id : null;
+}
+
 /** Digits with or without a plus, as E.164; null for anything else. */
 export function phoneOf(value: unknown): string | null {
   const digits = text(value);

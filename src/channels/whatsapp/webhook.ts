@@ -7,7 +7,7 @@ import { readContent } from "./content.ts";
 import { number, record, records, text } from "./loose.ts";
 import type { Loose } from "./loose.ts";
 import { readMessage, subjectOf, timeOf } from "./message.ts";
-import { endpointOf, identity, phoneOf, senderOf, userIdOf } from "./person.ts";
+import { endpointOf, identity, messageIdOf, phoneOf, senderOf, userIdOf } from "./person.ts";
 
 /** A status of a message we sent, and whom it was sent to. */
 export type Status = { person: ChannelIdentity; business: ChannelEndpoint; news: DeliveryNews };
@@ -67,14 +67,14 @@ function readChange({ field, value }: Loose, receivedAt: number): Notification {
 
 function message(item: Loose, contacts: unknown, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const person = senderOf(item, contacts) ?? subjectOf(item);
-  const id = text(item.id);
+  const id = messageIdOf(item.id);
   return person === null || id === null ? null : readMessage(item, { id, person, business, receivedAt });
 }
 
 /** What the business itself wrote in its app on the phone. */
 function echo(item: Loose, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const person = identity(phoneOf(item.to), userIdOf(item.to_user_id));
-  const id = text(item.id);
+  const id = messageIdOf(item.id);
   if (person === null || id === null) return null;
   return { ...readMessage(item, { id, person, business, receivedAt }), role: "assistant", became: null };
 }
@@ -105,7 +105,7 @@ const stateOf = (status: unknown): DeliveryState | null =>
 
 function status(item: Loose, business: ChannelEndpoint): Status | null {
   const person = identity(phoneOf(item.recipient_id), userIdOf(item.recipient_user_id));
-  const id = text(item.id);
+  const id = messageIdOf(item.id);
   const state = stateOf(item.status);
   if (person === null || id === null || state === null) return null;
   const [error] = records(item.errors).map(readError);

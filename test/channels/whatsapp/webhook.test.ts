@@ -299,6 +299,17 @@ describe("a notification", () => {
     );
   });
 
+  it("says no more than anybody may, and an id without end is none", () => {
+    const { messages: kept, passedOver } = read(
+      messages(
+        text({ phone: "16505550001" }, "a".repeat(100_000)),
+        text({ phone: "16505550001" }, "b", { id: "w".repeat(513) }),
+      ),
+    );
+    expect(kept.map(({ content }) => content.length)).toEqual([10_000]);
+    expect(passedOver).toHaveLength(1);
+  });
+
   it("nests as deep as it likes", () => {
     const nested = JSON.parse(`${'{"type":"edit","edit":{"message":'.repeat(20_000)}{}${"}}".repeat(20_000)}`);
     const form = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
