@@ -32,13 +32,19 @@ function decodeCursor(text: string): unknown {
 /** The largest instant a Date can hold: beyond it a cursor is not one of ours. */
 const MAX_INSTANT = 8_640_000_000_000_000;
 
-const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) =>
-  z
+const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
+  const Key = z.tuple([z.int().min(0).max(MAX_INSTANT), tie]);
+  return z
     .string()
-    .transform(decodeCursor)
-    .pipe(z.tuple([z.int().min(0).max(MAX_INSTANT), tie], "is not a cursor of this list"))
-    .transform(([at, tie]) => ({ at, tie }))
+    .transform((text, context): Cursor<z.output<Tie>> => {
+      const key = Key.safeParse(decodeCursor(text));
+      if (key.success) return { at: key.data[0], tie: key.data[1] };
+      // In one piece: what a cursor is made of is nobody's business.
+      context.addIssue({ code: "custom", message: "is not a cursor of this list" });
+      return z.NEVER;
+    })
     .meta({ type: "string", description: "`next_cursor` of the page before" });
+};
 
 export const limit = z.coerce
   .number("must be a whole number")

@@ -59,6 +59,7 @@ export async function startGateway({ env: variables }: Options = {}): Promise<Ga
     ...variables,
     LEDGER: { send: async () => undefined },
     BROADCAST: { send: async () => undefined },
+    BROADCAST_TIMERS: { getByName: () => ({ start: async () => undefined }) },
     FLOOD: { limit: async () => ({ success: true }) },
     CONVERSATIONS: { getByName: (name: string) => stub(name) },
   } as unknown as Env;
