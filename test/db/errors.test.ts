@@ -1,3 +1,6 @@
+import { createServer } from "node:http";
+import type { ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -150,6 +153,27 @@ describe("what doesn't come back from Postgres", () => {
     proxy.next(fault);
     expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
     expect(proxy.felt(fault)).toBe(1);
+  });
+
+  it.each([
+    ["breaks off", "DATABASE_CONNECTION_ERROR", (response: ServerResponse) => void response.destroy()],
+    ["stops", "TIMEOUT_ERROR", () => undefined],
+  ] as const)("because the answer %s in its middle is %s [F5.1.3, F5.1.4]", async (_, code, end) => {
+    const server = createServer((request, response) => {
+      response.writeHead(200, { "Content-Type": "application/json" });
+      response.write('{"results": [', () => end(response));
+      request.resume();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    try {
+      const { port } = server.address() as AddressInfo;
+      const endpoint = `http://127.0.0.1:${port}/sql`;
+      const half = connect({ databaseUrl: database.connectionString, endpoint, deadlineMs: 200 });
+      expect(databaseErrorCode(await failureOf(sql`select 1`, half))).toBe(code);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   it("because nobody listens there is told as that [F5.1.4]", async () => {
