@@ -3,7 +3,10 @@ import type { AdapterInput } from "../../src/domain/adapter.ts";
 import { MAX_RUNS } from "../../src/domain/turn.ts";
 import { answerTurn } from "../../src/flows/answer-turn.ts";
 import { demoBundle } from "../support/bundle.ts";
+import { ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { startGateway } from "../support/gateway.ts";
+import type { Gateway } from "../support/gateway.ts";
 import {
   answerWith,
   breakOff,
@@ -266,5 +269,109 @@ describe("a development machine without an orchestrator", () => {
         message: expect.stringMatching(/DEPRECATED.*ORCHESTRATOR_URL.*502/),
       }),
     ]);
+  });
+});
+
+describe("from the person to the record", () => {
+  let gateway: Gateway;
+  beforeAll(async () => {
+    const env = {
+      ORCHESTRATOR_URL: orchestrator.url,
+      ORCHESTRATOR_TIMEOUT_MS: "150",
+      RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+    };
+    gateway = await startGateway({ env });
+  }, 60_000);
+  afterAll(() => gateway.close());
+
+  /** Somebody new says something; what they were answered, after everything has been written. */
+  async function say(changes: Record<string, unknown> = {}) {
+    const message = {
+      instance_id: INSTANCE.chat,
+      request_id: "r1",
+      content: "Hello",
+      user: { device_id: crypto.randomUUID() },
+    };
+    const { status, body } = await gateway.send("POST", "/web/messages", { ...message, ...changes });
+    expect(status).toBe(200);
+    await gateway.flush();
+    return body.data;
+  }
+
+  it("what a turn took is written down once, at the day's price [B2.6.4]", async () => {
+    orchestrator.behave(answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } }));
+    const { session_id, token_usage } = await say();
+    const rows = await gateway.database.query(
+      `select template_key, function_name, planned_tokens, sent_tokens, received_tokens, total_tokens, input_price_per_1k,
+        output_price_per_1k, trim_scale(cost_usd) as cost_usd from session_token_usage where session_id = $1`,
+      [session_id],
+    );
+    // 1.2 x 0.00015 + 0.34 x 0.0006
+    expect(rows).toEqual([
+      {
+        template_key: "acme_response",
+        function_name: "response",
+        planned_tokens: "2000",
+        sent_tokens: "1200",
+        received_tokens: "340",
+        total_tokens: "1540",
+        input_price_per_1k: expect.stringMatching(/^0\.000150*$/),
+        output_price_per_1k: expect.stringMatching(/^0\.00060*$/),
+        cost_usd: "0.000384",
+      },
+    ]);
+    expect(token_usage).toEqual({ prompt_in: 1_200, completion_out: 340, total: 1_540, cost_usd: "0.000384" });
+  });
+
+  it("what took too long costs nothing that is known, and its person has an answer", async () => {
+    orchestrator.behave(hang);
+    const answer = await say();
+    const usage = await gateway.database.query("select id from session_token_usage where session_id = $1", [
+      answer.session_id,
+    ]);
+    const [config] = await gateway.database.query("select default_reply from instance_configs where instance_id = $1", [
+      INSTANCE.chat,
+    ]);
+    expect([answer.text, answer.fallback, answer.token_usage.cost_usd, usage]).toEqual([
+      config?.["default_reply"],
+      true,
+      null,
+      [],
+    ]);
+  });
+
+  it("what a client says of its message is kept without the secrets in it, and so is what the model says [B2.2.3]", async () => {
+    orchestrator.behave(answerWith({ text: "Hi", debug: { api_key: "s3cret", kept: 1 } }));
+    const { session_id } = await say({
+      metadata: { page: 7, password: "s3cret", deep: { access_token: "s3cret", list: [1] } },
+    });
+    const rows = await gateway.database.query("select metadata_json from messages where session_id = $1 order by seq", [
+      session_id,
+    ]);
+    const [said, replied] = rows.map((row) => JSON.parse(row["metadata_json"] ?? ""));
+    expect(said).toEqual({ channel: "web", page: 7, deep: { list: [1] } });
+    expect(replied).toMatchObject({ channel: "web", orchestrator_response: { text: "Hi", debug: { kept: 1 } } });
+    const everything = await gateway.database.query(
+      "select string_agg(m::text, '') as text from (select metadata_json from messages union all select metadata_json from idempotency_locks) m",
+    );
+    expect(everything[0]?.["text"]).not.toContain("s3cret");
+  });
+
+  it("words for a session that is not there are refused and kept nowhere [B2.1.4]", async () => {
+    const id = "00000000-0000-8000-b000-0000000000cc";
+    const before = await gateway.database.query("select count(*) from messages");
+    const { status, body } = await gateway.send(
+      "POST",
+      `/api/v1/conversations/${id}/messages`,
+      { role: "user", content: "Hello" },
+      ACME_KEY,
+    );
+    await gateway.flush();
+    expect([status, body.error.code, body.error.details]).toEqual([
+      404,
+      "RESOURCE_NOT_FOUND",
+      { resource_type: "conversation", resource_id: id },
+    ]);
+    expect(await gateway.database.query("select count(*) from messages")).toEqual(before);
   });
 });
