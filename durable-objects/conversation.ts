@@ -113,11 +113,16 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async record(recording: Recording): Promise<RecordOutcome> {
-    const { facts, turns, outbox, bell, alarm } = this.#open();
+    const { facts, turns, outbox, bell, alarm, correspondence } = this.#open();
+    const home = facts.get("movedTo");
+    if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
     const parts = { storage: this.ctx.storage, facts, turns, outbox };
     const outcome = record(parts, recording, { address: this.#address, now });
-    if (outcome.kind === "recorded") alarm.noLaterThan(bell.ring(now));
+    if (outcome.kind !== "recorded") return outcome;
+    const { messages, outbound = null } = recording;
+    if (outbound !== null) for (const message of messages) correspondence.send(message, outbound, null);
+    alarm.noLaterThan(bell.ring(now));
     return outcome;
   }
 
@@ -249,7 +254,10 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const options = { address: this.#address, lifetimeMs, now };
     const answer = settle({ storage: this.ctx.storage, facts, turns, outbox }, turn, work, result, options);
     if (answer === null) return null;
-    if (work.origin) correspondence.reply(answer, work.origin);
+    if (work.origin) {
+      const reply = { id: answer.message_id, content: answer.text };
+      correspondence.send(reply, work.origin, work.origin.channelMessageId);
+    }
     alarm.noLaterThan(bell.ring(now));
     return answer;
   }

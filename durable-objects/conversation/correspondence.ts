@@ -1,7 +1,7 @@
 import { SERVICE_WINDOW_MS, splitText, templateRequest, textRequest } from "../../src/channels/whatsapp/reply.ts";
 import type { ObjectDeps } from "../../src/deps.ts";
 import { whatsappAddress } from "../../src/domain/address.ts";
-import type { Answer, Arrival, Received } from "../../src/domain/conversation.ts";
+import type { Arrival, Outbound, Received, RecordedMessage } from "../../src/domain/conversation.ts";
 import { referenceOf } from "../../src/domain/delivery.ts";
 import type { Preparation } from "../../src/domain/preparation.ts";
 import { sessionTimeoutMs } from "../../src/services/session.ts";
@@ -13,7 +13,7 @@ import type { FactStore } from "./facts.ts";
 import { receive } from "./inbound.ts";
 import type { Outbox } from "./outbox.ts";
 import { prepare } from "./prepare.ts";
-import type { Inbound, Origin, StoredTurn, Turns } from "./turns.ts";
+import type { Inbound, StoredTurn, Turns } from "./turns.ts";
 
 /** A preparation that failed this often for another reason than that Postgres is away is given up. */
 const MAX_ATTEMPTS = 5;
@@ -96,8 +96,15 @@ export class Correspondence {
     return true;
   }
 
-  /** Puts the answer of a turn on its way, in the same synchronous step in which it was settled. */
-  reply({ message_id: messageId, text }: Answer, { channelMessageId, person, phoneNumberId, template }: Origin): void {
+  /**
+   * Puts a message of ours on its way, in the same synchronous step in which it was kept: one that is on its way already
+   * is not sent again. `replyTo` is the channel's id of what it answers.
+   */
+  send(
+    { id: messageId, content }: Pick<RecordedMessage, "id" | "content">,
+    { person, phoneNumberId, template }: Outbound,
+    replyTo: string | null,
+  ): void {
     const { facts, deps } = this.#options;
     const owner = facts.get("owner");
     if (phoneNumberId === null || owner === null) {
@@ -105,8 +112,8 @@ export class Correspondence {
       return;
     }
     const envelope = (part: number) => ({ person, reference: referenceOf(messageId, part) });
-    const parts = splitText(text).map((body, index) =>
-      textRequest(envelope(index + 1), body, index === 0 ? channelMessageId : null),
+    const parts = splitText(content).map((body, index) =>
+      textRequest(envelope(index + 1), body, index === 0 ? replyTo : null),
     );
     const instead = template && templateRequest(envelope(1), template);
     const now = deps.now();

@@ -1,7 +1,6 @@
-import type { Answer, AuthState } from "../../src/domain/conversation.ts";
+import type { Answer, AuthState, Outbound } from "../../src/domain/conversation.ts";
 import type { Channel } from "../../src/domain/channel.ts";
-import type { ChannelIdentity, InboundMessage } from "../../src/domain/inbound.ts";
-import type { WhatsAppTemplate } from "../../src/domain/instance.ts";
+import type { InboundMessage } from "../../src/domain/inbound.ts";
 import { admission, settle, start } from "../../src/domain/turn.ts";
 import type { Admission, Turn, TurnState } from "../../src/domain/turn.ts";
 import type { User } from "../../src/domain/user.ts";
@@ -23,13 +22,9 @@ export type Work = {
 };
 
 /** Where a message came from, and where its answer goes. */
-export type Origin = {
+export type Origin = Outbound & {
   /** The channel's own id of the message. */
   channelMessageId: string;
-  person: ChannelIdentity;
-  /** null when the business can't be written from. */
-  phoneNumberId: string | null;
-  template: WhatsAppTemplate | null;
 };
 
 /** A message as a webhook brought it: before its turn can run, it has to be found out whose and to whom it is. */

@@ -2,6 +2,9 @@ import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { CLAIM_MS, MAX_ATTEMPTS } from "../domain/broadcast.ts";
 import type { Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
+import type { ChannelIdentity } from "../domain/inbound.ts";
+import type { WhatsAppTemplate } from "../domain/instance.ts";
+import type { StoredIdentifierType } from "../domain/user.ts";
 import type { Db, Row } from "./client.ts";
 import { openSession, toSession } from "./identities.ts";
 import { write } from "./write.ts";
@@ -39,7 +42,8 @@ export async function nextRound(
  * see of its recipients stays true. Rounds of one broadcast take turns, so that who cancels gets theirs too.
  */
 const locked = (broadcastId: string): SQL => sql`
-  select b.id, b.brand_id, b.instance_id, i.channel, i.is_active, c.session_timeout_minutes, b.content, b.metadata_json, b.trace_id
+  select b.id, b.brand_id, b.instance_id, i.channel, i.is_active, i.recipient_number, i.phone_number_id,
+    i.metadata_json -> 'whatsapp_template' as template, c.session_timeout_minutes, b.content, b.metadata_json, b.trace_id
   from broadcasts b
   join instances i on i.id = b.instance_id
   left join instance_configs c on c.instance_id = i.id and c.is_active
@@ -93,12 +97,19 @@ const claim = (broadcastId: string, size: number): SQL => sql`
     from picked where r.id = picked.id
     returning r.*
   )
-  select r.id as recipient_id, r.user_id, r.message_id, r.attempts, i.id as instance_id, i.brand_id, s.*
+  select r.id as recipient_id, r.user_id, r.message_id, r.attempts, i.channel, i.id as instance_id, i.brand_id, s.*,
+    ${identifier("phone_e164")} as phone, ${identifier("whatsapp_user_id")} as whatsapp_user_id
   from claimed r
   join broadcasts b on b.id = r.broadcast_id
   join instances i on i.id = b.instance_id
   join users u on u.id = r.user_id
   ${openSession}`;
+
+/** What somebody goes by on the instance's channel; their newest, should they have several. */
+const identifier = (type: StoredIdentifierType): SQL => sql`(
+  select ui.identifier_value from user_identifiers ui
+  where ui.user_id = u.id and ui.brand_id = i.brand_id and ui.channel = i.channel and ui.identifier_type = ${type}
+  order by ui.created_at desc, ui.id limit 1)`;
 
 const next = (broadcastId: string): SQL => sql`
   select greatest(0, extract(epoch from min(r.due_at) - now()) * 1000)::float8 as due_in
@@ -112,6 +123,14 @@ const toBroadcast = (row: Row): Broadcast => ({
   channel: row.channel as Broadcast["channel"],
   isActive: row.is_active as boolean,
   sessionTimeoutMinutes: row.session_timeout_minutes as number | null,
+  business:
+    row.channel === "whatsapp"
+      ? {
+          number: row.recipient_number as string | null,
+          phoneNumberId: row.phone_number_id as string | null,
+          template: row.template as WhatsAppTemplate | null,
+        }
+      : null,
   content: row.content as string,
   metadata: row.metadata_json as Record<string, unknown>,
   traceId: row.trace_id as string | null,
@@ -122,5 +141,10 @@ const toRecipient = (row: Row): Recipient => ({
   userId: row.user_id as string,
   messageId: row.message_id as string,
   attempts: row.attempts as number,
-  openSession: row.session_id === null ? null : toSession(row),
+  ...(row.channel === "whatsapp"
+    ? { person: toPerson(row), openSession: null }
+    : { person: null, openSession: row.session_id === null ? null : toSession(row) }),
 });
+
+const toPerson = ({ phone, whatsapp_user_id: userId }: Row): ChannelIdentity | null =>
+  phone === null && userId === null ? null : { phone: phone as string | null, userId: userId as string | null };

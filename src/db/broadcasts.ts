@@ -80,12 +80,20 @@ export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | 
       (select coalesce(jsonb_object_agg(state, people), '{}')
         from (select state, count(*) as people from broadcast_recipients r where r.broadcast_id = b.id group by state) c
       ) as counts,
+      (select coalesce(jsonb_object_agg(state, messages), '{}')
+        from (
+          select m.metadata_json #>> '{delivery,state}' as state, count(*) as messages
+          from broadcast_recipients r join messages m on m.id = r.message_id
+          where r.broadcast_id = b.id and m.metadata_json #>> '{delivery,state}' is not null group by 1
+        ) d) as deliveries,
       (select coalesce(jsonb_agg(jsonb_build_object(
           'userId', p.user_id, 'messageId', p.message_id, 'state', p.state, 'attempts', p.attempts,
           'error', case when p.error_code is null then null
-            else jsonb_build_object('code', p.error_code, 'message', p.error_message) end) order by p.user_id), '[]')
+            else jsonb_build_object('code', p.error_code, 'message', p.error_message) end,
+          'delivery', p.delivery) order by p.user_id), '[]')
         from (
-          select * from broadcast_recipients r
+          select r.*, m.metadata_json -> 'delivery' as delivery
+          from broadcast_recipients r left join messages m on m.id = r.message_id
           where r.broadcast_id = b.id
             ${page.after === null ? sql`` : sql`and r.user_id > ${page.after}`}
             ${page.state === null ? sql`` : sql`and r.state = ${page.state}`}
@@ -112,6 +120,7 @@ function toProgress([row]: Row[]): Progress | null {
       cancelled: 0,
       ...(row.counts as Partial<Progress["counts"]>),
     },
+    deliveries: row.deliveries as Progress["deliveries"],
     recipients: row.recipients as Progress["recipients"],
   };
 }

@@ -1,7 +1,11 @@
+import { chatAddress, whatsappAddress } from "./address.ts";
 import type { Channel } from "./channel.ts";
 import type { Recording } from "./conversation.ts";
+import type { Delivery, DeliveryState } from "./delivery.ts";
 import type { ErrorCode } from "./errors.ts";
 import { invalid } from "./errors.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "./inbound.ts";
+import type { WhatsAppTemplate } from "./instance.ts";
 import { MAX_CONTENT } from "./message.ts";
 import type { Session } from "./session.ts";
 import { truncate } from "./text.ts";
@@ -57,6 +61,8 @@ export type Broadcast = {
   channel: Channel;
   isActive: boolean;
   sessionTimeoutMinutes: number | null;
+  /** The business's end of the channel the instance goes through; null for a chat. */
+  business: (ChannelEndpoint & { template: WhatsAppTemplate | null }) | null;
   content: string;
   metadata: Record<string, unknown>;
   traceId: string | null;
@@ -68,6 +74,9 @@ export type Recipient = {
   userId: string;
   messageId: string;
   attempts: number;
+  /** Their end of the channel the instance goes through; null when they have none, and in a chat. */
+  person: ChannelIdentity | null;
+  /** In a chat, the open session Postgres knows of. */
   openSession: Session | null;
 };
 
@@ -102,6 +111,8 @@ export type Progress = {
   createdAt: number;
   cancelledAt: number | null;
   counts: Record<RecipientState, number>;
+  /** What the channel says of the messages that were sent through one. */
+  deliveries: Partial<Record<DeliveryState, number>>;
   recipients: RecipientProgress[];
 };
 
@@ -111,6 +122,8 @@ export type RecipientProgress = {
   state: RecipientState;
   attempts: number;
   error: RecipientError | null;
+  /** null in a chat, and before the channel has been asked. */
+  delivery: Delivery | null;
 };
 
 export type RecipientPage = {
@@ -131,7 +144,8 @@ export const stateOf = ({ cancelledAt, counts }: Pick<Progress, "cancelledAt" | 
  * (400) one without an instance.
  */
 export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionTimeoutMs: number): Recording {
-  const { id, brandId, instanceId, channel, traceId } = broadcast;
+  const { id, brandId, instanceId, channel, business, traceId } = broadcast;
+  const { person } = recipient;
   if (!instanceId) throw invalid("instance_id", "instance_id is required");
   return {
     brandId,
@@ -151,7 +165,14 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
         metadata: { ...broadcast.metadata, channel: "broadcast", broadcast_id: id },
       },
     ],
+    outbound: business && person && { person, phoneNumberId: business.phoneNumberId, template: business.template },
   };
+}
+
+/** Where somebody's conversation with the instance is; null when nothing leads there. */
+export function addressOf({ instanceId, business }: Broadcast, { userId, person }: Recipient): string | null {
+  if (business === null) return chatAddress(instanceId, userId);
+  return person && whatsappAddress(business, person);
 }
 
 /**

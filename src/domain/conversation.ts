@@ -1,8 +1,8 @@
 import type { Channel } from "./channel.ts";
 import type { DeliveryNews } from "./delivery.ts";
 import type { ErrorDetails, ErrorCode } from "./errors.ts";
-import type { InboundMessage } from "./inbound.ts";
-import type { InstanceBundle } from "./instance.ts";
+import type { ChannelIdentity, InboundMessage } from "./inbound.ts";
+import type { InstanceBundle, WhatsAppTemplate } from "./instance.ts";
 import type { LedgerPull, LedgerUsage, Message } from "./ledger.ts";
 import type { Cursor } from "./page.ts";
 import type { Caller } from "./principal.ts";
@@ -69,6 +69,16 @@ export type Recording = {
   openSession: Session | null;
   sessionTimeoutMs: number;
   messages: RecordedMessage[];
+  /** Where these messages go out besides, in a conversation that goes through a channel. */
+  outbound?: Outbound | null;
+};
+
+/** Who is written to through a channel, from where, and what is sent when only a template may be. */
+export type Outbound = {
+  person: ChannelIdentity;
+  /** null when the business can't be written from. */
+  phoneNumberId: string | null;
+  template: WhatsAppTemplate | null;
 };
 
 /** An id that was recorded before changes nothing. */

@@ -1,7 +1,6 @@
 import { nextRound } from "../db/broadcast-rounds.ts";
 import type { Deps } from "../deps.ts";
-import { chatAddress } from "../domain/address.ts";
-import { recordingOf, verdictOn } from "../domain/broadcast.ts";
+import { addressOf, recordingOf, verdictOn } from "../domain/broadcast.ts";
 import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
 import { timeOfUuid } from "../domain/ids.ts";
 import { sessionTimeoutMs } from "../services/session.ts";
@@ -45,19 +44,23 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
 
 /** Gives one person's conversation the message. Whatever goes wrong is an outcome and stays with this person. */
 async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recipient): Promise<Attempt> {
-  if (!broadcast.isActive) return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such instance" };
-  const { userId } = recipient;
+  if (!broadcast.isActive) return refused("No such instance");
+  if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to write from");
+  const address = addressOf(broadcast, recipient);
+  if (address === null) return refused("The user has no number to be written to");
   try {
     const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config));
-    const conversation = deps.conversation(chatAddress(broadcast.instanceId, userId));
+    const conversation = deps.conversation(address);
     const outcome = await withDeadline(conversation.record(recording));
     if (outcome.kind === "recorded") return { kind: "sent" };
     return { kind: "refused", code: outcome.code, message: outcome.message };
   } catch (error) {
-    deps.log.warn("broadcast_attempt_failed", { error, broadcast_id: broadcast.id, user_id: userId });
+    deps.log.warn("broadcast_attempt_failed", { error, broadcast_id: broadcast.id, user_id: recipient.userId });
     return { kind: "failed", code: "SERVICE_UNAVAILABLE", message: "The conversation could not be reached" };
   }
 }
+
+const refused = (message: string): Attempt => ({ kind: "refused", code: "RESOURCE_NOT_FOUND", message });
 
 async function withDeadline<T>(work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,6 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { BROADCAST_STATES, MAX_RECIPIENTS, RECIPIENT_STATES, stateOf } from "../domain/broadcast.ts";
 import type { Progress } from "../domain/broadcast.ts";
+import { DELIVERY_STATES } from "../domain/delivery.ts";
 import { ERROR_CODES } from "../domain/errors.ts";
 import type { ErrorCode } from "../domain/errors.ts";
 import { Uuid } from "../domain/ids.ts";
@@ -62,6 +63,9 @@ const BroadcastProgress = z
     cancelled_at: z.iso.datetime().nullable(),
     total: z.int(),
     counts: z.record(z.enum(RECIPIENT_STATES), z.int()),
+    deliveries: z
+      .partialRecord(z.enum(DELIVERY_STATES), z.int())
+      .meta({ description: "What the channel says of those that were sent, where the instance goes through one" }),
   })
   .meta({ id: "BroadcastProgress" });
 
@@ -73,6 +77,13 @@ const BroadcastDetails = BroadcastProgress.extend({
       state: z.enum(RECIPIENT_STATES),
       attempts: z.int(),
       error: RecipientError.nullable(),
+      delivery: z
+        .object({
+          state: z.enum(DELIVERY_STATES),
+          ids: z.array(z.string()),
+          error: z.object({ code: z.union([z.int(), z.string()]), reason: z.string() }).optional(),
+        })
+        .nullable(),
     }),
   ),
   pagination: z.object({ limit: z.int(), has_more: z.boolean(), next_cursor: z.string().nullable() }),
@@ -119,7 +130,8 @@ const again = createRoute({
   method: "post",
   path: "/api/broadcasts/{id}/retry",
   summary: "Send once more to those who failed",
-  description: "A cancelled broadcast stays cancelled (400).",
+  description:
+    "A cancelled broadcast stays cancelled (400). What a channel has refused is not sent again: see each `delivery`.",
   request: { params },
   responses: { 200: success("Its progress", BroadcastProgress), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
@@ -156,12 +168,13 @@ broadcastRoutes.get("/api/broadcasts/:id", async (c) => {
   const hasMore = progress.recipients.length > limit;
   const data = {
     ...toJson(progress),
-    recipients: recipients.map(({ userId, messageId, state, attempts, error }) => ({
+    recipients: recipients.map(({ userId, messageId, state, attempts, error, delivery }) => ({
       user_id: userId,
       message_id: messageId,
       state,
       attempts,
       error,
+      delivery,
     })),
     pagination: { limit, has_more: hasMore, next_cursor: hasMore ? (recipients.at(-1)?.userId ?? null) : null },
   };
@@ -178,7 +191,7 @@ broadcastRoutes.post("/api/broadcasts/:id/retry", async (c) => {
   return c.json({ success: true, data: toJson(progress), message: "Broadcast retried" });
 });
 
-const credentialOf = (c: AppContext) => readCredential(c.var.deps.config, c.req.header("Authorization"));
+const credentialOf = (c: AppContext) => readCredential(c.var.deps, c.req.header("Authorization"));
 
 const toJson = (progress: Progress): z.infer<typeof BroadcastProgress> => ({
   broadcast_id: progress.id,
@@ -190,4 +203,5 @@ const toJson = (progress: Progress): z.infer<typeof BroadcastProgress> => ({
   cancelled_at: formatIso(progress.cancelledAt),
   total: Object.values(progress.counts).reduce((sum, count) => sum + count, 0),
   counts: progress.counts,
+  deliveries: progress.deliveries,
 });

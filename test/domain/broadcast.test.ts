@@ -9,6 +9,7 @@ const broadcast: Broadcast = {
   channel: "api",
   isActive: true,
   sessionTimeoutMinutes: null,
+  business: null,
   content: "We are open again",
   metadata: {},
   traceId: "trace",
@@ -19,6 +20,7 @@ const recipient: Recipient = {
   userId: "01900000-0000-7000-8000-000000000005",
   messageId: "01900000-0000-7000-8000-000000000006",
   attempts: 1,
+  person: null,
   openSession: null,
 };
 

@@ -1,23 +1,30 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ACME, ACME_KEY, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { startGraphApi } from "../support/graph-api.ts";
+import type { GraphApi } from "../support/graph-api.ts";
 import { startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { startService } from "../support/service.ts";
 import type { Service } from "../support/service.ts";
+import { messages as messagesOf, newNumber, text as textMessage } from "../support/whatsapp.ts";
 
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 const KEY = { Authorization: `Bearer ${ACME_KEY}` };
 
 let service: Service;
 let orchestrator: OrchestratorStandIn;
+let graph: GraphApi;
 
 beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  service = await startService({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+  [orchestrator, graph] = await Promise.all([startOrchestrator(), startGraphApi()]);
+  service = await startService({
+    env: { ORCHESTRATOR_URL: orchestrator.url, WHATSAPP_API_BASE: graph.url, WHATSAPP_ACCESS_TOKEN: "EAAtoken" },
+  });
+  graph.webhook = `${service.url}/webhooks/whatsapp`;
 });
 afterAll(async () => {
-  await service.stop();
-  await orchestrator.close();
+  await service?.stop();
+  await Promise.all([orchestrator?.close(), graph?.close()]);
 });
 
 /** What the test at hand says to everybody: nothing else says it. */
@@ -34,14 +41,13 @@ const people = async (count: number, brandId = ACME): Promise<string[]> => {
   return rows.map(({ id }) => id ?? "");
 };
 
-const send = (requestId: string, userIds: string[]) =>
-  service.say(
-    "/api/broadcast",
-    { instance_id: INSTANCE.chat, request_id: requestId, content: text, user_ids: userIds },
-    KEY,
-  );
+const send = (requestId: string, userIds: string[], instance_id: string = INSTANCE.chat) =>
+  service.say("/api/broadcast", { instance_id, request_id: requestId, content: text, user_ids: userIds }, KEY);
 
 const progress = async (id: string) => (await service.request(`/api/broadcasts/${id}`, { headers: KEY })).body.data;
+
+const recipient = async (id: string, userId: string) =>
+  (await progress(id)).recipients.find(({ user_id }: any) => user_id === userId);
 
 const recipients = async (state: string): Promise<number> => {
   const [row] = await service.query(
@@ -95,6 +101,62 @@ describe("a brand that tells a hundred people something", () => {
     // What was said to everybody is part of what the model knows of this conversation.
     await service.say("/api/messages", { ...message, request_id: "again", content: "Are you?" });
     expect(orchestrator.calls.at(-1)?.adapter.history).toContainEqual({ role: "assistant", content: text });
+  });
+});
+
+describe("a broadcast on WhatsApp", () => {
+  /** Somebody of whom no more is known than their number. */
+  async function personAt(number: string): Promise<string> {
+    const [person = ""] = await people(1);
+    await service.query(
+      `insert into user_identifiers (user_id, brand_id, channel, identifier_type, identifier_value)
+       values ($1, $2, 'whatsapp', 'phone_e164', $3)`,
+      [person, ACME, `+${number}`],
+    );
+    return person;
+  }
+
+  const sentTo = (number: string) => graph.sent().filter(({ body }) => body.to === number);
+
+  it("goes out as it is to who wrote lately, and reaches nobody else without a template", async () => {
+    const ann = newNumber();
+    expect(await graph.notify(messagesOf(textMessage({ phone: ann }, "Hello")))).toBe(200);
+    await expect.poll(() => sentTo(ann).length, { timeout: 30_000 }).toBe(1);
+    const [known] = await service.query("select user_id from user_identifiers where identifier_value = $1", [
+      `+${ann}`,
+    ]);
+    const bob = newNumber();
+    const [silent, numberless = ""] = [await personAt(bob), ...(await people(1))];
+
+    const { body } = await send("whatsapp", [known?.user_id ?? "", silent, numberless], INSTANCE.whatsapp);
+    const id: string = body.data.broadcast_id;
+    await expect.poll(async () => (await progress(id)).deliveries, { timeout: 30_000 }).toEqual({ sent: 1, failed: 1 });
+    expect(sentTo(ann).at(-1)?.body).toMatchObject({ type: "text", text: { body: text } });
+    expect(sentTo(bob)).toEqual([]);
+    expect((await progress(id)).counts).toMatchObject({ sent: 2, failed: 1 });
+    expect(await recipient(id, silent)).toMatchObject({
+      delivery: { state: "failed", error: { code: "WINDOW_CLOSED" } },
+    });
+    expect(await recipient(id, numberless)).toMatchObject({ state: "failed", error: { code: "RESOURCE_NOT_FOUND" } });
+
+    const sessions = await service.query("select id from sessions where user_id = $1", [known?.user_id ?? ""]);
+    expect(sessions).toHaveLength(1);
+    expect((await messages()).map(({ person }) => person)).toContain(known?.user_id);
+  });
+
+  it("goes out as the instance's template to who has not written for a day", async () => {
+    const template = { name: "news", language: "en_US" };
+    await service.query(
+      "update instances set metadata_json = jsonb_build_object('whatsapp_template', $2::jsonb) where id = $1",
+      [INSTANCE.whatsapp, JSON.stringify(template)],
+    );
+    const bob = newNumber();
+    await send("template", [await personAt(bob)], INSTANCE.whatsapp);
+    await expect.poll(() => sentTo(bob).length, { timeout: 30_000 }).toBe(1);
+    expect(sentTo(bob)[0]?.body).toMatchObject({
+      type: "template",
+      template: { name: "news", language: { code: "en_US" } },
+    });
   });
 });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { newTurnId } from "../../src/domain/ids.ts";
 import { deliverBroadcast } from "../../src/flows/deliver-broadcast.ts";
-import { guestToken } from "../../src/services/credential.ts";
+import { guestToken } from "../../src/services/user-token.ts";
 import { createAudience } from "../support/audience.ts";
 import type { Audience } from "../support/audience.ts";
 import { startDatabase } from "../support/database.ts";
@@ -208,6 +208,7 @@ describe("GET /api/broadcasts/{id}", () => {
         state: "failed",
         attempts: 5,
         error: { code: "SERVICE_UNAVAILABLE", message: "away" },
+        delivery: null,
       },
     ]);
   });
