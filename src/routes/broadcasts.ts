@@ -16,6 +16,7 @@ import { mismatch, replay } from "../http/duplicates.ts";
 import { requireRequestId } from "../http/ids.ts";
 import { BODY_REFUSALS, json, refusals, success } from "../http/openapi.ts";
 import { query } from "../http/query.ts";
+import { explainAbsence } from "../services/absence.ts";
 import { cancel, findBroadcast, retry } from "../services/broadcast.ts";
 import { readCredential } from "../services/credential.ts";
 
@@ -96,7 +97,7 @@ const RecipientQuery = z.object({
 });
 
 const params = z.object({ id: z.string() });
-const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", "INTERNAL_ERROR"] as const;
+const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR"] as const;
 
 const send = createRoute({
   method: "post",
@@ -152,7 +153,7 @@ broadcastRoutes.post("/api/broadcast", jsonBody(BroadcastRequest, { status: 400 
     content: body.content,
     userIds: body.user_ids,
     metadata: body.metadata ?? {},
-  });
+  }).catch(explainAbsence);
   note(c, { outcome: outcome.kind, brand_id: brandId });
   if (outcome.kind === "mismatch") throw mismatch(c, requestId);
   if (outcome.kind === "completed") replay(c, requestId, outcome.answer);
@@ -163,7 +164,9 @@ broadcastRoutes.post("/api/broadcast", jsonBody(BroadcastRequest, { status: 400 
 broadcastRoutes.get("/api/broadcasts/:id", async (c) => {
   const { limit, after = null, state = null } = query(c, RecipientQuery);
   const page = { limit: limit + 1, after, state };
-  const progress = await findBroadcast(c.var.deps, await credentialOf(c), c.req.param("id"), page);
+  const progress = await findBroadcast(c.var.deps, await credentialOf(c), c.req.param("id"), page).catch(
+    explainAbsence,
+  );
   const recipients = progress.recipients.slice(0, limit);
   const hasMore = progress.recipients.length > limit;
   const data = {
@@ -182,12 +185,12 @@ broadcastRoutes.get("/api/broadcasts/:id", async (c) => {
 });
 
 broadcastRoutes.post("/api/broadcasts/:id/cancel", async (c) => {
-  const progress = await cancel(c.var.deps, await credentialOf(c), c.req.param("id"));
+  const progress = await cancel(c.var.deps, await credentialOf(c), c.req.param("id")).catch(explainAbsence);
   return c.json({ success: true, data: toJson(progress), message: "Broadcast cancelled" });
 });
 
 broadcastRoutes.post("/api/broadcasts/:id/retry", async (c) => {
-  const progress = await retry(c.var.deps, await credentialOf(c), c.req.param("id"));
+  const progress = await retry(c.var.deps, await credentialOf(c), c.req.param("id")).catch(explainAbsence);
   return c.json({ success: true, data: toJson(progress), message: "Broadcast retried" });
 });
 

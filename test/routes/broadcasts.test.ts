@@ -11,6 +11,9 @@ import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 
+/** Nothing listens there. */
+const AWAY = "http://127.0.0.1:1/sql";
+
 let database: TestDatabase;
 let deps: Audience;
 let people: string[];
@@ -308,6 +311,17 @@ it("a machine of a developer asks for no key", async () => {
   expect(status).toBe(200);
   const path = `/api/broadcasts/${body.data.broadcast_id}`;
   expect((await call("GET", path, undefined, { key: null })).status).toBe(200);
+});
+
+it.each([
+  ["POST", "/api/broadcast", request],
+  ["GET", `/api/broadcasts/${NOBODY}`, () => undefined],
+  ["POST", `/api/broadcasts/${NOBODY}/cancel`, () => undefined],
+  ["POST", `/api/broadcasts/${NOBODY}/retry`, () => undefined],
+])("without Postgres %s %s says when to come back", async (method, path, body) => {
+  const { status, headers, body: told } = await call(method, path, body(), { key: null, on: createAudience(AWAY) });
+  expect([status, told.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
+  expect(Number(headers.get("Retry-After"))).toBeGreaterThan(0);
 });
 
 it("the OpenAPI document has all of it", async () => {
