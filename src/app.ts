@@ -15,7 +15,7 @@ import { whatsappRoutes } from "./routes/whatsapp.ts";
 import { VERSION } from "./services/health.ts";
 
 /** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */
-export function createApp(dependencies: (env: Env) => Deps = createDeps): OpenAPIHono<AppEnv> {
+export function createApp(dependencies: typeof createDeps = createDeps): OpenAPIHono<AppEnv> {
   const app = new OpenAPIHono<AppEnv>();
   app.onError(onError);
   app.notFound(unknownRoute(app));

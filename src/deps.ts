@@ -1,3 +1,4 @@
+import { fetchKeySet } from "./clients/key-set.ts";
 import { createOrchestrator } from "./clients/orchestrator.ts";
 import type { Orchestrator } from "./clients/orchestrator.ts";
 import { createWhatsAppSender } from "./clients/whatsapp.ts";
@@ -6,7 +7,7 @@ import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { connect } from "./db/client.ts";
 import type { Db } from "./db/client.ts";
-import type { ApiKey } from "./db/credentials.ts";
+import type { ApiKey, TokenIssuer } from "./db/credentials.ts";
 import type { FoundUser } from "./db/identities.ts";
 import { createReader } from "./db/reader.ts";
 import type { Read } from "./db/reader.ts";
@@ -19,7 +20,9 @@ import { introduceWhatsAppMessage } from "./flows/introduce-whatsapp-message.ts"
 import type { Place } from "./flows/introduce-whatsapp-message.ts";
 import { Allowances } from "./services/allowance.ts";
 import { Cache } from "./services/cache.ts";
+import { isAbsence } from "./services/absence.ts";
 import type { Acquaintances } from "./services/identity.ts";
+import { KeySets } from "./services/key-set.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import type { Logger } from "./telemetry/logger.ts";
 
@@ -27,6 +30,8 @@ import type { Logger } from "./telemetry/logger.ts";
 export type IsolateCaches = {
   instances: Cache<InstanceBundle | null>;
   apiKeys: Cache<ApiKey | null>;
+  tokenIssuers: Cache<TokenIssuer | null>;
+  keySets: KeySets;
   acquaintances: Cache<Acquaintances>;
   newcomers: Cache<FoundUser>;
   allowances: Allowances;
@@ -46,6 +51,8 @@ export type Deps = {
   conversation: (address: string) => Conversation;
   broadcastTimer: (broadcastId: string) => BroadcastTimer;
   ringBroadcast: (broadcastId: string) => Promise<unknown>;
+  /** Goes on after the answer, and nobody waits for it. */
+  background: (work: Promise<unknown>) => void;
   /** False when this address has created more than a person would. */
   withinFloodLimit: (clientAddress: string) => Promise<boolean>;
 };
@@ -68,16 +75,29 @@ const WHATSAPP_DEADLINE_MS = 15_000;
 /** How long a statement may take before the request gives up on it. */
 const DATABASE_DEADLINE_MS = 5_000;
 
+/** What is known goes on being known for so long while Postgres can't be asked. */
+const KEPT_WITHOUT_DATABASE_MS = 24 * 3_600_000;
+
 const caches = new Map<string, IsolateCaches>();
 
 /** The isolate's caches: the one thing that outlives an invocation. By database, so that no two ever share what they know. */
 function isolateCaches(config: Config, env: Env): IsolateCaches {
   const known = caches.get(config.databaseUrl);
   if (known) return known;
-  const options = { ttlMs: config.instanceCacheSeconds * 1000, maxEntries: 10_000, patienceMs: 2_000, now: Date.now };
+  const options = {
+    ttlMs: config.instanceCacheSeconds * 1000,
+    maxEntries: 10_000,
+    patienceMs: 2_000,
+    keep: { ms: KEPT_WITHOUT_DATABASE_MS, when: isAbsence },
+    now: Date.now,
+  };
+  // A key that was revoked is refused within a minute, however long anything else is remembered.
+  const credentials = { ...options, ttlMs: Math.min(options.ttlMs, 60_000) };
   const made: IsolateCaches = {
     instances: new Cache(options),
-    apiKeys: new Cache(options),
+    apiKeys: new Cache(credentials),
+    tokenIssuers: new Cache(credentials),
+    keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances((instanceId) => env.LIMITERS.getByName(instanceId)),
@@ -86,8 +106,8 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   return made;
 }
 
-const loggerFor = ({ logLevel, logFormat }: Config): Logger =>
-  createLogger({ level: logLevel, format: logFormat, write: (line) => console.log(line), now: Date.now });
+const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
+  createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });
 
 /** Optional bindings are not in the generated types: a deploy may add them. */
 const orchestratorBinding = (env: Env): Fetcher | null =>
@@ -105,9 +125,9 @@ function openDatabase({ databaseUrl, neonEndpoint }: Config): Pick<Deps, "db" | 
 }
 
 /** Throws a `ConfigError` when the configuration is not usable. */
-export function createDeps(env: Env): Deps {
+export function createDeps(env: Env, background: Deps["background"] = (work) => void work): Deps {
   const config = parseConfig({ ...env });
-  const log = loggerFor(config);
+  const log = loggerFor(config, "worker");
   return {
     config,
     log,
@@ -118,13 +138,14 @@ export function createDeps(env: Env): Deps {
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
     ringBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
+    background,
     withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
   };
 }
 
 export function createObjectDeps(env: Env): ObjectDeps {
   const config = parseConfig({ ...env });
-  const log = loggerFor(config);
+  const log = loggerFor(config, "conversation");
   const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
   const known = { ...openDatabase(config), caches: isolateCaches(config, env), now: Date.now, log };
   return {

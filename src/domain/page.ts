@@ -38,7 +38,8 @@ const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
     .string()
     .transform((text, context): Cursor<z.output<Tie>> => {
       const key = Key.safeParse(decodeCursor(text));
-      if (key.success) return { at: key.data[0], tie: key.data[1] };
+      const [at, tie] = (key.data ?? []) as [number, z.output<Tie>];
+      if (key.success) return { at, tie };
       // In one piece: what a cursor is made of is nobody's business.
       context.addIssue({ code: "custom", message: "is not a cursor of this list" });
       return z.NEVER;

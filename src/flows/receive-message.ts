@@ -8,10 +8,12 @@ import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import { brandOf } from "../domain/principal.ts";
 import { explainAbsence } from "../services/absence.ts";
-import { authenticate, requireKey, verifyUserToken } from "../services/credential.ts";
+import { authenticate, requireKey } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
 import type { Claims, Speaker } from "../services/identity.ts";
+import { verifyUserToken } from "../services/user-token.ts";
+import type { TokenDeps } from "../services/user-token.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
 import { submitMessage } from "./submit-message.ts";
@@ -84,9 +86,10 @@ async function introduce(
  * What counts of what was said. A bearer token is the user. Without any credential where credentials are required, phone
  * and e-mail are only claims and identify nobody.
  */
-async function claimsOf({ config }: Pick<Deps, "config">, message: IncomingMessage): Promise<Claims> {
+async function claimsOf(deps: TokenDeps, message: IncomingMessage): Promise<Claims> {
+  const { config } = deps;
   const { credential, identifiers, instanceId, channel } = message;
-  const bodyToken = identifiers.auth_token ? await verifyUserToken(config, identifiers.auth_token) : null;
+  const bodyToken = identifiers.auth_token ? await verifyUserToken(deps, identifiers.auth_token) : null;
   const believed = credential.kind !== "anonymous" || bodyToken !== null || config.authMode === "optional";
   return {
     instanceId,

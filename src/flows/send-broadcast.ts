@@ -31,7 +31,10 @@ export type BroadcastOutcome =
 
 export type BroadcastReceipt = { outcome: BroadcastOutcome; brandId: string };
 
-type SendDeps = Pick<Deps, "config" | "log" | "now" | "db" | "read" | "caches" | "broadcastTimer" | "ringBroadcast">;
+type SendDeps = Pick<
+  Deps,
+  "background" | "config" | "log" | "now" | "db" | "read" | "caches" | "broadcastTimer" | "ringBroadcast"
+>;
 
 /**
  * A broadcast comes in: in at most one round trip it is known who asks, for which instance, and who of the people named

@@ -7,7 +7,7 @@ import { onError } from "./errors.ts";
 import { echoableRequestId, traceIdOf } from "./ids.ts";
 
 /** Every request: its ids, what it may touch, its headers and its one log line. */
-export const request = (createDeps: (env: Env) => Deps) =>
+export const request = (createDeps: (env: Env, background: Deps["background"]) => Deps) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const header = (name: string) => c.req.header(name);
     c.set("receivedAt", Date.now());
@@ -15,7 +15,10 @@ export const request = (createDeps: (env: Env) => Deps) =>
     c.set("traceId", traceIdOf(header));
     c.set("requestId", echoableRequestId(header));
     try {
-      c.set("deps", createDeps(c.env));
+      c.set(
+        "deps",
+        createDeps(c.env, (work) => c.executionCtx.waitUntil(work)),
+      );
     } catch (error) {
       c.set("fault", error);
     }

@@ -14,7 +14,8 @@ import { note } from "../http/context.ts";
 import { duplicate, mismatch, replay } from "../http/duplicates.ts";
 import { requireRequestId } from "../http/ids.ts";
 import { BODY_REFUSALS, json, refusals, success } from "../http/openapi.ts";
-import { guestToken, readCredential } from "../services/credential.ts";
+import { readCredential } from "../services/credential.ts";
+import { guestToken } from "../services/user-token.ts";
 
 const MessageRequest = z
   .object({
@@ -100,7 +101,7 @@ for (const channel of ["api", "web", "app"] as const) {
     note(c, { channel, instance_id: body.instance_id });
     const receipt = await receiveMessage(c.var.deps, {
       channel,
-      credential: await readCredential(c.var.deps.config, header("Authorization")),
+      credential: await readCredential(c.var.deps, header("Authorization")),
       instanceId: body.instance_id,
       requestId,
       traceId: c.var.traceId,

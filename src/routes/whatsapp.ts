@@ -51,7 +51,7 @@ whatsappRoutes.post(route.path, jsonBody(WhatsAppMessageRequest), async (c) => {
   const requestId = requireRequestId(header, c.var.body);
   note(c, { channel: "whatsapp", instance_id: metadata?.instance_id });
   const { outcome, brandId, userId } = await receiveWhatsAppMessage(c.var.deps, {
-    credential: await readCredential(c.var.deps.config, header("Authorization")),
+    credential: await readCredential(c.var.deps, header("Authorization")),
     message,
     metadata: metadata ?? {},
     instanceId: metadata?.instance_id ?? null,

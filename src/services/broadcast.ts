@@ -9,7 +9,7 @@ import { authorize } from "./authorize.ts";
 import { authenticate } from "./credential.ts";
 import type { Credential } from "./credential.ts";
 
-type BroadcastDeps = Pick<Deps, "config" | "now" | "db" | "read" | "caches">;
+type BroadcastDeps = Pick<Deps, "config" | "now" | "db" | "read" | "caches" | "log" | "background">;
 
 /** Refuses (401) whoever sent no credential where one is required, before anything is looked up. */
 export function requireServer({ config }: Pick<Deps, "config">, credential: Credential): void {
@@ -42,7 +42,7 @@ export async function cancel(deps: BroadcastDeps, credential: Credential, id: st
  * it stays cancelled.
  */
 export async function retry(
-  deps: BroadcastDeps & Pick<Deps, "broadcastTimer" | "ringBroadcast" | "log">,
+  deps: BroadcastDeps & Pick<Deps, "broadcastTimer" | "ringBroadcast">,
   credential: Credential,
   id: string,
 ): Promise<Progress> {

@@ -1,6 +1,9 @@
+/** After a load that failed, what was known before is told for so long before it is tried again. */
+const RETRY_MS = 5_000;
+
 /** Values by key for a while. `null` is a value too: that something does not exist is worth remembering. */
 export class Cache<T> {
-  readonly #entries = new Map<string, { value: T; expiresAt: number }>();
+  readonly #entries = new Map<string, { value: T; expiresAt: number; keptUntil: number }>();
   readonly #flights = new Map<string, Promise<T>>();
   readonly #options: Options;
   #hits = 0;
@@ -19,14 +22,20 @@ export class Cache<T> {
     }
     this.#misses += 1;
     const flight = refresh ? undefined : this.#flights.get(key);
-    return flight ? this.#join(flight, key, load) : this.#load(key, load);
+    try {
+      return await (flight ? this.#join(flight, key, load) : this.#load(key, load));
+    } catch (error) {
+      return this.#lastKnown(key, error);
+    }
   }
 
   /** Puts what somebody else found out. What is on its way is older news by then, and is not kept. */
   set(key: string, value: T): void {
     this.#flights.delete(key);
     this.#entries.delete(key);
-    this.#entries.set(key, { value, expiresAt: this.#options.now() + this.#options.ttlMs });
+    const { now, ttlMs, keep } = this.#options;
+    const expiresAt = now() + ttlMs;
+    this.#entries.set(key, { value, expiresAt, keptUntil: expiresAt + (keep?.ms ?? 0) });
     if (this.#entries.size <= this.#options.maxEntries) return;
     const [oldest] = this.#entries.keys();
     if (oldest !== undefined) this.#entries.delete(oldest);
@@ -45,6 +54,15 @@ export class Cache<T> {
 
   get counters(): { hits: number; misses: number; size: number } {
     return { hits: this.#hits, misses: this.#misses, size: this.#entries.size };
+  }
+
+  /** What was known before, when it can't be asked for now. */
+  #lastKnown(key: string, error: unknown): T {
+    const { keep, now } = this.#options;
+    const entry = this.#entries.get(key);
+    if (!keep?.when(error) || entry === undefined || entry.keptUntil <= now()) throw error;
+    entry.expiresAt = now() + RETRY_MS;
+    return entry.value;
   }
 
   async #load(key: string, load: () => Promise<T>): Promise<T> {
@@ -85,5 +103,7 @@ type Options = {
   maxEntries: number;
   /** How long to wait for another request's load. */
   patienceMs: number;
+  /** For how long after its time a value is told still, when a load fails like this. */
+  keep?: { ms: number; when: (error: unknown) => boolean };
   now: () => number;
 };

@@ -1,10 +1,13 @@
-import { errors, jwtVerify, SignJWT } from "jose";
 import type { Config } from "../config.ts";
-import { apiKeyByHash } from "../db/credentials.ts";
+import { apiKeyByHash, insertApiKey, revokeApiKey, touchApiKey } from "../db/credentials.ts";
+import type { ApiKey } from "../db/credentials.ts";
 import type { Deps } from "../deps.ts";
-import { AppError } from "../domain/errors.ts";
-import { sha256, timeOfUuid, Uuid } from "../domain/ids.ts";
-import type { BrandPrincipal, Caller, Principal, UserPrincipal } from "../domain/principal.ts";
+import { AppError, invalid, notFound } from "../domain/errors.ts";
+import { hmacSha256, randomText, sha256 } from "../domain/ids.ts";
+import { ACTIONS } from "../domain/principal.ts";
+import type { Action, BrandPrincipal, Caller, Principal } from "../domain/principal.ts";
+import { verifyUserToken } from "./user-token.ts";
+import type { TokenDeps } from "./user-token.ts";
 
 /** A credential as it was sent: a token is verified by now, a key still has to be looked up. */
 export type Credential = { kind: "key"; hash: string } | Exclude<Principal, BrandPrincipal>;
@@ -13,32 +16,47 @@ const KEY_PREFIX = "parley_";
 /** Published in the README, so worth nothing outside development. */
 const DEVELOPMENT_KEY_PREFIX = "parley_dev_";
 const LONGEST_CREDENTIAL = 8_192;
-const CLOCK_TOLERANCE_SECONDS = 5;
-const GUEST_TOKEN_DAYS = 30;
+/** When a key was last used is known to the hour: it is worth no write a request. */
+const USE_NOTED_MS = 3_600_000;
 
-const refused = (message: string, cause?: unknown): AppError => new AppError("UNAUTHORIZED", message, { cause });
+const refused = (message: string): AppError => new AppError("UNAUTHORIZED", message);
 
 /** Reads the `Authorization` header. Refuses (401) whatever was sent and is no valid bearer credential. */
-export async function readCredential(config: Config, authorization: string | undefined): Promise<Credential> {
+export async function readCredential(deps: TokenDeps, authorization: string | undefined): Promise<Credential> {
   if (authorization === undefined) return { kind: "anonymous" };
   const [, credential] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
   if (credential === undefined || credential.length > LONGEST_CREDENTIAL) throw refused("The credential is not valid");
-  if (!credential.startsWith(KEY_PREFIX)) return verifyUserToken(config, credential);
-  if (credential.startsWith(DEVELOPMENT_KEY_PREFIX) && config.environment !== "development") {
-    throw refused("The credential is not valid");
-  }
-  return { kind: "key", hash: await sha256(credential) };
+  if (!credential.startsWith(KEY_PREFIX)) return verifyUserToken(deps, credential);
+  const isForDevelopment = credential.startsWith(DEVELOPMENT_KEY_PREFIX);
+  if (isForDevelopment && deps.config.environment !== "development") throw refused("The credential is not valid");
+  // Their hashes are in the demo, where no pepper is known.
+  return { kind: "key", hash: isForDevelopment ? await sha256(credential) : await keyHash(deps.config, credential) };
 }
+
+/** As a key is stored: nobody who sees the table can make one, nor, with a pepper, tell that one they have is in it. */
+const keyHash = ({ apiKeyPepper }: Pick<Config, "apiKeyPepper">, key: string): Promise<string> =>
+  apiKeyPepper === null ? sha256(key) : hmacSha256(apiKeyPepper, key);
 
 /** Who the credential stands for. Refuses (401) a key that is unknown, revoked or past its expiry. */
 export async function authenticate(
-  { read, caches, now }: Pick<Deps, "read" | "caches" | "now">,
+  deps: Pick<Deps, "read" | "caches" | "now" | "db" | "log" | "background">,
   credential: Credential,
 ): Promise<Principal> {
   if (credential.kind !== "key") return credential;
-  const key = await caches.apiKeys.get(credential.hash, () => read(apiKeyByHash(credential.hash)));
+  const { caches, read, now } = deps;
+  const key = await caches.apiKeys.get(credential.hash, async () => {
+    const found = await read(apiKeyByHash(credential.hash));
+    if (found !== null) noteUse(deps, found);
+    return found;
+  });
   if (key === null || (key.expiresAt !== null && key.expiresAt <= now())) throw refused("The credential is not valid");
   return { kind: "brand", brandId: key.brandId, keyId: key.id, scopes: key.scopes };
+}
+
+/** Only when a key is looked up, and then not more than once an hour: nobody waits for it. */
+function noteUse({ db, log, now, background }: Pick<Deps, "db" | "log" | "now" | "background">, key: ApiKey): void {
+  if (key.lastUsedAt !== null && key.lastUsedAt > now() - USE_NOTED_MS) return;
+  background(touchApiKey(db, key.id, now()).catch((error: unknown) => log.warn("key_use_not_noted", { error })));
 }
 
 /** For what a brand's server does: where credentials are required, refuses a person (403) and nobody (401). */
@@ -55,50 +73,43 @@ export async function isSameSecret(given: string, secret: string): Promise<boole
 
 /** Who is calling where nobody is let in without a credential. Refuses (401) none, and one that is not valid. */
 export async function requireCaller(
-  deps: Pick<Deps, "config" | "read" | "caches" | "now">,
+  deps: TokenDeps & Pick<Deps, "background">,
   authorization: string | undefined,
 ): Promise<Caller> {
-  const principal = await authenticate(deps, await readCredential(deps.config, authorization));
+  const principal = await authenticate(deps, await readCredential(deps, authorization));
   if (principal.kind === "anonymous") throw refused("A credential is required");
   return principal;
 }
 
-/**
- * The person a token stands for. Only after jose has verified it: HS256 with our secret, issuer, audience and an expiry.
- * Refuses (401) everything else.
- */
-export async function verifyUserToken(config: Config, token: string): Promise<UserPrincipal> {
-  if (config.jwtSecret === null || token.length > LONGEST_CREDENTIAL) throw refused("The token is not valid");
-  try {
-    const { payload } = await jwtVerify(token, new TextEncoder().encode(config.jwtSecret), {
-      algorithms: ["HS256"],
-      issuer: config.jwtIssuer,
-      audience: config.jwtAudience,
-      requiredClaims: ["exp", "sub", "brand_id"],
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-    });
-    return { kind: "user", userId: Uuid.parse(payload.sub), brandId: Uuid.parse(payload.brand_id) };
-  } catch (error) {
-    throw refused(error instanceof errors.JWTExpired ? "The token has expired" : "The token is not valid", error);
-  }
-}
+export type KeyOrder = {
+  brandId: string;
+  name: string;
+  /** None for everything. */
+  scopes: readonly string[];
+  /** Epoch milliseconds; null for never. */
+  expiresAt: number | null;
+};
 
 /**
- * A token with which a guest can go on, or null when tokens are not configured. It is a function of the turn: whoever
- * asks for the turn's answer again is given the same.
+ * Makes a key for a brand's server. The key is given once and never again: only its hash is kept. `keyId` names it, for a
+ * list and to revoke it. Refuses (400) an unknown scope, (404) an unknown brand.
  */
-export async function guestToken(
-  config: Config,
-  guest: { userId: string; brandId: string; turnId: string },
-): Promise<string | null> {
-  if (config.jwtSecret === null) return null;
-  const issuedAt = Math.floor(timeOfUuid(guest.turnId) / 1000);
-  return new SignJWT({ brand_id: guest.brandId })
-    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
-    .setSubject(guest.userId)
-    .setIssuer(config.jwtIssuer)
-    .setAudience(config.jwtAudience)
-    .setIssuedAt(issuedAt)
-    .setExpirationTime(issuedAt + GUEST_TOKEN_DAYS * 86_400)
-    .sign(new TextEncoder().encode(config.jwtSecret));
+export async function createKey(
+  { db, config }: Pick<Deps, "db" | "config">,
+  { brandId, name, scopes, expiresAt }: KeyOrder,
+): Promise<{ key: string; keyId: string }> {
+  const unknown = scopes.find((scope) => !ACTIONS.includes(scope as Action));
+  if (unknown !== undefined) throw invalid("scopes", `${unknown} is no scope: ${ACTIONS.join(", ")}`);
+  const keyId = randomText(10);
+  const prefix = `${KEY_PREFIX}${keyId}`;
+  const key = `${prefix}_${randomText(43)}`;
+  const kept = await insertApiKey(db, { brandId, name, prefix, hash: await keyHash(config, key), scopes, expiresAt });
+  if (!kept) throw notFound("brand", brandId);
+  return { key, keyId };
+}
+
+/** Revokes a key by its id; isolates that know it may take it for another minute. Refuses (404) an unknown one. */
+export async function revokeKey({ db }: Pick<Deps, "db">, keyId: string): Promise<void> {
+  const prefix = keyId.startsWith(KEY_PREFIX) ? keyId : `${KEY_PREFIX}${keyId}`;
+  if (!(await revokeApiKey(db, prefix))) throw notFound("api_key", keyId);
 }

@@ -41,7 +41,7 @@ const message = (changes: Partial<IncomingMessage> = {}): IncomingMessage => ({
   ...changes,
 });
 
-const withKey = async (key: string) => ({ credential: await readCredential(deps.config, `Bearer ${key}`) });
+const withKey = async (key: string) => ({ credential: await readCredential(deps, `Bearer ${key}`) });
 
 /** What a conversation is given for a message, and where. */
 async function submitted(changes: Partial<IncomingMessage> = {}, to: TestDeps = deps) {

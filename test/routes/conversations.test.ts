@@ -47,8 +47,13 @@ const range = (from: number, to: number): string[] =>
   Array.from({ length: Math.abs(to - from) + 1 }, (_, index) => `m${from > to ? from - index : from + index}`);
 
 describe.each([
-  ["while the ledger waits", async () => undefined],
-  ["when all is written", () => gateway.flush()],
+  ["while the ledger waits", async (): Promise<void> => undefined],
+  [
+    "when all is written",
+    async (): Promise<void> => {
+      await gateway.flush();
+    },
+  ],
 ] as const)("a person reads their conversation, %s:", (_when, settle) => {
   it("the newest message comes first [5.1-API-001]", async () => {
     const { token } = await somebody();

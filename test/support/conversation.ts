@@ -112,7 +112,6 @@ export function incarnation(storage: Storage, number: number, now: () => number,
       });
       if (entrance.kind !== "enter") return entrance;
       const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
-      if (answer === "dropped") return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "Erased", details: {} };
       if (answer === "dropped") throw new Error("Nothing is erased here");
       return answer === "queued"
         ? { kind: "accepted", sessionId: entrance.sessionId, inboundMessageId: "" }

@@ -1,3 +1,4 @@
+import { fetchKeySet } from "../../src/clients/key-set.ts";
 import { createOrchestrator } from "../../src/clients/orchestrator.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/db/client.ts";
@@ -6,6 +7,7 @@ import type { Deps, IsolateCaches } from "../../src/deps.ts";
 import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
 import { Allowances } from "../../src/services/allowance.ts";
 import { Cache } from "../../src/services/cache.ts";
+import { KeySets } from "../../src/services/key-set.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 
 type Options = {
@@ -62,6 +64,7 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
       throw new Error("not part of this test");
     },
     ringBroadcast: () => Promise.reject(new Error("not part of this test")),
+    background: (work) => void work,
     withinFloodLimit: () => Promise.resolve(true),
   };
 }
@@ -71,6 +74,8 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
   return {
     instances: new Cache(options),
     apiKeys: new Cache(options),
+    tokenIssuers: new Cache(options),
+    keySets: new KeySets({ fetch: fetchKeySet, now }),
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
@@ -97,6 +102,11 @@ function recordConversations(): RecordedConversations {
       recall: () => Promise.reject(new Error("not part of this test")),
       join: () => Promise.reject(new Error("not part of this test")),
       record: () => Promise.reject(new Error("not part of this test")),
+      begin: () => Promise.reject(new Error("not part of this test")),
+      transcribe: () => Promise.reject(new Error("not part of this test")),
+      expire: () => Promise.reject(new Error("not part of this test")),
+      erase: () => Promise.reject(new Error("not part of this test")),
+      unsaved: () => Promise.reject(new Error("not part of this test")),
       pull: () => Promise.reject(new Error("not part of this test")),
       confirm: () => Promise.reject(new Error("not part of this test")),
     }),

@@ -1,0 +1,116 @@
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, SignJWT } from "jose";
+import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { Config } from "../config.ts";
+import { keySetAt, saveKeySet, tokenIssuerOf } from "../db/credentials.ts";
+import type { Deps } from "../deps.ts";
+import { AppError } from "../domain/errors.ts";
+import { timeOfUuid, Uuid } from "../domain/ids.ts";
+import type { UserPrincipal } from "../domain/principal.ts";
+import type { KeySetStore } from "./key-set.ts";
+
+const LONGEST_TOKEN = 8_192;
+const CLOCK_TOLERANCE_SECONDS = 5;
+const GUEST_TOKEN_DAYS = 30;
+
+/** What Parley signs with its secret, and what brands sign with their keys: never one list, so that no key is the other's. */
+const OUR_ALGORITHMS = ["HS256"];
+const THEIR_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"];
+
+/** A key brought along by the token that it shall prove; and extensions nobody here understands. */
+const FORBIDDEN_HEADERS = ["jwk", "jku", "x5u", "x5c", "crit"];
+
+export type TokenDeps = Pick<Deps, "config" | "db" | "read" | "caches" | "now" | "log">;
+
+const refused = (message: string, cause?: unknown): AppError => new AppError("UNAUTHORIZED", message, { cause });
+
+/**
+ * The person a token stands for, once jose has verified it: signed by Parley's secret, or by a key of the brand it names;
+ * with issuer, audience and an expiry. Refuses (401) everything else, and (503) a brand whose keys were never to be had.
+ */
+export async function verifyUserToken(deps: TokenDeps, token: string): Promise<UserPrincipal> {
+  if (token.length > LONGEST_TOKEN) throw refused("The token is not valid");
+  try {
+    const { key, options } = await trustFor(deps, token);
+    const { payload } = await jwtVerify(token, key, {
+      ...options,
+      requiredClaims: ["exp", "sub", "brand_id"],
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+      currentDate: new Date(deps.now()),
+    });
+    return { kind: "user", userId: idIn(payload.sub), brandId: idIn(payload["brand_id"]) };
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw refused(error instanceof errors.JWTExpired ? "The token has expired" : "The token is not valid", error);
+  }
+}
+
+const idIn = (claim: unknown): string => Uuid.parse(claim).toLowerCase();
+
+type Trust = {
+  key: JWTVerifyGetKey;
+  options: Required<Pick<JWTVerifyOptions, "algorithms">> & { issuer: string; audience: string };
+};
+
+/** By what a token is judged: told by what it says of itself, of which nothing is believed until it is verified by that. */
+async function trustFor(deps: TokenDeps, token: string): Promise<Trust> {
+  const { config } = deps;
+  const header = decodeProtectedHeader(token);
+  if (FORBIDDEN_HEADERS.some((name) => name in header)) throw refused("The token is not valid");
+  const { jwtIssuer: issuer, jwtAudience: audience } = config;
+  if (OUR_ALGORITHMS.includes(header.alg ?? "")) {
+    if (config.jwtSecret === null) throw refused("The token is not valid");
+    const secret = new TextEncoder().encode(config.jwtSecret);
+    return { key: () => Promise.resolve(secret), options: { algorithms: OUR_ALGORITHMS, issuer, audience } };
+  }
+  if (!THEIR_ALGORITHMS.includes(header.alg ?? "")) throw refused("The token is not valid");
+  const theirs = await issuerNamed(deps, decodeJwt(token));
+  const key = await deps.caches.keySets.find(theirs.jwksUrl, header.kid, storeOf(deps, theirs.jwksUrl));
+  if (key === null) throw refused("The token is not valid");
+  return { key, options: { algorithms: THEIR_ALGORITHMS, issuer: theirs.issuer, audience: theirs.audience } };
+}
+
+type Issuer = { jwksUrl: string; issuer: string; audience: string };
+
+/** The brand's own, else the one that is configured for all of them. A brand that doesn't say what its tokens say has none. */
+async function issuerNamed({ config, read, caches }: TokenDeps, payload: JWTPayload): Promise<Issuer> {
+  const brandId = idIn(payload["brand_id"]);
+  const own = await caches.tokenIssuers.get(brandId, () => read(tokenIssuerOf(brandId)));
+  if (own !== null) {
+    const { jwksUrl, issuer, audience } = own;
+    if (issuer === null || audience === null) throw refused("The token is not valid");
+    return { jwksUrl, issuer, audience };
+  }
+  const { jwksUrl, jwtIssuer: issuer, jwtAudience: audience } = config;
+  if (jwksUrl === null) throw refused("The token is not valid");
+  return { jwksUrl, issuer, audience };
+}
+
+/** The last good key set lies in Postgres, for isolates that begin while its address is away. */
+const storeOf = ({ db, read, log }: TokenDeps, url: string): KeySetStore => {
+  const report = (error: unknown) => log.warn("key_set_away", { error, url });
+  return {
+    report,
+    load: () => read(keySetAt(url)),
+    save: (_url, { keys, fetchedAt }) => saveKeySet(db, url, keys, fetchedAt),
+  };
+};
+
+/**
+ * A token with which a guest can go on, or null when tokens are not configured. It is a function of the turn: whoever
+ * asks for the turn's answer again is given the same.
+ */
+export async function guestToken(
+  config: Config,
+  guest: { userId: string; brandId: string; turnId: string },
+): Promise<string | null> {
+  if (config.jwtSecret === null) return null;
+  const issuedAt = Math.floor(timeOfUuid(guest.turnId) / 1000);
+  return new SignJWT({ brand_id: guest.brandId })
+    .setProtectedHeader({ alg: "HS256", typ: "JWT" })
+    .setSubject(guest.userId)
+    .setIssuer(config.jwtIssuer)
+    .setAudience(config.jwtAudience)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + GUEST_TOKEN_DAYS * 86_400)
+    .sign(new TextEncoder().encode(config.jwtSecret));
+}
