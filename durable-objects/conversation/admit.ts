@@ -30,7 +30,8 @@ type Options = {
 export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
 
 /** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
-export function admit({ storage, facts, turns }: Parts, message: Submission, options: Options): Entrance {
+export function admit({ storage, facts, turns }: Parts, submission: Submission, options: Options): Entrance {
+  const message = asOwner(facts, submission);
   const { address, now, sessionTimeoutMs } = options;
   const { instance } = message.bundle;
   const visit = {
@@ -94,6 +95,13 @@ export function admit({ storage, facts, turns }: Parts, message: Submission, opt
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
   return { kind: "enter", turnId, sessionId: session.id };
+}
+
+/** On WhatsApp the address is the person: whoever takes them for somebody they were before is put right. */
+function asOwner(facts: FactStore, message: Submission): Submission {
+  const owner = facts.get("owner");
+  const isTheirs = message.channel === "whatsapp" && owner?.brandId === message.bundle.instance.brandId;
+  return isTheirs ? { ...message, user: { ...message.user, id: owner.userId } } : message;
 }
 
 /** Only new turns count: a duplicate has been answered before this. */

@@ -436,6 +436,7 @@ describe("what becomes of a reply", () => {
         ]);
       await set({ whatsapp_template: template });
       gateway.deps().caches.instances.invalidate();
+      orchestrator.behave(answerWith({ text: "A long answer. ".repeat(500) }));
       const message = late();
       await notify(messages(message));
       const sent = await vi.waitUntil(() => graph.sent().find(({ body }) => body.to === message.from));
@@ -446,6 +447,7 @@ describe("what becomes of a reply", () => {
         template: { name: "come_back", language: { code: "en_US" } },
       });
       await waitForDelivery(sent.body.biz_opaque_callback_data, "sent");
+      expect(graph.calls.filter(({ body }) => body.to === message.from)).toHaveLength(1);
     });
   });
 });
@@ -498,6 +500,32 @@ describe("one person with two ids", () => {
       ACME_KEY,
     );
     expect(reply.body.data).toMatchObject({ user_id: first.user, session_id: first.session });
+  });
+
+  it("is taken for the owner of the conversation by who takes them for somebody they were before", async () => {
+    const [phone, userId] = [newNumber(), newUserId()];
+    const inHouse = () =>
+      gateway.send(
+        "POST",
+        "/api/whatsapp/messages",
+        {
+          request_id: newWamid().replace("wamid.", ""),
+          message: { from: phone, to: BUSINESS.number, type: "text", text: { body: "In-house" } },
+        },
+        ACME_KEY,
+      );
+    const before = await inHouse();
+    await gateway.flush();
+    gateway.evictAll({ emptied: true });
+    const byId = await speak({ userId }, "By id");
+    await speak({ phone, userId }, "By both");
+    // This isolate still takes the number for somebody else's.
+    gateway.deps().caches.acquaintances.invalidate();
+    await gateway.database.query("update user_identifiers set user_id = $1 where identifier_value = $2", [
+      before.body.data.user_id,
+      `+${phone}`,
+    ]);
+    expect((await inHouse()).body.data).toMatchObject({ user_id: byId.user, session_id: byId.session });
   });
 
   it("hears of what becomes of a reply by whichever id the status names", async () => {

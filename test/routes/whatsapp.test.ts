@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vites
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
-import { after, echo, startOrchestrator } from "../support/orchestrator.ts";
+import { echo, gate, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import { BUSINESS, newNumber } from "../support/whatsapp.ts";
 
@@ -311,7 +311,8 @@ describe("a message that comes again", () => {
   });
 
   it("is known before anything is looked up, also when the caller names the instance, and while it is running [I7.2]", async () => {
-    orchestrator.behave(after(400));
+    const { behaviour, open } = gate();
+    orchestrator.behave(behaviour);
     const request = incoming({ metadata: { instance_id: INSTANCE.whatsapp } });
     const before = orchestrator.calls.length;
     const first = gateway.send("POST", PATH, request, ACME_KEY);
@@ -325,6 +326,7 @@ describe("a message that comes again", () => {
       state: "in_progress",
       trips: 0,
     });
+    open();
     expect((await first).status).toBe(200);
   });
 
