@@ -12,8 +12,9 @@ const rank = (state: DeliveryState): number => DELIVERY_STATES.indexOf(state);
 export const climb = (current: DeliveryState, news: DeliveryState): DeliveryState =>
   rank(news) > rank(current) ? news : current;
 
-/** Of a message sent in parts: as far as all of them are. */
+/** Of a message sent in parts: failed if one of them has, else as far as all of them are. */
 export const overall = (parts: readonly [DeliveryState, ...DeliveryState[]]): DeliveryState =>
+  parts.find((state) => state === "failed") ??
   parts.reduce((lowest, state) => (rank(state) < rank(lowest) ? state : lowest));
 
 /** Why something was not delivered: the channel's own code and reason, or one of ours in capitals. */

@@ -26,8 +26,9 @@ describe("the state of a delivery", () => {
     );
   });
 
-  it("of a message in parts is that of the part that is least far", () => {
+  it("of a message in parts is that of the part that is least far, or failed as one of them", () => {
     expect(overall(["read", "sent", "delivered"])).toBe("sent");
+    expect(overall(["sent", "failed"])).toBe("failed");
     expect(overall(["read", "failed"])).toBe("failed");
   });
 });

@@ -61,6 +61,7 @@ it("a reply's delivery that is told with its turn is written after it, and what 
   for (const state of ["queued", "sent", "delivered", "read"] as const) {
     outbox.addNotice({ kind: "delivery", brandId: ACME, messageId, delivery: { state, ids: [] } });
   }
+  for (let index = 0; index < 30; index += 1) outbox.addNotice(letter(uuidv7(index)));
   await writeLedger(deps, ["somewhere"]);
   const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
   expect(JSON.parse(row!.metadata_json!).delivery.state).toBe("read");
