@@ -1,6 +1,7 @@
 import type { Answer } from "../../src/domain/conversation.ts";
 import { inboundMessageIdOf, replyMessageIdOf, usageIdOf } from "../../src/domain/ids.ts";
 import type { Message, NewEntry } from "../../src/domain/ledger.ts";
+import { stamped } from "../../src/domain/session.ts";
 import type { TurnResult } from "../../src/flows/answer-turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
@@ -31,12 +32,8 @@ export function settle(
     if (session === null) throw new Error("A turn is settled in a conversation without a session");
 
     const repliedAt = Math.max(now, session.lastMessageAt + 1);
-    const after = {
-      ...session,
-      lastMessageAt: repliedAt,
-      lastAssistantMessageAt: repliedAt,
-      tokenPlan: result.tokenPlan,
-    };
+    const heard = stamped(session, "lastMessageAt", repliedAt);
+    const after = { ...stamped(heard, "lastAssistantMessageAt", repliedAt), tokenPlan: result.tokenPlan };
     facts.set("session", after);
     const entry: NewEntry = {
       id: turn.turnId,

@@ -55,27 +55,25 @@ export const Identifiers = z
   .meta({ id: "Identifiers" });
 export type Identifiers = z.infer<typeof Identifiers>;
 
-type Need = { required: boolean };
-
-function validate(schema: z.ZodType<string>, field: string, value: unknown, need: Need): string | null {
-  if (isBlank(value)) {
-    if (need.required) throw invalid(field, `${field} is required`);
-    return null;
-  }
-  const result = schema.safeParse(value);
-  if (!result.success) throw invalid(field, `${field} ${result.error.issues[0]?.message ?? "is not valid"}`);
-  return result.data;
-}
-
-/** The normalised value; null when blank and not required. Refuses (400) a blank required one and a badly formed one. */
-export const validatePhone = (value: unknown, need: Need) => validate(PhoneE164, "phone_e164", value, need);
-export const validateEmail = (value: unknown, need: Need) => validate(Email, "email", value, need);
-export const validateDeviceId = (value: unknown, need: Need) => validate(DeviceId, "device_id", value, need);
-
 const SCHEMAS = { phone_e164: PhoneE164, email: Email, device_id: DeviceId } satisfies Record<
   IdentifierType,
   z.ZodType
 >;
+
+/** The normalised value; null when blank and not required. Refuses (400) a blank required one and a badly formed one. */
+export function validateIdentifier(
+  type: IdentifierType,
+  value: unknown,
+  { required }: { required: boolean },
+): string | null {
+  if (isBlank(value)) {
+    if (required) throw invalid(type, `${type} is required`);
+    return null;
+  }
+  const result = SCHEMAS[type].safeParse(value);
+  if (!result.success) throw invalid(type, `${type} ${result.error.issues[0]?.message ?? "is not valid"}`);
+  return result.data;
+}
 
 /**
  * What a person can be looked up by, normalised, the strongest first. The token isn't among it: it names its user once
@@ -83,7 +81,7 @@ const SCHEMAS = { phone_e164: PhoneE164, email: Email, device_id: DeviceId } sat
  */
 export const presented = (identifiers: Identifiers): { type: IdentifierType; value: string }[] =>
   IDENTIFIER_TYPES.flatMap((type) => {
-    const value = validate(SCHEMAS[type], type, identifiers[type], { required: false });
+    const value = validateIdentifier(type, identifiers[type], { required: false });
     return value === null ? [] : [{ type, value }];
   });
 

@@ -1,4 +1,6 @@
 import type { Channel } from "./channel.ts";
+import { invalid } from "./errors.ts";
+import { isRecent } from "./time.ts";
 import type { TokenPlan } from "./token.ts";
 
 /** A conversation as the API calls it: what one person and one instance say to each other until it has been quiet too long. */
@@ -20,7 +22,20 @@ export type Session = {
 
 /** A session is over when nothing was said for longer than the timeout. */
 export const isOver = (session: Pick<Session, "lastMessageAt">, timeoutMs: number, now: number): boolean =>
-  session.lastMessageAt < now - timeoutMs;
+  !isRecent(session.lastMessageAt, timeoutMs, now);
+
+/** The times of a session that something said may move. */
+const SESSION_TIMES: readonly string[] = ["lastMessageAt", "lastAssistantMessageAt"] satisfies (keyof Session)[];
+
+/** The session with one of its times set to now; never back, whatever two clocks say. Refuses (400) any other field. */
+export function stamped<T extends Pick<Session, "lastMessageAt" | "lastAssistantMessageAt">>(
+  session: T,
+  field: "lastMessageAt" | "lastAssistantMessageAt",
+  now: number,
+): T {
+  if (!SESSION_TIMES.includes(field)) throw invalid("field", "A session has no such time");
+  return { ...session, [field]: Math.max(now, session[field] ?? now) };
+}
 
 /** When a session ended: by hand, or by itself after the timeout; null while it is open. Epoch milliseconds. */
 export const endOf = (

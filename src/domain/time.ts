@@ -1,6 +1,3 @@
-import { invalid } from "./errors.ts";
-import type { Session } from "./session.ts";
-
 /**
  * Inside, a moment is a number: epoch milliseconds, which has no time zone to forget. At the edges it is ISO 8601 in UTC.
  */
@@ -36,13 +33,3 @@ export function formatIso(ms: number | null, { milliseconds = true } = {}): stri
 /** Whether a moment is at most `windowMs` ago. Clocks differ, so a moment just ahead of ours is recent too. */
 export const isRecent = (ms: number | null, windowMs: number, now: number): boolean =>
   ms !== null && now - ms <= windowMs;
-
-/** The times of a session that something said may move. */
-const SESSION_TIMES = ["lastMessageAt", "lastAssistantMessageAt"] as const;
-export type SessionTime = (typeof SESSION_TIMES)[number];
-
-/** The session with one of its times set to now; never back, whatever two clocks say. Refuses (400) any other field. */
-export function stamped<T extends Pick<Session, SessionTime>>(session: T, field: SessionTime, now: number): T {
-  if (!SESSION_TIMES.includes(field)) throw invalid("field", `${String(field)} is no time of a session`);
-  return { ...session, [field]: Math.max(now, session[field] ?? now) };
-}

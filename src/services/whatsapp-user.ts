@@ -4,7 +4,7 @@ import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
 import { invalid } from "../domain/errors.ts";
 import { uuidv7 } from "../domain/ids.ts";
-import { tierFor, validatePhone } from "../domain/identity.ts";
+import { tierFor, validateIdentifier } from "../domain/identity.ts";
 import type { ChannelIdentity } from "../domain/inbound.ts";
 import type { Instance } from "../domain/instance.ts";
 import type { StoredIdentifier } from "../domain/user.ts";
@@ -18,7 +18,7 @@ export type Correspondent = { instance: InstanceKey; address: string; person: Ch
  * neither a number nor an id.
  */
 export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentifier[] {
-  const number = validatePhone(phone, { required: userId === null });
+  const number = validateIdentifier("phone_e164", phone, { required: userId === null });
   return [
     ...(number === null ? [] : [{ type: "phone_e164" as const, value: number }]),
     ...(userId === null ? [] : [{ type: "whatsapp_user_id" as const, value: userId }]),

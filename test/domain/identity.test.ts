@@ -1,14 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { CHANNELS } from "../../src/domain/channel.ts";
-import {
-  Identifiers,
-  presented,
-  tierFor,
-  userTypeFor,
-  validateDeviceId,
-  validateEmail,
-  validatePhone,
-} from "../../src/domain/identity.ts";
+import { Identifiers, presented, tierFor, userTypeFor, validateIdentifier } from "../../src/domain/identity.ts";
 
 const required = { required: true };
 const optional = { required: false };
@@ -27,7 +19,7 @@ describe("a person's phone number", () => {
     ["+12", "+12"],
     ["+123456789012345", "+123456789012345"],
   ])("is taken as people write it: %s [F2.1.1]", (written, number) => {
-    expect(validatePhone(written, required)).toBe(number);
+    expect(validateIdentifier("phone_e164", written, required)).toBe(number);
   });
 
   it.each([
@@ -37,18 +29,18 @@ describe("a person's phone number", () => {
     ["of 16 digits", "+1234567890123456", "F2.1.4"],
     ["of one digit", "+1", "F2.1.5"],
   ])("is refused %s (%s) [%s]", (_, written) => {
-    expect(() => validatePhone(written, required)).toThrow(refusalOf("phone_e164"));
+    expect(() => validateIdentifier("phone_e164", written, required)).toThrow(refusalOf("phone_e164"));
   });
 
   it.each([[""], ["  "], [null], [undefined]])(
     "is refused when it is needed and left empty: %j [F2.1.6]",
     (written) => {
-      expect(() => validatePhone(written, required)).toThrow(refusalOf("phone_e164"));
+      expect(() => validateIdentifier("phone_e164", written, required)).toThrow(refusalOf("phone_e164"));
     },
   );
 
   it.each([[""], ["  "], [null], [undefined]])("may be left empty when it isn't needed: %j [F2.1.7]", (written) => {
-    expect(validatePhone(written, optional)).toBeNull();
+    expect(validateIdentifier("phone_e164", written, optional)).toBeNull();
   });
 });
 
@@ -59,7 +51,7 @@ describe("a person's e-mail address", () => {
     ["ａｎｎ@example.com", "ann@example.com"],
     [`${"a".repeat(116)}@example.com`, `${"a".repeat(116)}@example.com`],
   ])("is one address however it is spelled: %s [F2.2.1]", (written, address) => {
-    expect(validateEmail(written, required)).toBe(address);
+    expect(validateIdentifier("email", written, required)).toBe(address);
   });
 
   it.each([
@@ -68,33 +60,33 @@ describe("a person's e-mail address", () => {
     ["of 129 characters", `${"a".repeat(117)}@example.com`, "F2.2.4"],
     ["that needs one and has none", " ", "F2.2.5"],
   ])("is refused %s (%s) [%s]", (_, written) => {
-    expect(() => validateEmail(written, required)).toThrow(refusalOf("email"));
+    expect(() => validateIdentifier("email", written, required)).toThrow(refusalOf("email"));
   });
 
   it("may be left empty when it isn't needed [F2.2.6]", () => {
-    expect(validateEmail("", optional)).toBeNull();
+    expect(validateIdentifier("email", "", optional)).toBeNull();
   });
 });
 
 describe("a person's device", () => {
   it.each([["ios-4F2A"], ["x".repeat(128)], ["gerät 1"]])("is known by any visible text: %s [F2.3.1]", (id) => {
-    expect(validateDeviceId(` ${id} `, required)).toBe(id);
+    expect(validateIdentifier("device_id", ` ${id} `, required)).toBe(id);
   });
 
   it("is refused with an id of 129 characters [F2.3.2]", () => {
-    expect(() => validateDeviceId("x".repeat(129), required)).toThrow(refusalOf("device_id"));
+    expect(() => validateIdentifier("device_id", "x".repeat(129), required)).toThrow(refusalOf("device_id"));
   });
 
   it.each([["a\0b"], ["a\nb"], ["a\u200bb"], ["a\u2028b"]])("is refused with what can't be seen: %j", (id) => {
-    expect(() => validateDeviceId(id, required)).toThrow(refusalOf("device_id"));
+    expect(() => validateIdentifier("device_id", id, required)).toThrow(refusalOf("device_id"));
   });
 
   it("is refused without an id when one is needed [F2.3.3]", () => {
-    expect(() => validateDeviceId("", required)).toThrow(refusalOf("device_id"));
+    expect(() => validateIdentifier("device_id", "", required)).toThrow(refusalOf("device_id"));
   });
 
   it("may go without an id when none is needed [F2.3.4]", () => {
-    expect(validateDeviceId(null, optional)).toBeNull();
+    expect(validateIdentifier("device_id", null, optional)).toBeNull();
   });
 });
 

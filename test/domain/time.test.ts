@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatIso, isRecent, parseIso, stamped } from "../../src/domain/time.ts";
+import { stamped } from "../../src/domain/session.ts";
+import { formatIso, isRecent, parseIso } from "../../src/domain/time.ts";
 
 const NOON = Date.UTC(2026, 10, 22, 12);
 
