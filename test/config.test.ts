@@ -103,8 +103,25 @@ describe("what is wrong", () => {
     expect(faults).not.toMatch(/shhh|"prod"|loud/);
   });
 
-  it("is the development secret anywhere but in development: everybody has read it", () => {
-    expect(() => parse({ JWT_SECRET: DEVELOPMENT_JWT_SECRET })).toThrow(/^JWT_SECRET /);
-    expect(parse({ ENVIRONMENT: "development", JWT_SECRET: DEVELOPMENT_JWT_SECRET }).jwtSecret).not.toBeNull();
+  it.each([
+    ["JWT_SECRET", DEVELOPMENT_JWT_SECRET],
+    ["WHATSAPP_APP_SECRET", "parley-dev-app-secret"],
+    ["WHATSAPP_APP_SECRET", "a-secret-of-our-own, parley-dev-app-secret"],
+    ["WHATSAPP_VERIFY_TOKEN", "parley-dev-verify"],
+  ])("is the development's %s anywhere but in development: everybody has read it", (name, value) => {
+    expect(() => parse({ [name]: value })).toThrow(new RegExp(`^${name} `));
+    expect(() => parse({ ENVIRONMENT: "development", [name]: value })).not.toThrow();
+  });
+});
+
+describe("WhatsApp", () => {
+  it("takes several app secrets while one is being replaced, and none at all", () => {
+    expect(parse({ WHATSAPP_APP_SECRET: "new, old ,," }).whatsappAppSecrets).toEqual(["new", "old"]);
+    expect(parse({ WHATSAPP_APP_SECRET: " " }).whatsappAppSecrets).toEqual([]);
+  });
+
+  it("is Meta's own API unless another address is given, without a slash too many", () => {
+    expect(parse({})).toMatchObject({ whatsappApiBase: null, whatsappApiVersion: "v26.0", whatsappAccessToken: null });
+    expect(parse({ WHATSAPP_API_BASE: "http://127.0.0.1:9/graph//" }).whatsappApiBase).toBe("http://127.0.0.1:9/graph");
   });
 });

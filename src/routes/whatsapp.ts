@@ -10,7 +10,7 @@ import { json, refusals, success } from "../http/openapi.ts";
 import { readCredential } from "../services/credential.ts";
 import { answer, MESSAGE_REFUSALS, MessageAccepted, MessageReply } from "./messages.ts";
 
-const Phone = z.string().meta({ description: "2 to 15 digits, with or without +", example: "14155550123" });
+const PHONE = { type: "string", description: "2 to 15 digits, with or without +", example: "14155550123" } as const;
 
 const WhatsAppMessageRequest = z
   .object({
@@ -20,7 +20,7 @@ const WhatsAppMessageRequest = z
       type: "object",
       description:
         "A message as it stands inside Meta's webhook: text, media with or without a caption, location, contacts, ...",
-      properties: { from: Phone.meta(), to: Phone.meta(), type: { type: "string", example: "text" } },
+      properties: { from: PHONE, to: PHONE, type: { type: "string", example: "text" } },
       required: ["from", "to", "type"],
     }),
     metadata: MessageMetadata.pipe(z.looseObject({ instance_id: Uuid.optional() })).nullish(),
