@@ -1,6 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
 import type {
-  Answer,
   Arrival,
   Beginning,
   Begun,
@@ -22,32 +21,21 @@ import type {
 } from "../src/domain/conversation.ts";
 import { inboundMessageIdOf } from "../src/domain/ids.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
-import { isOver } from "../src/domain/session.ts";
 import { createObjectDeps } from "../src/deps.ts";
 import type { ObjectDeps } from "../src/deps.ts";
-import { answerTurn } from "../src/flows/answer-turn.ts";
 import { sessionTimeoutMs } from "../src/services/session.ts";
 import { admit } from "./conversation/admit.ts";
-import { Alarm } from "./conversation/alarm.ts";
 import { join } from "./conversation/alias.ts";
 import { begin } from "./conversation/begin.ts";
-import { Bell } from "./conversation/bell.ts";
-import { Correspondence } from "./conversation/correspondence.ts";
-import { erase, sweepTombstones, TOMBSTONE_MS } from "./conversation/erase.ts";
-import { endIsRememberedUntil, expire } from "./conversation/expire.ts";
-import { FactStore } from "./conversation/facts.ts";
+import { erase, TOMBSTONE_MS } from "./conversation/erase.ts";
+import { expire } from "./conversation/expire.ts";
 import { WEBHOOK_MEMORY_MS } from "./conversation/inbound.ts";
-import { Outbox } from "./conversation/outbox.ts";
+import { createParts } from "./conversation/parts.ts";
+import type { Parts } from "./conversation/parts.ts";
 import { recall } from "./conversation/recall.ts";
-import { forgetRecorded, record, transcribe } from "./conversation/record.ts";
+import { record, transcribe } from "./conversation/record.ts";
 import { gone } from "./conversation/refusal.ts";
-import { Runner } from "./conversation/runner.ts";
-import { settle } from "./conversation/settle.ts";
-import { MIGRATIONS } from "./conversation/tables.ts";
-import { Turns } from "./conversation/turns.ts";
-import type { StoredTurn } from "./conversation/turns.ts";
 import { unsaved } from "./conversation/unsaved.ts";
-import { migrate } from "./migrate.ts";
 
 /** After a turn began or waits: late enough to cost nothing, early enough that nobody waits for an orphan. */
 const WATCH_MS = 10_000;
@@ -58,7 +46,7 @@ const WATCH_MS = 10_000;
  */
 export class Conversation extends DurableObject<Env> implements ConversationPort {
   readonly #deps: ObjectDeps;
-  #state: State | null = null;
+  #parts: Parts | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -67,10 +55,11 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
 
   async submit(message: Submission): Promise<SubmitOutcome> {
     const { config, now } = this.#deps;
-    const { runner, alarm, turns, facts } = this.#open();
+    const parts = this.#open();
+    const { runner, alarm, turns, facts } = parts;
     const home = facts.get("movedTo");
     if (home !== null) return this.#deps.conversation(home).submit(message);
-    const entrance = admit({ storage: this.ctx.storage, facts, turns }, message, {
+    const entrance = admit(parts, message, {
       address: this.#address,
       held: runner.holds,
       sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config),
@@ -113,11 +102,11 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async record(recording: Recording): Promise<RecordOutcome> {
-    const { facts, turns, outbox, bell, alarm, correspondence } = this.#open();
+    const parts = this.#open();
+    const { facts, bell, alarm, correspondence } = parts;
     const home = facts.get("movedTo");
     if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
-    const parts = { storage: this.ctx.storage, facts, turns, outbox };
     const outcome = record(parts, recording, { address: this.#address, now });
     if (outcome.kind !== "recorded") return outcome;
     const { messages, outbound = null } = recording;
@@ -127,41 +116,40 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async begin(beginning: Beginning): Promise<Begun | Refused> {
-    const { facts, outbox, bell, alarm } = this.#open();
+    const parts = this.#open();
     const now = this.#deps.now();
-    const outcome = begin({ storage: this.ctx.storage, facts, outbox }, beginning, { address: this.#address, now });
-    if (outcome.kind === "begun") alarm.noLaterThan(bell.ring(now));
+    const outcome = begin(parts, beginning, { address: this.#address, now });
+    if (outcome.kind === "begun") parts.alarm.noLaterThan(parts.bell.ring(now));
     return outcome;
   }
 
   async transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown> {
     if (this.#isBlank() && transcript.session === null) return { kind: "unknown" };
-    const { facts, turns, outbox, bell, alarm } = this.#open();
+    const parts = this.#open();
     const now = this.#deps.now();
-    const parts = { storage: this.ctx.storage, facts, turns, outbox };
     const outcome = transcribe(parts, transcript, { address: this.#address, now });
-    if (outcome.kind === "recorded") alarm.noLaterThan(bell.ring(now));
+    if (outcome.kind === "recorded") parts.alarm.noLaterThan(parts.bell.ring(now));
     return outcome;
   }
 
   async expire(ending: Ending): Promise<Expired | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const { facts, outbox, bell, alarm } = this.#open();
+    const parts = this.#open();
     const now = this.#deps.now();
-    const outcome = expire({ storage: this.ctx.storage, facts, outbox }, ending, { address: this.#address, now });
-    if (outcome.kind === "expired") alarm.noLaterThan(bell.ring(now));
+    const outcome = expire(parts, ending, { address: this.#address, now });
+    if (outcome.kind === "expired") parts.alarm.noLaterThan(parts.bell.ring(now));
     return outcome;
   }
 
   async erase(ending: Ending): Promise<Erased | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const { facts, outbox, runner, alarm } = this.#open();
+    const parts = this.#open();
     const now = this.#deps.now();
     const options = { now, rememberMs: WEBHOOK_MEMORY_MS };
-    const { outcome, turnIds } = erase({ storage: this.ctx.storage, facts, outbox }, ending, options);
+    const { outcome, turnIds } = erase(parts, ending, options);
     if (outcome.kind !== "erased") return outcome;
-    alarm.noLaterThan(now + TOMBSTONE_MS);
-    runner.drop(turnIds);
+    parts.alarm.noLaterThan(now + TOMBSTONE_MS);
+    parts.runner.drop(turnIds);
     return outcome;
   }
 
@@ -189,113 +177,29 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
 
   /** True for an object that has nothing to tell: one that emptied itself, or that nobody ever said anything to. */
   #isBlank(): boolean {
-    if (this.#state !== null) return false;
+    if (this.#parts !== null) return false;
     // Whoever only asks must not leave tables behind, which nothing would ever clear away.
     return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").toArray().length === 0;
   }
 
   /** The parts over this object's storage, made when they are first needed: an object that has emptied itself starts anew. */
-  #open(): State {
-    return (this.#state ??= this.#create());
+  #open(): Parts {
+    return (this.#parts ??= this.#create());
   }
 
-  #create(): State {
+  #create(): Parts {
     const { storage } = this.ctx;
-    migrate(storage, MIGRATIONS);
-    const facts = new FactStore(storage);
-    const turns = new Turns(storage);
-    const outbox = new Outbox(storage);
-    const bell = new Bell(outbox, () => this.#send());
-    const wake = (at: number) => alarm.noLaterThan(at);
-    const background = (work: Promise<void>) => this.ctx.waitUntil(work);
-    const correspondence = new Correspondence({
-      ...{ storage, facts, turns, outbox, wake, background },
+    return createParts({
+      storage,
       address: this.#address,
       deps: this.#deps,
-      ring: () => wake(bell.ring(this.#deps.now())),
+      setAlarm: (at) => this.ctx.waitUntil(storage.setAlarm(at)),
+      background: (work) => this.ctx.waitUntil(work),
+      empty: () => {
+        this.#parts = null;
+        this.ctx.waitUntil(storage.deleteAll());
+      },
     });
-    const runner = new Runner({
-      turns,
-      leaseMs: this.#deps.config.lockExpirySeconds * 1000,
-      now: this.#deps.now,
-      prepare: (turn, attempt) => correspondence.prepare(turn, attempt),
-      run: (turn, signal) => this.#run(turn, signal),
-      wake,
-      background,
-      report: (error, turn) =>
-        this.#deps.log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
-    });
-    const alarm = new Alarm(
-      [runner.resume, correspondence.courier.work, bell.repeat, (now) => this.#sweep(now)],
-      (at) => this.ctx.waitUntil(storage.setAlarm(at)),
-      (error) => this.#deps.log.error("alarm_failed", { error, address: this.#address }),
-    );
-    return { facts, turns, outbox, bell, correspondence, runner, alarm };
-  }
-
-  async #run(turn: StoredTurn, signal: AbortSignal): Promise<Answer | null> {
-    const { facts, turns, outbox, bell, alarm, correspondence } = this.#open();
-    const { work } = turn;
-    const session = facts.get("session");
-    const bundle = facts.get("bundle");
-    if (work === null || session === null || bundle === null) throw new Error("A turn lacks what it is run with");
-    const adapter = {
-      ...work,
-      bundle,
-      session,
-      message: { ...work, id: inboundMessageIdOf(turn.turnId) },
-      history: outbox.history(session.id).map(({ role, content }) => ({ role, content })),
-      now: this.#deps.now(),
-    };
-    const result = await answerTurn(this.#deps, { turn, adapter, signal });
-
-    const now = this.#deps.now();
-    const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : this.#deps.config.idempotencyTtlMinutes * 60_000;
-    const options = { address: this.#address, lifetimeMs, now };
-    const answer = settle({ storage: this.ctx.storage, facts, turns, outbox }, turn, work, result, options);
-    if (answer === null) return null;
-    if (work.origin) {
-      const reply = { id: answer.message_id, content: answer.text };
-      correspondence.send(reply, work.origin, work.origin.channelMessageId);
-    }
-    alarm.noLaterThan(bell.ring(now));
-    return answer;
-  }
-
-  #send(): void {
-    const sent = this.#deps.ringLedger(this.#address);
-    // A ring that failed is repeated by the alarm.
-    this.ctx.waitUntil(
-      sent.catch((error: unknown) => this.#deps.log.warn("ring_failed", { error, address: this.#address })),
-    );
-  }
-
-  /** A duty: forgets what is over, and the whole object once nothing of it matters any more. */
-  #sweep(now: number): number | null {
-    const { facts, turns, outbox, correspondence } = this.#open();
-    const nextExpiry = [
-      turns.sweep(now),
-      correspondence.deliveries.sweep(now),
-      sweepTombstones(facts, now),
-      endIsRememberedUntil(facts, now),
-    ].reduce(earliest);
-    if (outbox.waiting() === 0) forgetRecorded(this.ctx.storage, now);
-    if (turns.waiting() > 0 || outbox.waiting() > 0) return nextExpiry;
-    const session = facts.get("session");
-    const timeoutMs = sessionTimeoutMs(facts.get("bundle")?.config ?? null, this.#deps.config);
-    if (session !== null && !isOver(session, timeoutMs, now)) {
-      const sessionEnd = session.lastMessageAt + timeoutMs + 1;
-      return earliest(nextExpiry, sessionEnd);
-    }
-    outbox.forgetHistory();
-    // An address that passes on has nothing else to remember, and that for good.
-    if (nextExpiry === null && facts.get("movedTo") === null) this.#empty();
-    return nextExpiry;
-  }
-
-  #empty(): void {
-    this.#state = null;
-    this.ctx.waitUntil(this.ctx.storage.deleteAll());
   }
 
   get #address(): string {
@@ -304,16 +208,3 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return name;
   }
 }
-
-type State = {
-  facts: FactStore;
-  turns: Turns;
-  outbox: Outbox;
-  bell: Bell;
-  correspondence: Correspondence;
-  runner: Runner;
-  alarm: Alarm;
-};
-
-const earliest = (a: number | null, b: number | null): number | null =>
-  a === null || b === null ? (a ?? b) : Math.min(a, b);
