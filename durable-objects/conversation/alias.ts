@@ -3,9 +3,8 @@ import type { FactStore } from "./facts.ts";
 import type { Turns } from "./turns.ts";
 
 /**
- * One person may have two addresses, one by phone number and one by the channel's id. The conversation is at one of them,
- * the other passes on. Only the address by phone number asks (`joinAliases`) and only the other one is asked (`join`), so
- * two of them never wait for each other.
+ * One person may have several addresses: by phone number, and by ids of the channel. The conversation is at one of them,
+ * the others pass on. Who is asked (`join`) answers at once and asks nobody, so two of them never wait for each other.
  */
 
 type Parts = { facts: FactStore; turns: Turns };
