@@ -73,7 +73,8 @@ export async function startDatabase(options: TestDatabaseOptions = {}): Promise<
   };
 }
 
-async function openMigrated(): Promise<EmbeddedBackend> {
+/** The Postgres in memory alone, with the real migrations. */
+export async function openMigrated(): Promise<EmbeddedBackend> {
   const image = process.env[DATABASE_IMAGE];
   if (image !== undefined) return EmbeddedBackend.open({ image: await openAsBlob(image) });
   const backend = await EmbeddedBackend.open();
