@@ -5,7 +5,7 @@ import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import type { Outbox } from "./outbox.ts";
 import { refusalOf } from "./refusal.ts";
-import { isErased } from "./session.ts";
+import { isErased, pass } from "./session.ts";
 import { knownSession } from "./unsaved.ts";
 
 type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
@@ -45,6 +45,7 @@ export function erase(
     storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
     if (facts.get("session")?.id === sessionId) facts.remove("session");
     if (facts.get("closed")?.sessionId === sessionId) facts.remove("closed");
+    pass(facts, sessionId);
     facts.set("owner", { brandId: whose.brandId, userId: whose.userId });
     const others = (facts.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
     facts.set("erased", [...others, { sessionId, erasedAt: now }]);

@@ -5,7 +5,7 @@ import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import type { Outbox } from "./outbox.ts";
 import { gone, refusalOf } from "./refusal.ts";
-import { isEnded, isErased } from "./session.ts";
+import { isEnded, isErased, pass } from "./session.ts";
 import { knownSession } from "./unsaved.ts";
 
 type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
@@ -27,6 +27,7 @@ export function expire(
   if (ended !== null && isEnded(facts, session)) return { kind: "expired", expiredAt: ended.expiredAt };
   const closed = { sessionId, expiredAt: Math.max(now, session.lastMessageAt) };
   storage.transactionSync(() => {
+    pass(facts, sessionId);
     const current = facts.get("session");
     if (current === null || current.id === sessionId) facts.set("ended", closed);
     outbox.add({ id: uuidv7(now), address, session, closed, turn: null, messages: [], usage: null });

@@ -91,7 +91,7 @@ export class Outbox {
     return row ? toEntry(row).session : null;
   }
 
-  /** The last messages of a session in the order the model gets them: a turn's stand together. */
+  /** The last messages of a session in the order the model gets them: a turn's stand together. Not what nobody heard. */
   history(sessionId: string): Message[] {
     return this.#storage.sql
       .exec<Row>(
@@ -100,7 +100,8 @@ export class Outbox {
       )
       .toArray()
       .toReversed()
-      .flatMap((row) => toEntry(row).messages);
+      .flatMap((row) => toEntry(row).messages)
+      .filter(({ content }) => content !== "");
   }
 
   /** Forgets what is confirmed: the session it belongs to is over. */

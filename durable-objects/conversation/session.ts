@@ -68,7 +68,11 @@ export function enter(facts: FactStore, session: Session, now: number): void {
   if (current !== null && current.id !== session.id) facts.set("closed", { sessionId: current.id, expiredAt: now });
   facts.set("owner", { brandId: session.brandId, userId: session.userId });
   facts.set("session", session);
-  if (addressOfSession(session.id) !== null) {
-    facts.set("lastNumber", Math.max(facts.get("lastNumber") ?? 0, numberOfSession(session.id)));
-  }
+  pass(facts, session.id);
+}
+
+/** No session that begins after this one gets its id, in whatever second it begins. */
+export function pass(facts: FactStore, sessionId: string): void {
+  if (addressOfSession(sessionId) === null) return;
+  facts.set("lastNumber", Math.max(facts.get("lastNumber") ?? 0, numberOfSession(sessionId)));
 }

@@ -1,11 +1,12 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import type { Cursor } from "../domain/page.ts";
 import type { UsageRecord } from "../domain/token.ts";
 import type { Row } from "./client.ts";
 import type { Query } from "./reader.ts";
 import { sessionColumns, toStoredSession } from "./sessions.ts";
 import type { Scope, StoredSession } from "./sessions.ts";
-import { ids } from "./values.ts";
+import { ids, iso } from "./values.ts";
 
 /** What some turns took. Money is USD, exact; null when nothing of it has a price. */
 export type UsageSums = {
@@ -53,11 +54,19 @@ export const usageByTemplate = (
   },
 });
 
-/** The rows themselves, in the order they were written; of one template if it is named. */
+export type UsageWindow = {
+  /** null for all of them. */
+  templateKey: string | null;
+  /** Only what came later. */
+  after: Cursor<string> | null;
+  limit: number;
+};
+
+/** The rows themselves, in the order they were written. */
 export const usageRecords = (
   scope: Scope,
   sessionId: string,
-  templateKey: string | null,
+  { templateKey, after, limit }: UsageWindow,
 ): Query<{ session: StoredSession; records: StoredUsage[] } | null> => ({
   statement: sql`
     select ${sessionColumns}, u.*
@@ -68,6 +77,9 @@ export const usageRecords = (
         (extract(epoch from u.created_at) * 1000)::float8 as recorded_at
       from session_token_usage u
       where ${ofSession(scope, [])} ${templateKey === null ? sql`` : sql`and u.template_key = ${templateKey}`}
+        ${after === null ? sql`` : sql`and (u.created_at, u.id) > (${iso(after.at)}::timestamptz, ${after.tie}::uuid)`}
+      order by u.created_at, u.id
+      limit ${limit}
     ) u on true
     where s.id = ${sessionId} and s.brand_id = ${scope.brandId}
     order by u.recorded_at, u.id`,

@@ -78,6 +78,14 @@ export type MessagePage = z.output<typeof MessagePageQuery>;
 export const SessionPageQuery = pageQuery(Uuid);
 export type SessionPage = z.output<typeof SessionPageQuery>;
 
+/** A part of a list that is read forward: what came first, first. */
+export const UsagePageQuery = z.object({
+  limit,
+  after: cursor(Uuid).optional(),
+  template_key: z.string().max(256).optional().meta({ description: "Of one template only" }),
+});
+export type UsagePage = z.output<typeof UsagePageQuery>;
+
 /** What a client is told of the part it got. */
 export const Pagination = z
   .object({

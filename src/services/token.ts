@@ -4,6 +4,8 @@ import type { Deps } from "../deps.ts";
 import { invalid, notFound } from "../domain/errors.ts";
 import type { LedgerUsage } from "../domain/ledger.ts";
 import { addMoney } from "../domain/money.ts";
+import { encodeCursor } from "../domain/page.ts";
+import type { UsagePage } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import { formatIso } from "../domain/time.ts";
 import { buildTokenPlan } from "../domain/token.ts";
@@ -12,6 +14,9 @@ import { authorize, conversationOf } from "./authorize.ts";
 import type { ReadyBundle } from "./instance.ts";
 import { scopeOf } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
+
+/** What one turn took. */
+export type TurnUsage = StoredUsage;
 
 export type UsageStats = {
   /** null until the session has been planned. */
@@ -60,18 +65,25 @@ export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: stri
   };
 }
 
-/** What each turn of a session took, in order, as Postgres has it; of one template if it is named. Refuses like `history`. */
-export async function usageOf(
+/**
+ * What each turn of a session took, in order, as Postgres has it; of one template if it is named. Refuses like `history`,
+ * and (400) a template without a name.
+ */
+export async function usageRecordsOf(
   deps: Pick<Deps, "read">,
   caller: Caller,
   sessionId: string,
-  templateKey: string | null,
-): Promise<StoredUsage[]> {
-  if (templateKey?.trim() === "") throw invalid("template_key", "template_key is required");
-  const found = await deps.read(usageRecords(scopeOf(caller), sessionId, templateKey));
+  { limit, after, template_key }: UsagePage,
+): Promise<{ records: TurnUsage[]; nextCursor: string | null }> {
+  if (template_key?.trim() === "") throw invalid("template_key", "template_key is required");
+  const window = { templateKey: template_key ?? null, after: after ?? null, limit: limit + 1 };
+  const found = await deps.read(usageRecords(scopeOf(caller), sessionId, window));
   if (found === null) throw notFound("conversation", sessionId);
   authorize(caller, "conversations:read", conversationOf(found.session));
-  return found.records;
+  const records = found.records.slice(0, limit);
+  const last = records.at(-1);
+  const hasMore = found.records.length > limit && last !== undefined;
+  return { records, nextCursor: hasMore ? encodeCursor({ at: last.createdAt, tie: last.id }) : null };
 }
 
 const idOf = ({ id }: { id: string }): string => id;

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
+import { ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
-import { tokenFor } from "../support/tokens.ts";
+import { contents, somebody } from "../support/people.ts";
 
 let gateway: Gateway;
 beforeAll(async () => {
@@ -10,61 +10,32 @@ beforeAll(async () => {
 });
 afterAll(() => gateway.close());
 
-/** Somebody Acme knows, and their token. */
-async function somebody(): Promise<{ userId: string; token: string }> {
-  const [row] = await gateway.database.query(
-    "insert into users (brand_id, tier) values ('00000000-0000-4000-8000-000000000001', 'standard') returning id",
-  );
-  const userId = row?.id ?? "";
-  return { userId, token: await tokenFor(userId) };
-}
-
-async function started(token: string): Promise<string> {
-  const { status, body } = await gateway.send(
-    "POST",
-    "/api/v1/conversations/start",
-    { instance_id: INSTANCE.chat },
-    token,
-  );
-  expect(status).toBe(201);
-  return body.data.conversation_id;
-}
-
-const transcribe = (id: string, body: unknown, authorization: string) =>
-  gateway.send("POST", `/api/v1/conversations/${id}/messages`, body, authorization);
-const history = (id: string, query: string, authorization: string) =>
-  gateway.get(`/api/v1/conversations/${id}/messages${query}`, authorization);
-
 const T0 = Date.UTC(2026, 10, 22, 10);
 const at = (second: number): string => new Date(T0 + second * 1000).toISOString();
-const said = (second: number) => ({
-  role: second % 2 === 0 ? "user" : "assistant",
-  content: `m${second}`,
-  timestamp: at(second),
-});
-const contents = (reply: { body: any }): string[] => reply.body.data.messages.map((message: any) => message.content);
-const range = (from: number, to: number): string[] =>
-  Array.from({ length: Math.abs(to - from) + 1 }, (_, index) => `m${from > to ? from - index : from + index}`);
+/** The n-th message of a conversation, a second after the one before it. */
+const said = (n: number) => ({ role: n % 2 === 0 ? "user" : "assistant", content: `m${n}`, timestamp: at(n) });
+const first = (count: number) => Array.from({ length: count }, (_, n) => said(n));
+const range = (from: number, to: number): string[] => Array.from({ length: from - to + 1 }, (_, n) => `m${from - n}`);
 
-describe.each([
-  ["while the ledger waits", async (): Promise<void> => undefined],
+const stages: [string, () => Promise<unknown>][] = [
+  ["while the ledger waits", () => Promise.resolve()],
+  ["when all is written", () => gateway.flush()],
   [
-    "when all is written",
-    async (): Promise<void> => {
+    "when the object has forgotten it",
+    async () => {
       await gateway.flush();
+      gateway.evictAll({ emptied: true });
     },
   ],
-] as const)("a person reads their conversation, %s:", (_when, settle) => {
-  it("the newest message comes first [5.1-API-001]", async () => {
-    const { token } = await somebody();
-    const id = await started(token);
-    await transcribe(
-      id,
-      Array.from({ length: 10 }, (_, index) => said(index)),
-      token,
-    );
+];
+
+describe.each(stages)("a person reads their conversation, %s:", (_when, settle) => {
+  it("the newest message comes first [5.1-API-001, C4.4.5]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await ann.transcribe(id, first(10));
     await settle();
-    const reply = await history(id, "", token);
+    const reply = await ann.history(id);
     expect(reply.status).toBe(200);
     expect(contents(reply)).toEqual(range(9, 0));
     expect(reply.body.data.messages[0]).toEqual({
@@ -78,18 +49,14 @@ describe.each([
   });
 
   it("fifty messages are three pages of twenty [5.1-API-002]", async () => {
-    const { token } = await somebody();
-    const id = await started(token);
-    await transcribe(
-      id,
-      Array.from({ length: 50 }, (_, index) => said(index)),
-      token,
-    );
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await ann.transcribe(id, first(50));
     await settle();
     const [second, third, fourth] = [
-      await history(id, "?limit=20&page=2", token),
-      await history(id, "?limit=20&page=3", token),
-      await history(id, "?limit=20&page=4", token),
+      await ann.history(id, "?limit=20&page=2"),
+      await ann.history(id, "?limit=20&page=3"),
+      await ann.history(id, "?limit=20&page=4"),
     ];
     expect(contents(second)).toEqual(range(29, 10));
     expect(second.body.data.pagination).toMatchObject({ limit: 20, page: 2, has_more: true });
@@ -97,25 +64,158 @@ describe.each([
     expect(third.body.data.pagination).toEqual({ limit: 20, page: 3, has_more: false, next_cursor: null });
     expect(contents(fourth)).toEqual([]);
   });
+
+  it("by cursor they are the same pages, and what is said meanwhile moves none of them", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await ann.transcribe(id, first(50));
+    await settle();
+    const pages: string[][] = [];
+    for (let before: string | null = ""; before !== null;) {
+      const reply = await ann.history(id, `?limit=20${before === "" ? "" : `&before=${before}`}`);
+      pages.push(contents(reply));
+      before = reply.body.data.pagination.next_cursor;
+      await ann.transcribe(id, { role: "user", content: "meanwhile" });
+    }
+    expect(pages).toEqual([range(49, 30), range(29, 10), range(9, 0)]);
+  });
+
+  it("as many as they ask for, twenty by default and a hundred at most [C4.4.4, C4.4.6]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await ann.transcribe(id, first(100));
+    await ann.transcribe(id, [said(100)]);
+    await settle();
+    const shown = async (query: string) => {
+      const reply = await ann.history(id, query);
+      return [contents(reply).length, reply.body.data.pagination.limit, reply.body.data.pagination.has_more];
+    };
+    expect(await shown("")).toEqual([20, 20, true]);
+    expect(await shown("?limit=3")).toEqual([3, 3, true]);
+    expect(await shown("?limit=500")).toEqual([100, 100, true]);
+    expect(await shown("?limit=100&page=2")).toEqual([1, 100, false]);
+  });
+
+  it("one message by its id, and no other conversation's [C4.5.2, C4.5.3]", async () => {
+    const ann = await somebody(gateway);
+    const [id, other] = [await ann.start(), await ann.start()];
+    const { body } = await ann.transcribe(id, said(1));
+    await ann.transcribe(other, said(2));
+    await settle();
+    const [messageId] = body.data.ids;
+    const show = (conversation: string, message: string) =>
+      gateway.get(`/api/v1/conversations/${conversation}/messages/${message}`, ann.token);
+    expect((await show(id, messageId)).body.data).toMatchObject({ id: messageId, content: "m1", conversation_id: id });
+    expect((await show(other, messageId)).status).toBe(404);
+    expect((await show(id, crypto.randomUUID())).body.error).toMatchObject({
+      code: "RESOURCE_NOT_FOUND",
+      details: { resource_type: "message" },
+    });
+    expect((await show(id, "%20")).body.error.details.fields).toEqual([
+      { field: "message_id", message: "message_id is required" },
+    ]);
+  });
 });
 
-it("another person of the brand is refused, another brand finds nothing [5.1-API-003]", async () => {
-  const [ann, bob] = [await somebody(), await somebody()];
-  const id = await started(ann.token);
-  await transcribe(id, said(1), ann.token);
-  const seen = async () => {
-    const [forbidden, foreign] = [await history(id, "", bob.token), await history(id, "", GLOBEX_KEY)];
-    return [forbidden.status, forbidden.body.error, foreign.status, foreign.body.error.code];
-  };
-  const refusal = [
-    403,
-    { code: "FORBIDDEN", message: "You do not have permission to access this conversation", details: {} },
-    404,
-    "RESOURCE_NOT_FOUND",
+it("a message without an id can't be asked for [C4.5.1]", async () => {
+  const ann = await somebody(gateway);
+  const reply = await gateway.get(`/api/v1/conversations/${await ann.start()}/messages/%20`, ann.token);
+  expect([reply.status, reply.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
+});
+
+it.each(["0", "-1", "1.5", "many", ""])("a page of %s messages is refused [C4.4.3]", async (limit) => {
+  const ann = await somebody(gateway);
+  const reply = await ann.history(await ann.start(), `?limit=${limit}`);
+  expect([reply.status, reply.body.error.details.fields[0].field]).toEqual([422, "limit"]);
+});
+
+it.each(["page=0", "page=x", "before=nothing", "before=WyJhIiwxXQ", "page=1&before=WzEsMV0"])(
+  "a page that can't be is refused: %s",
+  async (query) => {
+    const ann = await somebody(gateway);
+    expect((await ann.history(await ann.start(), `?${query}`)).status).toBe(422);
+  },
+);
+
+it("a conversation without an id can't be read, and one nobody has is not there [C4.4.1, C4.4.2]", async () => {
+  const ann = await somebody(gateway);
+  const blank = await ann.history("%20");
+  expect([blank.status, blank.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
+  for (const id of [crypto.randomUUID(), "01a203c1-5b09-8963-b685-2aef74277b10", "nothing"]) {
+    const reply = await ann.history(id);
+    expect([reply.status, reply.body.error.details]).toEqual([404, { resource_type: "conversation", resource_id: id }]);
+  }
+});
+
+describe("a conversation of somebody else", () => {
+  const mine: [string, (id: string, credential: string) => Promise<{ status: number; body: any }>][] = [
+    ["read", (id, credential) => gateway.get(`/api/v1/conversations/${id}/messages`, credential)],
+    ["looked at", (id, credential) => gateway.get(`/api/v1/conversations/${id}`, credential)],
+    ["added up", (id, credential) => gateway.get(`/api/v1/conversations/${id}/usage`, credential)],
+    [
+      "written into",
+      (id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/messages`, said(9), credential),
+    ],
+    ["ended", (id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/expire`, undefined, credential)],
+    ["erased", (id, credential) => gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, credential)],
   ];
-  expect(await seen()).toEqual(refusal);
-  await gateway.flush();
-  gateway.evictAll({ emptied: true });
-  expect(await seen()).toEqual(refusal);
-  expect((await history(id, "", ACME_KEY)).status).toBe(200);
+
+  it.each(mine)(
+    "can't be %s by another person of the brand, and is not there for another brand [5.1-API-003]",
+    async (_what, act) => {
+      const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
+      const stranger = await somebody(gateway, { brandId: GLOBEX, instanceId: INSTANCE.globex });
+      const id = await ann.start();
+      await ann.transcribe(id, said(1));
+      for (const [_stage, settle] of stages) {
+        await settle();
+        const forbidden = await act(id, bob.token);
+        expect([forbidden.status, forbidden.body.error]).toEqual([
+          403,
+          { code: "FORBIDDEN", message: "You do not have permission to access this conversation", details: {} },
+        ]);
+        for (const credential of [stranger.token, GLOBEX_KEY]) {
+          const foreign = await act(id, credential);
+          expect([foreign.status, foreign.body.error.code]).toEqual([404, "RESOURCE_NOT_FOUND"]);
+        }
+        expect(contents(await ann.history(id))).toEqual(["m1"]);
+      }
+    },
+  );
+});
+
+it("a brand's server reads what its people said, with how the orchestrator came to say it; a person without that", async () => {
+  const ann = await somebody(gateway);
+  const { session_id: id } = await ann.say("Hello");
+  const metadataOf = async (credential: string) =>
+    (await gateway.get(`/api/v1/conversations/${id}/messages`, credential)).body.data.messages[0].metadata;
+  expect(await metadataOf(ACME_KEY)).toHaveProperty("orchestrator_response");
+  expect(await metadataOf(ann.token)).not.toHaveProperty("orchestrator_response");
+});
+
+describe("a list of conversations", () => {
+  it("holds a person's own, the newest first, by page and by cursor", async () => {
+    const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
+    const ids: string[] = [];
+    for (let n = 0; n < 5; n += 1) ids.unshift(await ann.start());
+    await bob.start();
+    await gateway.flush();
+    const idsOf = (reply: { body: any }) => reply.body.data.conversations.map((one: any) => one.conversation_id);
+    const whole = await ann.list();
+    expect(new Set(idsOf(whole))).toEqual(new Set(ids));
+    const byPage = [await ann.list("?limit=2"), await ann.list("?limit=2&page=2"), await ann.list("?limit=2&page=3")];
+    expect(byPage.flatMap(idsOf)).toEqual(idsOf(whole));
+    const { next_cursor } = byPage[0]?.body.data.pagination ?? {};
+    expect(idsOf(await ann.list(`?limit=2&before=${next_cursor}`))).toEqual(idsOf(byPage[1] ?? whole));
+  });
+
+  it("of a brand can be narrowed to one person, by the brand only", async () => {
+    const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
+    const id = await ann.start();
+    await gateway.flush();
+    const of = (credential: string) => gateway.get(`/api/v1/conversations?user_id=${ann.userId}`, credential);
+    expect((await of(ACME_KEY)).body.data.conversations.map((one: any) => one.conversation_id)).toEqual([id]);
+    expect((await of(GLOBEX_KEY)).body.data.conversations).toEqual([]);
+    expect((await of(bob.token)).status).toBe(403);
+  });
 });

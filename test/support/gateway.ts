@@ -3,6 +3,8 @@ import { createApp } from "../../src/app.ts";
 import { createDeps } from "../../src/deps.ts";
 import type { Deps } from "../../src/deps.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { startDatabaseProxy } from "./database-proxy.ts";
+import type { DatabaseProxy } from "./database-proxy.ts";
 import { startDatabase } from "./database.ts";
 import type { TestDatabase } from "./database.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
@@ -21,10 +23,16 @@ vi.doMock("cloudflare:workers", () => ({
 
 /** `text` is the body as it came, `body` the same as JSON. */
 type Reply = { status: number; headers: Headers; text: string; body: any };
-type Options = { env?: Record<string, string> };
+type Options = {
+  env?: Record<string, string>;
+  /** What answers messages; the mock of development when left out. */
+  orchestrator?: (request: Request) => Promise<Response>;
+};
 
 export type Gateway = {
   database: TestDatabase;
+  /** Between the service and its database: all is well unless it is told otherwise. */
+  proxy: DatabaseProxy;
   /** What a request is given. */
   deps(): Deps;
   request(path: string, init: RequestInit): Promise<Reply>;
@@ -45,21 +53,24 @@ export type Gateway = {
  * The whole service in this process: the real app, the real conversations over SQLite, the real database behind its
  * endpoint. Only the platform is missing: the queue is rung by `flush()`, alarms don't go off.
  */
-export async function startGateway({ env: variables }: Options = {}): Promise<Gateway> {
+export async function startGateway({ env: variables, orchestrator }: Options = {}): Promise<Gateway> {
   const { Conversation } = await import("../../durable-objects/conversation.ts");
   const database = await startDatabase({ seeded: true });
+  const proxy = await startDatabaseProxy(database.endpoint);
   const objects = new Map<string, { storage: ReturnType<typeof objectStorage>; object: object | null }>();
   const env = {
     ENVIRONMENT: "development",
     // Names the isolate's caches: each gateway is an isolate of its own.
     DATABASE_URL: `postgresql://test:test@localhost/${crypto.randomUUID()}`,
-    NEON_ENDPOINT: database.endpoint,
+    NEON_ENDPOINT: proxy.url,
     JWT_SECRET: "parley-development-secret-not-for-production",
     LOG_LEVEL: "error",
     ...variables,
     LEDGER: { send: async () => undefined },
     BROADCAST: { send: async () => undefined },
     BROADCAST_TIMERS: { getByName: () => ({ start: async () => undefined }) },
+    LIMITERS: { getByName: () => ({ lease: async (wanted: number) => ({ granted: wanted, retryAfterMs: 0 }) }) },
+    ...(orchestrator === undefined ? {} : { ORCHESTRATOR: { fetch: orchestrator } }),
     FLOOD: { limit: async () => ({ success: true }) },
     CONVERSATIONS: { getByName: (name: string) => stub(name) },
   } as unknown as Env;
@@ -99,6 +110,7 @@ export async function startGateway({ env: variables }: Options = {}): Promise<Ga
 
   return {
     database,
+    proxy,
     deps: () => createDeps(env),
     request,
     get: (path, authorization) => request(path, { headers: headers(authorization) }),
@@ -119,7 +131,10 @@ export async function startGateway({ env: variables }: Options = {}): Promise<Ga
       database.forget();
       return length;
     },
-    close: () => database.close(),
+    close: async () => {
+      await proxy.close();
+      await database.close();
+    },
   };
 }
 

@@ -10,5 +10,5 @@ export const tokenFor = (userId: string, brandId: string = ACME): Promise<string
     .setSubject(userId)
     .setIssuer("parley")
     .setAudience("parley")
-    .setExpirationTime("10 minutes")
+    .setExpirationTime("1 day")
     .sign(new TextEncoder().encode(SECRET));

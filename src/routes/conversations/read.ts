@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono } from "@hono/zod-openapi";
-import { notFound } from "../../domain/errors.ts";
+import { invalid, notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
-import { MessagePageQuery, SessionPageQuery } from "../../domain/page.ts";
+import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain/page.ts";
 import type { AppEnv } from "../../http/context.ts";
 import { note } from "../../http/context.ts";
 import { refusals, success } from "../../http/openapi.ts";
@@ -9,7 +9,7 @@ import { query } from "../../http/query.ts";
 import { explainAbsence } from "../../services/absence.ts";
 import { findMessage, history } from "../../services/message.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
-import { usageStats } from "../../services/token.ts";
+import { usageRecordsOf, usageStats } from "../../services/token.ts";
 import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./request.ts";
 import {
   ConversationDetails,
@@ -18,9 +18,11 @@ import {
   Message,
   messageJson,
   MessageList,
+  recordJson,
   summaryJson,
   Usage,
   usageJson,
+  UsageRecords,
 } from "./shapes.ts";
 
 const ListQuery = SessionPageQuery.safeExtend({
@@ -70,9 +72,18 @@ const usage = createRoute({
   responses: { 200: success("Tokens and cost", Usage), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
 
+const records = createRoute({
+  method: "get",
+  path: "/api/v1/conversations/{id}/usage/records",
+  summary: "What each turn took, in order",
+  description: "By cursor (`after`). A turn that was answered a moment ago may take some seconds to be listed.",
+  request: { params: ConversationParams, query: UsagePageQuery },
+  responses: { 200: success("Turns", UsageRecords), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
+});
+
 export const conversationReadRoutes = new OpenAPIHono<AppEnv>();
 const routes = conversationReadRoutes;
-for (const route of [list, show, messages, message, usage]) routes.openAPIRegistry.registerPath(route);
+for (const route of [list, show, messages, message, usage, records]) routes.openAPIRegistry.registerPath(route);
 
 routes.get(list.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
@@ -105,7 +116,8 @@ routes.get(messages.getRoutingPath(), async (c) => {
 routes.get(message.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const messageId = c.req.param("message_id") ?? "";
+  const messageId = (c.req.param("message_id") ?? "").trim();
+  if (messageId === "") throw invalid("message_id", "message_id is required");
   if (!Uuid.safeParse(messageId).success) throw notFound("message", messageId);
   const found = await findMessage(c.var.deps, caller, id, messageId.toLowerCase()).catch(explainAbsence);
   if (found === null) throw notFound("message", messageId);
@@ -117,4 +129,12 @@ routes.get(usage.getRoutingPath(), async (c) => {
   const id = conversationIdOf(c);
   const stats = await usageStats(c.var.deps, caller, id).catch(explainAbsence);
   return c.json({ success: true, data: usageJson(id, stats), message: "Usage found" });
+});
+
+routes.get(records.getRoutingPath(), async (c) => {
+  const caller = await callerOf(c);
+  const id = conversationIdOf(c);
+  const page = await usageRecordsOf(c.var.deps, caller, id, query(c, UsagePageQuery)).catch(explainAbsence);
+  const data = { records: page.records.map(recordJson), next_cursor: page.nextCursor };
+  return c.json({ success: true, data, message: "Usage found" });
 });

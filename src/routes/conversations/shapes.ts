@@ -7,7 +7,7 @@ import type { Caller } from "../../domain/principal.ts";
 import { ROLES } from "../../domain/role.ts";
 import { formatIso } from "../../domain/time.ts";
 import type { SessionInfo, SessionSummary } from "../../services/session.ts";
-import type { UsageStats } from "../../services/token.ts";
+import type { TurnUsage, UsageStats } from "../../services/token.ts";
 
 const Moment = z.iso.datetime();
 
@@ -75,6 +75,38 @@ export const Usage = z
     ),
   })
   .meta({ id: "ConversationUsage" });
+
+export const UsageRecords = z
+  .object({
+    records: z.array(
+      Sums.omit({ turns: true }).extend({
+        id: Uuid,
+        timestamp: Moment,
+        template_key: z.string(),
+        function_name: z.string(),
+        llm_model_id: Uuid.nullable(),
+        input_price_per_1k: z.string().nullable(),
+        output_price_per_1k: z.string().nullable(),
+      }),
+    ),
+    next_cursor: z.string().nullable(),
+  })
+  .meta({ id: "UsageRecords" });
+
+export const recordJson = (usage: TurnUsage): z.infer<typeof UsageRecords>["records"][number] => ({
+  id: usage.id,
+  timestamp: formatIso(usage.createdAt),
+  template_key: usage.templateKey,
+  function_name: usage.functionName,
+  planned_tokens: usage.plannedTokens,
+  sent_tokens: usage.sentTokens,
+  received_tokens: usage.receivedTokens,
+  total_tokens: usage.totalTokens,
+  llm_model_id: usage.llmModelId,
+  input_price_per_1k: usage.inputPricePer1k,
+  output_price_per_1k: usage.outputPricePer1k,
+  cost_usd: usage.costUsd,
+});
 
 export const summaryJson = (session: SessionSummary): z.infer<typeof ConversationSummary> => ({
   conversation_id: session.id,

@@ -1,0 +1,277 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startGateway } from "../support/gateway.ts";
+import type { Gateway } from "../support/gateway.ts";
+import { contents, somebody } from "../support/people.ts";
+
+let gateway: Gateway;
+beforeAll(async () => {
+  gateway = await startGateway();
+});
+afterAll(() => gateway.close());
+
+const SPOKEN = "2026-11-22T10:00:00.123Z";
+const rowsOf = (id: string) =>
+  gateway.database.query(
+    `select id, role, content, user_id, trace_id, metadata_json::text as metadata, seq::int as seq,
+       (extract(epoch from created_at) * 1000)::bigint as at
+     from messages where session_id = $1 order by created_at, seq`,
+    [id],
+  );
+
+describe("what a voice pipeline wrote down", () => {
+  it("is taken in before anything reaches Postgres, and is there afterwards [5.1-INT-007]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await gateway.flush();
+    gateway.roundTrips();
+    const reply = await ann.transcribe(id, { role: "user", content: "Hello", timestamp: SPOKEN });
+    expect([reply.status, reply.body.data]).toEqual([202, { conversation_id: id, ids: [expect.any(String)] }]);
+    expect(gateway.roundTrips()).toBe(0);
+    expect(await rowsOf(id)).toEqual([]);
+    await gateway.flush();
+    expect((await rowsOf(id)).map(({ id }) => id)).toEqual(reply.body.data.ids);
+  });
+
+  it("a hundred times in a row costs no question to the database, and is one transaction in the end [5.1-INT-011]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await gateway.flush();
+    gateway.roundTrips();
+    for (let n = 0; n < 100; n += 1) {
+      expect((await ann.transcribe(id, { role: "user", content: `m${n}`, timestamp: SPOKEN })).status).toBe(202);
+    }
+    expect(gateway.roundTrips()).toBe(0);
+    await gateway.flush();
+    expect(gateway.roundTrips()).toBe(1);
+    expect((await rowsOf(id)).map(({ content }) => content)).toEqual(Array.from({ length: 100 }, (_, n) => `m${n}`));
+  });
+
+  it("is taken in while Postgres is away, the call goes on, and it is saved when Postgres is back [5.1-INT-008]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await gateway.flush();
+    await gateway.proxy.leave();
+    const reply = await ann.transcribe(id, { role: "user", content: "Is anybody there?", timestamp: SPOKEN });
+    expect(reply.status).toBe(202);
+    await expect(gateway.flush()).rejects.toMatchObject({ name: "NeonDbError" });
+    expect((await ann.transcribe(id, { role: "assistant", content: "Yes", timestamp: SPOKEN })).status).toBe(202);
+    await gateway.proxy.back();
+    await gateway.flush();
+    expect((await rowsOf(id)).map(({ content }) => content)).toEqual(["Is anybody there?", "Yes"]);
+  });
+
+  it("keeps the time it was said, to the millisecond, and the order of what was said in one [5.1-INT-012]", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const same = ["first", "second", "third"].map((content) => ({ role: "user", content, timestamp: SPOKEN }));
+    await ann.transcribe(id, [
+      { role: "assistant", content: "later", timestamp: "2026-11-22T11:00:00.456789+01:00" },
+      ...same,
+      { role: "user", content: "earlier", timestamp: "2026-11-22 09:59:59.999" },
+    ]);
+    const newestFirst = ["later", "third", "second", "first", "earlier"];
+    expect(contents(await ann.history(id))).toEqual(newestFirst);
+    await gateway.flush();
+    expect(contents(await ann.history(id))).toEqual(newestFirst);
+    const spoken = Date.parse(SPOKEN);
+    expect((await rowsOf(id)).map(({ content, at }) => [content, Number(at)])).toEqual([
+      ["earlier", Date.UTC(2026, 10, 22, 9, 59, 59, 999)],
+      ["first", spoken],
+      ["second", spoken],
+      ["third", spoken],
+      ["later", Date.UTC(2026, 10, 22, 10, 0, 0, 456)],
+    ]);
+  });
+
+  it("keeps who said it, and all that was said about it", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const metadata = {
+      source: "deepgram",
+      confidence: 0.9731,
+      language: "pt-BR",
+      interrupted: true,
+      heard_text: "Your number is",
+      words: [{ word: "Your", start: 0.1 }],
+    };
+    await ann.transcribe(id, [
+      { role: "user", content: "What is my number?", timestamp: SPOKEN },
+      { role: "assistant", content: "Your number is 7", timestamp: SPOKEN, metadata },
+    ]);
+    await gateway.flush();
+    const [user, assistant] = await rowsOf(id);
+    expect([user?.["role"], user?.["user_id"], assistant?.["role"], assistant?.["user_id"]]).toEqual([
+      "user",
+      ann.userId,
+      "assistant",
+      null,
+    ]);
+    expect(JSON.parse(assistant?.["metadata"] ?? "")).toEqual(metadata);
+    expect((await ann.history(id)).body.data.messages[0].metadata).toEqual(metadata);
+  });
+});
+
+describe("a transcript that comes twice", () => {
+  it("with the client's ids is kept once, in its object and beyond it", async () => {
+    const ann = await somebody(gateway);
+    const [id, other] = [await ann.start(), await ann.start()];
+    const uuid = crypto.randomUUID();
+    const batch = [
+      { id: uuid.toUpperCase(), role: "user", content: "a", timestamp: SPOKEN },
+      { id: "turn-1:assistant", role: "assistant", content: "b", timestamp: SPOKEN },
+    ];
+    const once = await ann.transcribe(id, batch);
+    const again = await ann.transcribe(id, [...batch, { id: "3", role: "user", content: "c", timestamp: SPOKEN }]);
+    expect(once.body.data.ids[0]).toBe(uuid);
+    expect(again.body.data.ids.slice(0, 2)).toEqual(once.body.data.ids);
+    await gateway.flush();
+    gateway.evictAll({ emptied: true });
+    await ann.transcribe(id, batch);
+    await gateway.flush();
+    expect((await rowsOf(id)).map(({ content }) => content)).toEqual(["a", "b", "c"]);
+    const elsewhere = await ann.transcribe(other, batch.slice(1));
+    expect(elsewhere.body.data.ids).not.toEqual(once.body.data.ids.slice(1));
+  });
+
+  it("with the same request id is kept once", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const send = () =>
+      gateway.request(`/api/v1/conversations/${id}/messages`, {
+        method: "POST",
+        headers: {
+          "Content-Type": "application/json",
+          Authorization: `Bearer ${ann.token}`,
+          "Idempotency-Key": "batch-1",
+        },
+        body: JSON.stringify([
+          { role: "user", content: "same", timestamp: SPOKEN },
+          { role: "user", content: "same", timestamp: SPOKEN },
+        ]),
+      });
+    const [once, again] = [await send(), await send()];
+    expect(again.body.data).toEqual(once.body.data);
+    expect(contents(await ann.history(id))).toEqual(["same", "same"]);
+  });
+
+  it("without either is said twice", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    for (let n = 0; n < 2; n += 1) await ann.transcribe(id, { role: "user", content: "again", timestamp: SPOKEN });
+    expect(contents(await ann.history(id))).toEqual(["again", "again"]);
+  });
+
+  it("with an id that a message of another conversation has is put aside, and the other message stays", async () => {
+    const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
+    const [hers, his] = [await ann.start(), await bob.start()];
+    const message = { id: crypto.randomUUID(), role: "user", timestamp: SPOKEN };
+    await ann.transcribe(hers, { ...message, content: "hers" });
+    await gateway.flush();
+    await bob.transcribe(his, { ...message, content: "his" });
+    await gateway.flush();
+    expect((await rowsOf(hers)).map(({ content }) => content)).toEqual(["hers"]);
+    expect(await rowsOf(his)).toEqual([]);
+    const letters = await gateway.database.query(
+      "select reason, payload_json #>> '{messages,0,content}' as content from dead_letters where payload_json #>> '{session,id}' = $1",
+      [his],
+    );
+    expect(letters).toEqual([{ reason: "message_id_taken", content: "his" }]);
+  });
+});
+
+describe("Pipecat's events are taken as they are:", () => {
+  const shapes: [string, unknown, unknown[]][] = [
+    [
+      "UserTurnStoppedMessage",
+      { content: "What is my number?", timestamp: "2026-11-22T10:00:00.123+00:00", user_id: "p-1" },
+      [{ role: "user", content: "What is my number?", timestamp: SPOKEN, metadata: { user_id: "p-1" } }],
+    ],
+    [
+      "UserTurnStoppedMessage of a speaker without a name",
+      { content: "Hello", timestamp: SPOKEN, user_id: null },
+      [{ role: "user", content: "Hello", metadata: {} }],
+    ],
+    [
+      "AssistantTurnStoppedMessage",
+      { content: "Your number is 7.", interrupted: false, timestamp: SPOKEN },
+      [{ role: "assistant", content: "Your number is 7.", metadata: { interrupted: false } }],
+    ],
+    [
+      "AssistantTurnStoppedMessage that was cut off before anything was heard",
+      { content: "", interrupted: true, timestamp: SPOKEN },
+      [{ role: "assistant", content: "", metadata: { interrupted: true } }],
+    ],
+    [
+      "an event that names itself",
+      { event: "on_user_turn_stopped", message: { content: "Hello", timestamp: SPOKEN } },
+      [{ role: "user", content: "Hello" }],
+    ],
+    [
+      "a turn that says its type",
+      { type: "assistant_turn", content: "Hello", timestamp: SPOKEN },
+      [{ role: "assistant", content: "Hello" }],
+    ],
+    [
+      "on_transcript_update, before 1.0",
+      {
+        messages: [
+          { role: "user", content: "Hello", timestamp: "2026-11-22T10:00:00.123456", user_id: "p-1" },
+          { role: "assistant", content: "Hi", timestamp: null, user_id: null },
+        ],
+      },
+      [
+        { role: "assistant", content: "Hi" },
+        { role: "user", content: "Hello", timestamp: SPOKEN, metadata: { user_id: "p-1" } },
+      ],
+    ],
+  ];
+  it.each(shapes)("%s", async (_shape, event, expected) => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const reply = await ann.transcribe(id, event);
+    expect([reply.status, reply.body.data?.ids.length]).toEqual([202, expected.length]);
+    expect((await ann.history(id)).body.data.messages).toMatchObject(expected);
+  });
+});
+
+describe("a transcript is refused, by the place that is wrong in it:", () => {
+  const message = { role: "user", content: "Hello", timestamp: SPOKEN };
+  const many = Array.from({ length: 101 }, () => message);
+  const wrong: [string, unknown, string][] = [
+    ["nothing", [], ""],
+    ["more than a hundred", many, ""],
+    ["more than a hundred in an event", { messages: many }, "messages"],
+    ["no object", "Hello", ""],
+    ["no role", { content: "Hello", timestamp: SPOKEN }, "role"],
+    ["a role nobody speaks in", { ...message, role: "system" }, "role"],
+    ["no words", { ...message, content: " \u0000 " }, "content"],
+    ["a reply without words that was not cut off", { ...message, role: "assistant", content: "" }, "content"],
+    ["10,001 characters", { ...message, content: "x".repeat(10_001) }, "content"],
+    ["a day no calendar has", { ...message, timestamp: "2026-02-30T10:00:00Z" }, "timestamp"],
+    ["a time that is a number", { ...message, timestamp: 1_795_341_600 }, "timestamp"],
+    ["metadata that is a list", { ...message, metadata: [1] }, "metadata"],
+    ["metadata of more than 64 KB", { ...message, metadata: { x: "y".repeat(65_536) } }, "metadata"],
+    ["an id that is too long", { ...message, id: "x".repeat(129) }, "id"],
+    ["one that is wrong among those that are right", [message, { ...message, content: 1 }], "1.content"],
+    ["the same in an event", { messages: [message, { ...message, role: "x" }] }, "messages.1.role"],
+  ];
+  it.each(wrong)("%s", async (_what, body, field) => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const reply = await ann.transcribe(id, body);
+    expect([reply.status, reply.body.error.code, reply.body.error.details.fields[0].field]).toEqual([
+      422,
+      "VALIDATION_ERROR",
+      field,
+    ]);
+    expect(contents(await ann.history(id))).toEqual([]);
+  });
+
+  it("a time that is yet to come", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const ahead = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
+    expect((await ann.transcribe(id, { ...message, timestamp: ahead(20) })).status).toBe(400);
+    expect((await ann.transcribe(id, { ...message, timestamp: ahead(1) })).status).toBe(202);
+  });
+});

@@ -1,0 +1,45 @@
+import { ACME, INSTANCE } from "./demo.ts";
+import type { Gateway } from "./gateway.ts";
+import { tokenFor } from "./tokens.ts";
+
+/** A person a brand knows, with their token, and what they can do. */
+export type Person = Awaited<ReturnType<typeof somebody>>;
+
+export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = INSTANCE.chat as string } = {}) {
+  const [row] = await gateway.database.query(
+    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
+    [brandId],
+  );
+  const userId = row?.["id"] ?? "";
+  const token = await tokenFor(userId, brandId);
+  const at = (id: string, rest = ""): string => `/api/v1/conversations/${id}${rest}`;
+  return {
+    userId,
+    token,
+    /** Begins a conversation; its id. */
+    async start(body: Record<string, unknown> = {}): Promise<string> {
+      const path = "/api/v1/conversations/start";
+      const reply = await gateway.send("POST", path, { instance_id: instanceId, ...body }, token);
+      if (reply.status !== 201) throw new Error(JSON.stringify(reply.body));
+      return reply.body.data.conversation_id;
+    },
+    /** Says something; the answer's data. */
+    async say(content: string, body: Record<string, unknown> = {}): Promise<any> {
+      const message = { instance_id: instanceId, request_id: crypto.randomUUID(), content, ...body };
+      const reply = await gateway.send("POST", "/web/messages", message, token);
+      if (reply.status !== 200) throw new Error(JSON.stringify(reply.body));
+      return reply.body.data;
+    },
+    transcribe: (id: string, body: unknown) => gateway.send("POST", at(id, "/messages"), body, token),
+    history: (id: string, query = "") => gateway.get(at(id, `/messages${query}`), token),
+    details: (id: string) => gateway.get(at(id), token),
+    usage: (id: string) => gateway.get(at(id, "/usage"), token),
+    expire: (id: string) => gateway.send("POST", at(id, "/expire"), undefined, token),
+    erase: (id: string) => gateway.send("DELETE", at(id), undefined, token),
+    list: (query = "") => gateway.get(`/api/v1/conversations${query}`, token),
+  };
+}
+
+/** What a page of history says, newest first. */
+export const contents = (reply: { body: any }): string[] =>
+  reply.body.data.messages.map((message: { content: string }) => message.content);
