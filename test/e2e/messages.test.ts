@@ -141,7 +141,7 @@ describe("which instance is spoken to", () => {
 });
 
 describe("the same request id", () => {
-  it("is processed the first time [A2.4.1]", async () => {
+  it("is processed the first time [A2.4.1, C6.6.1]", async () => {
     const reply = await say({ content: "Good morning" });
     expect(reply).toMatchObject({ status: 200, body: { data: { text: "echo: Good morning", fallback: false } } });
   });
@@ -177,7 +177,7 @@ describe("the same request id", () => {
     await vi.waitFor(async () => expect(await rows()).toHaveLength(2), { timeout: 10_000 });
   });
 
-  it("while the first is still running, is told when to come back [A5.2.1, A5.2.2, A5.2.3]", async () => {
+  it("while the first is still running, is told at once when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async () => {
     const body = message({ content: randomUUID() });
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
