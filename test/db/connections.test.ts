@@ -1,0 +1,133 @@
+import { sql } from "drizzle-orm";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { transaction } from "../../src/db/client.ts";
+import { uuidv7 } from "../../src/domain/ids.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { INSTANCE } from "../support/demo.ts";
+import { answerTo, createTestDeps } from "../support/deps.ts";
+import { answerWith, echo, startOrchestrator } from "../support/orchestrator.ts";
+import type { Behaviour, OrchestratorStandIn } from "../support/orchestrator.ts";
+
+/** Multiples of 60, so that each of the orchestrator's moods is met as often. */
+const REQUESTS = 1_020;
+const WARM_UP = 60;
+const AT_ONCE = 20;
+
+let database: TestDatabase;
+let orchestrator: OrchestratorStandIn;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true, concurrent: true });
+  orchestrator = await startOrchestrator();
+}, 60_000);
+afterAll(async () => {
+  await orchestrator.close();
+  await database.close();
+});
+beforeEach(() => database.forget());
+
+/** Sockets of this process: both ends of every connection, to the database and to the orchestrator. */
+const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+
+/** What the database counts: connections that are doing something, or are stuck in a transaction. */
+const busy = async (): Promise<number> => {
+  const rows = await database.query(
+    "select count(*) as n from pg_stat_activity where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()",
+  );
+  return Number(rows[0]?.["n"]);
+};
+
+/** One after the other in each of twenty places. */
+async function inTwentyPlaces(count: number, ask: (n: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const place = async () => {
+    while (next < count) await ask((next += 1));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, place));
+}
+
+const endless: Behaviour = (_call, response) => {
+  response.writeHead(200, { "Content-Type": "application/json" });
+  const more = () => void (response.destroyed || response.write("x".repeat(65_536), more));
+  more();
+};
+const BEHAVIOURS: Behaviour[] = [
+  echo,
+  answerWith({ error: "down" }, 500),
+  (_call, response) => void response.writeHead(302, { Location: "/elsewhere" }).end("moved"),
+  endless,
+  (_call, response) => void response.destroy(),
+  // Never an answer.
+  () => undefined,
+];
+
+describe("a thousand requests", () => {
+  it("leave no connection and no socket behind that twenty don't, whatever becomes of them [E2.5.1, I9.3]", async () => {
+    /** How many were told what, and what became of the orchestrator's calls. */
+    const told: Record<number, number> = { 200: 0, 404: 0 };
+    const called = { answered: 0, failed: 0 };
+    const ask = async (n: number): Promise<void> => {
+      // An isolate of its own for each: everything is asked of the database.
+      const deps = createTestDeps({
+        endpoint: database.endpoint,
+        env: { ORCHESTRATOR_URL: orchestrator.url, ORCHESTRATOR_TIMEOUT_MS: "100" },
+      });
+      deps.conversation = () =>
+        ({
+          submit: async (submission: any) => {
+            const adapter = { trace_id: submission.traceId, message: { content: `${n}` } } as never;
+            const call = { turnId: uuidv7(0), signal: new AbortController().signal };
+            await (deps.orchestrator?.(adapter, call) ?? Promise.reject(new Error("there is none"))).then(
+              () => (called.answered += 1),
+              () => (called.failed += 1),
+            );
+            return { kind: "answered", answer: answerTo(submission) };
+          },
+        }) as never;
+      const response = await createApp(() => deps).request("/api/messages", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({
+          instance_id: n % 10 === 0 ? INSTANCE.unknown : INSTANCE.chat,
+          request_id: `r${n}`,
+          content: "Hello",
+          device_id: `device-${n % 7}`,
+        }),
+      });
+      told[response.status] = (told[response.status] ?? 0) + 1;
+      await response.arrayBuffer();
+    };
+    orchestrator.behave((call, response) =>
+      BEHAVIOURS[Number(call.adapter["message"].content) % BEHAVIOURS.length]?.(call, response),
+    );
+
+    await inTwentyPlaces(WARM_UP, ask);
+    const before = sockets();
+    await inTwentyPlaces(REQUESTS, ask);
+    // What was let go is closed a moment later.
+    await vi.waitUntil(() => sockets() <= before, { timeout: 10_000 });
+    const [all, unknown] = [REQUESTS + WARM_UP, (REQUESTS + WARM_UP) / 10];
+    expect(told).toEqual({ 200: all - unknown, 404: unknown });
+    // Of each sixty six are for nobody, and of the others each sixth is answered.
+    expect(called).toEqual({ answered: all * (8 / 60), failed: all * (46 / 60) });
+    expect(await busy()).toBe(0);
+    console.log(
+      `sockets: ${before} before, ${sockets()} after ${REQUESTS} requests; round trips: ${database.requests.length}`,
+    );
+  }, 120_000);
+
+  it("that fail in the database leave none either [E2.3.3, E2.4.3]", async () => {
+    const deps = createTestDeps({ endpoint: database.endpoint });
+    const fail = (n: number) =>
+      transaction(deps.db, [sql`select ${n}::int`, n % 2 === 0 ? sql`select 1 / 0` : sql`select 1`]).then(
+        () => undefined,
+        () => undefined,
+      );
+    await inTwentyPlaces(AT_ONCE, fail);
+    const before = sockets();
+    await inTwentyPlaces(REQUESTS, fail);
+    await vi.waitUntil(() => sockets() <= before, { timeout: 10_000 });
+    expect([await busy(), database.requests.length]).toEqual([0, REQUESTS + AT_ONCE]);
+  }, 60_000);
+});
