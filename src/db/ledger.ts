@@ -110,13 +110,15 @@ const upsertSessions = (sessions: { session: Session; address: string }[]): SQL 
  */
 const removeErased = (entries: readonly KeyedEntry[]): SQL => sql`
   with erased as (
-    select session_id from erased_sessions
-    where session_id in (select value::uuid from jsonb_array_elements_text(${rows(entries.map(({ session }) => session.id))}))
+    select e.session_id from erased_sessions e
+    join jsonb_to_recordset(${rows(
+      entries.map(({ session }) => ({ session_id: session.id, brand_id: session.brandId })),
+    )}) as s(session_id uuid, brand_id uuid) using (session_id, brand_id)
   ), removed as (delete from sessions using erased where sessions.id = erased.session_id)
   select session_id from erased`;
 
-const isNotErased = (sessionId: SQL): SQL =>
-  sql`not exists (select from erased_sessions e where e.session_id = ${sessionId})`;
+const isNotErased = (of: SQL): SQL => sql`not exists (
+  select from erased_sessions e where e.session_id = ${of}.session_id and e.brand_id = ${of}.brand_id)`;
 
 const closeSessions = (entries: readonly KeyedEntry[]): SQL => sql`
   update sessions set expired_at = c.expired_at, updated_at = now()
@@ -151,7 +153,7 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
       })),
     )}) as l(key text, brand_id uuid, session_id uuid, turn_id uuid, fence int, locked_at timestamptz,
       expires_at timestamptz, metadata jsonb)
-    where ${isNotErased(sql`l.session_id`)}
+    where ${isNotErased(sql`l`)}
     order by key
     on conflict (request_id) do update set
       session_id = excluded.session_id, turn_id = excluded.turn_id, fence = excluded.fence, locked_at = excluded.locked_at,
@@ -182,7 +184,7 @@ const insertMessages = (messages: ReturnType<typeof messageRows>, condition: SQL
   from jsonb_to_recordset(${rows(messages)}) as m(id uuid, brand_id uuid, session_id uuid, instance_id uuid, user_id uuid,
     turn_id uuid, role text, content text, seq bigint, request_id text, trace_id text, channel_message_id text,
     metadata jsonb, created_at timestamptz)
-  where ${condition} and ${isNotErased(sql`m.session_id`)}
+  where ${condition} and ${isNotErased(sql`m`)}
   on conflict do nothing`;
 
 /** Messages named by their clients, with an id that a message of another session has: that one stays, and these are told. */

@@ -1,0 +1,81 @@
+import { setTimeout } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { sessionIdAt } from "../../src/domain/address.ts";
+import { eraseSession } from "../../src/db/erasure.ts";
+import { writeEntries } from "../../src/db/ledger.ts";
+import { withRetry } from "../../src/db/retry.ts";
+import type { Session } from "../../src/domain/session.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+
+let database: TestDatabase;
+let deps: TestDeps;
+let userId: string;
+
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true, concurrent: true });
+  deps = createTestDeps({ endpoint: database.endpoint });
+  const [row] = await database.query("insert into users (brand_id, tier) values ($1, 'guest') returning id", [ACME]);
+  userId = row?.["id"] ?? "";
+}, 60_000);
+afterAll(() => database.close());
+
+const left = async (session: Session) =>
+  database.query(
+    `select 'session' as what from sessions where id = $1
+     union all select 'message' from messages where session_id = $1
+     union all select 'lock' from idempotency_locks where session_id = $1`,
+    [session.id],
+  );
+const write = async (session: Session) => {
+  const entry = await keyed(answeredTurn(session));
+  return withRetry(() => writeEntries(deps.db, [entry]), { isRepeatable: true });
+};
+const erase = (session: Session) => eraseSession(deps.db, { brandId: ACME, sessionId: session.id, session });
+const newSession = (n: number) => sessionOf(userId, { id: sessionIdAt(crypto.randomUUID(), n) });
+
+describe("a session that is erased while the ledger writes it", () => {
+  it.each([
+    ["for the first time", false],
+    ["again", true],
+  ])("%s is gone afterwards, whoever comes first", async (_which, known) => {
+    for (let n = 0; n < 40; n += 1) {
+      const session = newSession(n);
+      if (known) await write(session);
+      const lead = (n % 8) - 4;
+      await Promise.all([
+        setTimeout(Math.max(0, lead)).then(() => write(session)),
+        setTimeout(Math.max(0, -lead)).then(() => erase(session)),
+      ]);
+      expect(await left(session)).toEqual([]);
+    }
+  });
+
+  it("loses nothing to the ledger: an entry of it is neither lost nor kept", async () => {
+    const session = newSession(100);
+    await erase(session);
+    expect(await write(session)).toEqual([]);
+    expect(await left(session)).toEqual([]);
+  });
+
+  it("takes no neighbour in the same batch with it", async () => {
+    const [erased, other] = [newSession(101), newSession(102)];
+    await erase(erased);
+    await writeEntries(deps.db, await Promise.all([answeredTurn(erased), answeredTurn(other)].map(keyed)));
+    expect(await left(erased)).toEqual([]);
+    expect((await left(other)).map(({ what }) => what).toSorted()).toEqual(["lock", "message", "message", "session"]);
+  });
+
+  it("is not erased by another brand", async () => {
+    const session = newSession(103);
+    await write(session);
+    const stranger = "00000000-0000-4000-8000-000000000002";
+    expect(await eraseSession(deps.db, { brandId: stranger, sessionId: session.id, session: null })).toBe(false);
+    await write({ ...session, lastMessageAt: Date.now() });
+    expect((await left(session)).length).toBeGreaterThan(4);
+  });
+});
