@@ -8,6 +8,7 @@ import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import { brandOf } from "../domain/principal.ts";
 import { explainAbsence } from "../services/absence.ts";
+import { authorize, instanceOf } from "../services/authorize.ts";
 import { authenticate, requireKey } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
@@ -76,6 +77,8 @@ async function introduce(
     findAcquaintances(deps, claims),
   ]);
   const bundle = requireReady(found, message.instanceId, brandOf(principal));
+  // Who says nothing of themselves is let in where the channel takes anybody (`requireKey`).
+  if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
   const speaker =
     (await resolveSpeaker(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));

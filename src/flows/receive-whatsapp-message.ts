@@ -9,6 +9,7 @@ import { MAX_CONTENT } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { codePoints } from "../domain/text.ts";
 import { explainAbsence } from "../services/absence.ts";
+import { authorize, instanceOf } from "../services/authorize.ts";
 import { authenticate, requireKey } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import type { Speaker } from "../services/identity.ts";
@@ -50,9 +51,13 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
     .conversation(whatsappAddress({ number: to, phoneNumberId: null }, person))
     .recall({ requestId, fingerprint: print, instanceId });
   if (seen.kind === "recalled") {
-    const brandId = brandOf(await authenticate(deps, incoming.credential).catch(explainAbsence));
+    const principal = await authenticate(deps, incoming.credential).catch(explainAbsence);
+    if (principal.kind === "anonymous") return { ...seen, userId: null };
     // Another brand's server is told what it would be told if nothing had ever been said here.
-    if (brandId === null || brandId === seen.brandId) return { ...seen, userId: null };
+    if (principal.brandId === seen.brandId) {
+      authorize(principal, "messages:write", instanceOf({ id: instanceId ?? to, brandId: seen.brandId }));
+      return { ...seen, userId: null };
+    }
   }
 
   const place = await introduce(deps, { ...incoming, from, to }).catch(explainAbsence);
@@ -84,6 +89,7 @@ async function introduce(
     findWhatsAppUsers(deps, { instance: key, address: guess, person }),
   ]);
   const bundle = requireReady(found, instanceId ?? to, brandOf(principal));
+  if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
   const { recipientNumber, id } = bundle.instance;
   // With an instance named, its number is what counts; one without a number is known by its id.

@@ -7,7 +7,7 @@ import type { Instance } from "../domain/instance.ts";
 import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { User } from "../domain/user.ts";
-import { authorize } from "../services/authorize.ts";
+import { authorize, instanceOf } from "../services/authorize.ts";
 import { findAcquaintances, resolveSpeaker } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { SessionSummary } from "../services/session.ts";
@@ -36,7 +36,7 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   const { instanceId } = start;
   const bundle = requireReady(await findInstance(deps, instanceId), instanceId, caller.brandId);
   const { brandId, channel } = bundle.instance;
-  authorize(caller, "conversations:write", { type: "instance", id: instanceId, brandId });
+  authorize(caller, "conversations:write", instanceOf(bundle.instance));
   const address = startedAddress(instanceId, keyOf(caller, start));
   const user = await findPerson(deps, caller, bundle.instance, { ...start, address });
 

@@ -20,6 +20,13 @@ export const conversationOf = ({ id, brandId, userId }: Pick<Session, "id" | "br
   userId,
 });
 
+/** An instance as something to speak to. */
+export const instanceOf = ({ id, brandId }: { id: string; brandId: string }): Resource => ({
+  type: "instance",
+  id,
+  brandId,
+});
+
 /** What a person may do with what is theirs. Everything else takes a brand's key. */
 const OPEN_TO_PEOPLE: readonly Action[] = [
   "messages:write",
