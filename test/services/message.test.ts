@@ -66,7 +66,7 @@ describe("a turn of a conversation that Postgres knows", () => {
     const user = { email: "ann@example.com" };
     await say({ user, content: "Good morning" });
     await gateway.flush();
-    const metadata = { page: 7, note: " a\u0000b ", password: "s3cret", deep: [{ api_key: "s3cret", kept: 1 }] };
+    const metadata = { page: 7, note: " a\u0007b ", password: "s3cret", deep: [{ api_key: "s3cret", kept: 1 }] };
     const turn = { request_id: "ann-2", trace_id: "trace-of-ann", content: " Is 1 < 2? ", metadata };
     answer = (await say({ user, ...turn })).body.data;
     const [, , ...last] = await rows(answer.session_id ?? "");

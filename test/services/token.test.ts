@@ -294,8 +294,16 @@ describe("what a turn took", () => {
     await say("curious@example.com");
     const before = await stats(session_id);
     expect(before.totals).toMatchObject({ turns: 2, totalTokens: 3_080, costUsd: "0.000768" });
-    await gateway.flush();
+    // Written, and its conversation was not told: it is in both places.
+    const deps = gateway.deps();
+    const untold = (address: string) =>
+      ({
+        pull: (maxBytes: number) => deps.conversation(address).pull(maxBytes),
+        confirm: () => Promise.reject(new Error("The object is away")),
+      }) as unknown as Conversation;
+    await writeLedger({ ...deps, conversation: untold }, gateway.addresses());
     expect(await stats(session_id)).toEqual(before);
+    await gateway.flush();
     gateway.evictAll({ emptied: true });
     expect(await stats(session_id)).toEqual(before);
   });
