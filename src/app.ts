@@ -1,6 +1,5 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { createDeps } from "./deps.ts";
-import type { Deps } from "./deps.ts";
 import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
 import { configured, request } from "./http/request.ts";

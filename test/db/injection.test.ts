@@ -242,7 +242,10 @@ describe("a query", () => {
     ["a message", (value) => messageById(scope, INSTANCE.unknown, value)],
     ["a message of a channel", (value) => isChannelMessageKnown({ id: INSTANCE.chat }, value)],
     ["usage", (value) => usageByTemplate(scope, value, [])],
-    ["usage of a template", (value) => usageRecords(scope, INSTANCE.unknown, value)],
+    [
+      "usage of a template",
+      (value) => usageRecords(scope, INSTANCE.unknown, { templateKey: value, after: null, limit: 1 }),
+    ],
     ["a broadcast by its request", (value) => broadcastByRequest(INSTANCE.chat, value)],
     ["the audience of a broadcast", (value) => usersOfBrand(INSTANCE.chat, [value])],
     [
