@@ -191,7 +191,7 @@ describe("a session is planned", () => {
       );
     });
 
-    it("in Postgres, and the same for every turn after it [C7.3.8]", async () => {
+    it("in Postgres, and the same for every turn after it [C7.3.8, I5.2]", async () => {
       const { plan } = await stored(id);
       expect(plan?.templates).toHaveProperty("acme_response");
       await say("planned@example.com");
@@ -210,7 +210,7 @@ describe("a session is planned", () => {
     expect(await stored(session.id)).toEqual({ plan: PLAN, isFresh: "t" });
   });
 
-  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10]", async () => {
+  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10, I5.3]", async () => {
     const bundle = await chat();
     const { templateSet } = bundle.config;
     const functions = { ...templateSet?.functions, greet: "gone" };
