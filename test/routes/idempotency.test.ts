@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { INSTANCE } from "../support/demo.ts";
+import { startGateway } from "../support/gateway.ts";
+import type { Gateway } from "../support/gateway.ts";
+
+let gateway: Gateway;
+/** Orchestrator calls that wait for the test. */
+let calls: { answer: (text: string) => void }[];
+
+beforeAll(async () => {
+  gateway = await startGateway({
+    orchestrator: () =>
+      new Promise((resolve) => {
+        calls.push({ answer: (text) => resolve(Response.json({ text, usage: { prompt_tokens: 1 } })) });
+      }),
+  });
+}, 60_000);
+afterAll(() => gateway.close());
+beforeEach(() => {
+  calls = [];
+});
+
+const body = (requestId: unknown, content = "Hello") => ({
+  instance_id: INSTANCE.chat,
+  request_id: requestId,
+  content,
+  device_id: "device-1",
+});
+const say = (requestId: unknown, content?: string) => gateway.send("POST", "/api/messages", body(requestId, content));
+
+/** Asks, and has it answered as soon as the orchestrator is called. */
+async function answered(requestId: string) {
+  const reply = say(requestId);
+  await expect.poll(() => calls.length).toBe(1);
+  calls[0]?.answer("Hi");
+  return reply;
+}
+
+describe("somebody who sends a request twice", () => {
+  it("has it processed the first time [C6.6.1]", async () => {
+    const reply = await answered("first");
+    expect(reply).toMatchObject({ status: 200, body: { success: true, data: { request_id: "first", text: "Hi" } } });
+    expect(calls).toHaveLength(1);
+  });
+
+  it("is told at once that it runs, and when to come back [C6.6.3]: nobody waits with them, and nothing is asked for them [C6.6.4]", async () => {
+    const first = say("twice");
+    await expect.poll(() => calls.length).toBe(1);
+    // The orchestrator hasn't answered, and won't before this is over.
+    for (let time = 0; time < 3; time += 1) {
+      const { status, headers, body } = await say("twice");
+      expect([status, body.error.code, body.error.details]).toEqual([
+        409,
+        "DUPLICATE_REQUEST",
+        { request_id: "twice", state: "in_progress", retry_after_ms: expect.any(Number) },
+      ]);
+      expect(body.error.details.retry_after_ms).toBeGreaterThan(0);
+      expect(headers.get("Retry-After")).toBe(String(Math.ceil(body.error.details.retry_after_ms / 1_000)));
+    }
+    calls[0]?.answer("Hi");
+    expect((await first).status).toBe(200);
+    expect(calls).toHaveLength(1);
+  });
+
+  it("gets the first answer when they come back, the very one that Postgres keeps [C6.2.6]", async () => {
+    const first = await answered("kept");
+    const again = await say("kept");
+    expect([again.status, again.body.error.details]).toEqual([
+      409,
+      { request_id: "kept", state: "completed", retry_after_ms: 0, cached_response: first.body.data },
+    ]);
+    expect(again.headers.get("Retry-After")).toBeNull();
+    await gateway.flush();
+    const rows = await gateway.database.query(
+      "select metadata_json -> 'cached_response' as cached from idempotency_locks where request_id like '%:kept'",
+    );
+    expect(rows.map(({ cached }) => JSON.parse(cached ?? "null"))).toEqual([first.body.data]);
+  });
+
+  it("is told nothing of the first answer when they meant something else by it", async () => {
+    await answered("mismatch");
+    const { status, body } = await say("mismatch", "Something else");
+    expect([status, body.error.details]).toEqual([409, { request_id: "mismatch", state: "payload_mismatch" }]);
+  });
+});
+
+describe("a message that can't be told from another", () => {
+  const locks = async () => (await gateway.database.query("select count(*) as n from idempotency_locks"))[0]?.["n"];
+
+  it("for want of a request id is refused before anything is looked up or kept [C6.2.1]", async () => {
+    // What earlier tests have left to be written.
+    await gateway.flush();
+    const before = await locks();
+    gateway.roundTrips();
+    const { status, body } = await say(undefined);
+    expect([status, body.error.code, gateway.roundTrips()]).toEqual([400, "MISSING_REQUEST_ID", 0]);
+    await gateway.flush();
+    expect(await locks()).toBe(before);
+    expect(calls).toHaveLength(0);
+  });
+
+  it.each([[7], [true], [["r1"]], [{ id: "r1" }], [""], ["  "]])(
+    "because its request id is %j is refused [C6.2.2]",
+    async (requestId) => {
+      const { status, body } = await say(requestId);
+      expect([status, body.error.code]).toEqual([400, "INVALID_REQUEST_ID"]);
+      expect(calls).toHaveLength(0);
+    },
+  );
+});
