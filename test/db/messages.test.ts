@@ -1,0 +1,87 @@
+import { PgDialect } from "drizzle-orm/pg-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { messagesPage } from "../../src/db/messages.ts";
+import { sessionsPage } from "../../src/db/sessions.ts";
+import type { Query } from "../../src/db/reader.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, INSTANCE } from "../support/demo.ts";
+
+const SESSION = "6b031755-9a66-8154-bd03-e3f122a66063";
+
+let database: TestDatabase;
+let userId = "";
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+  const [row] = await database.query("insert into users (brand_id, tier) values ($1, 'guest') returning id", [ACME]);
+  userId = row?.["id"] ?? "";
+  await database.query(
+    `insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at)
+     select case n when 0 then $4::uuid else gen_random_uuid() end, $1, $2, $3, 'api', 'x', now() - n * interval '1 hour'
+     from generate_series(0, 2000) n`,
+    [ACME, INSTANCE.chat, userId, SESSION],
+  );
+  await database.query(
+    `insert into messages (brand_id, session_id, instance_id, role, content, seq, created_at)
+     select $1, $3, $2, 'user', 'x', n, now() - n * interval '1 second' from generate_series(1, 5000) n`,
+    [ACME, INSTANCE.chat, SESSION],
+  );
+  await database.query("analyze");
+});
+afterAll(() => database.close());
+
+/** How Postgres goes about it: every node of the plan, by name. */
+async function planOf(query: Query<unknown>) {
+  const { sql, params } = new PgDialect().sqlToQuery(query.statement);
+  const [row] = await database.query(
+    `explain (analyze, format json) ${sql}`,
+    params.map((param) => (param === null ? null : String(param))),
+  );
+  const nodes: any[] = [];
+  const walk = (node: any): void => {
+    nodes.push(node);
+    for (const child of node["Plans"] ?? []) walk(child);
+  };
+  walk(JSON.parse(row?.["QUERY PLAN"] ?? "")[0].Plan);
+  return nodes;
+}
+
+describe("a page of history", () => {
+  const before = { at: Date.now() - 1_000_000, tie: 1_000 };
+  const pages: [string, Parameters<typeof messagesPage>[2]][] = [
+    ["the first", { before: null, offset: 0, limit: 21, except: [] }],
+    ["the next by cursor", { before, offset: 0, limit: 21, except: [] }],
+    ["beside what is not saved", { before, offset: 0, limit: 21, except: [SESSION] }],
+  ];
+  it.each(pages)("is one walk along its index, however long the conversation: %s", async (_which, window) => {
+    const nodes = await planOf(messagesPage({ brandId: ACME, userId }, SESSION, window));
+    const scans = nodes.filter((node) => node["Relation Name"] === "messages");
+    expect(scans.map((node) => [node["Node Type"], node["Index Name"]])).toEqual([["Index Scan", "messages_page"]]);
+    expect(scans[0]["Index Cond"]).toContain("session_id");
+    if (window.before !== null) expect(scans[0]["Index Cond"]).toContain("created_at");
+    // No more is read than is shown, and nothing is sorted.
+    expect(scans[0]["Actual Rows"] + (scans[0]["Rows Removed by Filter"] ?? 0)).toBe(21);
+    expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
+  });
+
+  it("gives no message to who is not the person whose session it is", async () => {
+    const window = { before: null, offset: 0, limit: 21, except: [] };
+    const nodes = await planOf(messagesPage({ brandId: ACME, userId: SESSION }, SESSION, window));
+    const [scan] = nodes.filter((node) => node["Relation Name"] === "messages");
+    expect(scan["Actual Rows"]).toBe(0);
+  });
+});
+
+describe("a page of sessions", () => {
+  it.each([
+    ["a person's", () => userId],
+    ["a brand's", () => null],
+  ])("is one walk along its index: %s", async (_whose, person) => {
+    const before = { at: Date.now() - 3_600_000_000, tie: SESSION };
+    const nodes = await planOf(sessionsPage({ brandId: ACME, userId: person() }, { before, offset: 0, limit: 21 }));
+    const [scan] = nodes.filter((node) => node["Relation Name"] === "sessions");
+    expect(scan["Index Name"]).toMatch(/^sessions_(?:user|brand)_page$/);
+    expect(scan["Actual Rows"]).toBe(21);
+    expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
+  });
+});

@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { cleanExpiredSessions, cleanUp } from "../../src/services/retention.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+
+const NOW = Date.UTC(2026, 10, 22, 12);
+const DAY_MS = 86_400_000;
+
+let database: TestDatabase;
+let deps: TestDeps;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+  deps = createTestDeps({ endpoint: database.endpoint, now: () => NOW });
+});
+beforeEach(async () => {
+  await database.query("truncate users, erased_sessions cascade");
+  await database.query("update brands set retention_days = null");
+});
+afterAll(() => database.close());
+
+const iso = (daysAgo: number): string => new Date(NOW - daysAgo * DAY_MS).toISOString();
+
+/** A session with a message, last used so many days ago; ended by hand if it is said when. */
+async function session(
+  name: string,
+  quiet: number,
+  { ended = null as number | null, brandId = ACME } = {},
+): Promise<void> {
+  await database.query(
+    `with person as (insert into users (brand_id, tier) values ($1, 'guest') returning id),
+       session as (
+         insert into sessions (brand_id, instance_id, user_id, channel, address, started_at, last_message_at, expired_at)
+         select $1, $2, id, 'api', $3, $4::timestamptz - interval '1 hour', $4, $5 from person returning *)
+     insert into messages (brand_id, session_id, instance_id, role, content, seq)
+     select brand_id, id, instance_id, 'user', $3, 1 from session`,
+    [brandId, brandId === ACME ? INSTANCE.chat : INSTANCE.globex, name, iso(quiet), ended === null ? null : iso(ended)],
+  );
+}
+/** Whose sessions, and whose words, are left. */
+const left = async () => {
+  const rows = await database.query("select address from sessions order by address");
+  const words = await database.query("select content from messages order by content");
+  expect(words.map(({ content }) => content)).toEqual(rows.map(({ address }) => address));
+  return rows.map(({ address }) => address);
+};
+const clean = (changes: Partial<Parameters<typeof cleanExpiredSessions>[1]> = {}) =>
+  cleanExpiredSessions(deps, { brandId: ACME, olderThanDays: 30, batchSize: 100, ...changes });
+
+describe("sessions that ended long ago", () => {
+  it.each([0, 0.5, -1, Number.NaN])("are not looked for within %d days [C3.4.1]", async (olderThanDays) => {
+    await expect(clean({ olderThanDays })).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "older_than_days" }] },
+    });
+  });
+
+  it.each([0, -1, Number.NaN])("are not deleted %d at a time [C3.4.2]", async (batchSize) => {
+    await expect(clean({ batchSize })).rejects.toMatchObject({
+      code: "VALIDATION_ERROR",
+      details: { fields: [{ field: "batch_size" }] },
+    });
+  });
+
+  it("are deleted with everything said in them; those that ended later, or not at all, stay [C3.4.3]", async () => {
+    await session("ended by itself", 31);
+    await session("ended by hand", 40, { ended: 31 });
+    await session("ended by hand since", 40, { ended: 29 });
+    await session("quiet since", 29);
+    await session("another brand's", 31, { brandId: GLOBEX });
+    await clean();
+    expect(await left()).toEqual(["another brand's", "ended by hand since", "quiet since"]);
+  });
+
+  it("are not over while their instance lets them be quiet", async () => {
+    await database.query("update instance_configs set session_timeout_minutes = $1 where instance_id = $2", [
+      String(60 * 24 * 60),
+      INSTANCE.chat,
+    ]);
+    await session("quiet for 80 days", 80);
+    await session("quiet for 100 days", 100);
+    await clean();
+    expect(await left()).toEqual(["quiet for 80 days"]);
+    await database.query("update instance_configs set session_timeout_minutes = null");
+  });
+
+  it("are counted, the oldest first, as many as are asked for [C3.4.4]", async () => {
+    for (const days of [31, 32, 33]) await session(`${days} days`, days);
+    expect(await clean({ batchSize: 2 })).toBe(2);
+    expect(await left()).toEqual(["31 days"]);
+    expect(await clean({ batchSize: 2 })).toBe(1);
+  });
+
+  it("are none when there are none [C3.4.5]", async () => {
+    await session("yesterday's", 1);
+    expect(await clean()).toBe(0);
+  });
+});
+
+describe("a round of the clock", () => {
+  it("deletes old sessions of brands that don't want them kept, and of nobody else", async () => {
+    await database.query("update brands set retention_days = 7 where id = $1", [ACME]);
+    for (const brandId of [ACME, GLOBEX]) {
+      for (const days of [6, 8, 400]) await session(`${brandId} ${days}`, days, { brandId });
+    }
+    await cleanUp(deps);
+    expect(await left()).toEqual([`${ACME} 6`, `${GLOBEX} 400`, `${GLOBEX} 6`, `${GLOBEX} 8`]);
+  });
+
+  it("deletes request ids whose lifetime is over, tombstones that are old, and tells how many", async () => {
+    await session("a", 0);
+    await database.query(
+      `insert into idempotency_locks (request_id, brand_id, session_id, turn_id, fence, locked_at, expires_at)
+       select n::text, s.brand_id, s.id, gen_random_uuid(), 1, $1, $1::timestamptz + n * interval '1 second'
+       from sessions s, generate_series(-1200, 1) n`,
+      [iso(0)],
+    );
+    await database.query(
+      "insert into erased_sessions (session_id, brand_id, created_at) select gen_random_uuid(), $1, at::timestamptz from unnest($2::text[]) at",
+      [ACME, `{${iso(31)},${iso(29)}}`],
+    );
+    await cleanUp(deps);
+    const count = async (table: string) => (await database.query(`select count(*) as n from ${table}`))[0]?.["n"];
+    expect([await count("idempotency_locks"), await count("erased_sessions")]).toEqual(["1", "1"]);
+    expect(deps.lines.filter(({ event }) => event === "cleaned_up").at(-1)).toMatchObject({
+      locks: 1201,
+      tombstones: 1,
+      sessions: 0,
+    });
+  });
+});
