@@ -1,11 +1,12 @@
 import type { Answer } from "../../src/domain/conversation.ts";
-import { inboundMessageIdOf, replyMessageIdOf, usageIdOf } from "../../src/domain/ids.ts";
+import { inboundMessageIdOf, replyMessageIdOf, usageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import type { Message, NewEntry } from "../../src/domain/ledger.ts";
 import { stamped } from "../../src/domain/session.ts";
 import type { TurnResult } from "../../src/flows/answer-turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import type { Outbox } from "./outbox.ts";
+import { isEnded } from "./session.ts";
 import type { StoredTurn, Turns, Work } from "./turns.ts";
 
 type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
@@ -54,6 +55,12 @@ export function settle(
     };
     facts.remove("closed");
     outbox.add(entry);
+    // Whoever ended it while this ran has ended it: the reply belongs to it and doesn't open it again.
+    if (isEnded(facts, session)) {
+      const ended = { sessionId: session.id, expiredAt: repliedAt };
+      facts.set("ended", ended);
+      outbox.add({ ...entry, id: uuidv7(now), closed: ended, turn: null, messages: [], usage: null });
+    }
     return answer;
   });
 }

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import type { Channel } from "../domain/channel.ts";
 import type { Cursor } from "../domain/page.ts";
 import type { Role } from "../domain/role.ts";
@@ -45,6 +46,14 @@ export const toStoredSession = (row: Row): StoredSession => ({
   timeoutMinutes: row.timeout_minutes as number | null,
   metadata: row.session_metadata as Record<string, unknown>,
 });
+
+/** Makes a session known that its object will tell of: nothing if it is known by now, or was erased. */
+export const insertSession = (session: Session, address: string): SQL => sql`
+  insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
+  select ${session.id}::uuid, ${session.brandId}::uuid, ${session.instanceId}::uuid, ${session.userId}::uuid,
+    ${session.channel}, ${address}, ${iso(session.startedAt)}::timestamptz, ${iso(session.lastMessageAt)}::timestamptz
+  where not exists (select from erased_sessions where session_id = ${session.id}::uuid)
+  on conflict (id) do nothing`;
 
 /** A brand's session; null when the brand has none of this id. */
 export const sessionById = (brandId: string, sessionId: string): Query<StoredSession | null> => ({

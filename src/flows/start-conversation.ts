@@ -1,3 +1,5 @@
+import { transaction } from "../db/client.ts";
+import { insertSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { sessionIdAt, startedAddress } from "../domain/address.ts";
 import { AppError, invalid, notFound } from "../domain/errors.ts";
@@ -55,6 +57,10 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   };
   const outcome = await deps.conversation(address).begin({ session, bundle });
   if (outcome.kind === "refused") throw refusal(outcome);
+  // Whoever lists their conversations next finds it. Without Postgres it is there later: its object tells of it anyway.
+  await transaction(deps.db, [insertSession(outcome.session, address)]).catch((error: unknown) =>
+    deps.log.warn("session_listed_later", { session_id: outcome.session.id, error }),
+  );
   return { ...outcome.session, expiredAt: null };
 }
 

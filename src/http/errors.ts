@@ -12,6 +12,8 @@ export function errorResponse(c: AppContext, error: AppError): Response {
   const retryAfterMs = error.details.retry_after_ms;
   if (typeof retryAfterMs === "number" && retryAfterMs > 0)
     c.header("Retry-After", String(Math.ceil(retryAfterMs / 1000)));
+  // https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
+  if (error.status === 401) c.header("WWW-Authenticate", "Bearer");
   const { code, message, details } = error;
   const body = { success: false, error: { code, message, details }, trace_id: c.var.traceId };
   return c.json(body, error.status as ContentfulStatusCode);

@@ -12,8 +12,8 @@ const Health = z
     status: z.enum(["healthy", "unhealthy"]),
     checks: z.object({
       database: z.object({ status: z.enum(["healthy", "unhealthy"]), latency_ms: z.number().nullable() }),
-      instance_cache: z.object({ hits: z.int(), misses: z.int(), size: z.int() }),
     }),
+    instance_cache: z.object({ hits: z.int(), misses: z.int(), size: z.int() }),
     version: z.string(),
   })
   .meta({ id: "Health" });

@@ -56,6 +56,11 @@ describe("a refusal", () => {
   const elsewhere = ["TIMEOUT_ERROR", "DATABASE_CONNECTION_ERROR"];
   const here = TABLE.filter(([code]) => !elsewhere.includes(code));
 
+  it("for want of a credential says which kind is wanted", async () => {
+    const { response } = await answerTo(new AppError("UNAUTHORIZED", "Told to fail"));
+    expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
+  });
+
   it.each(here)("%s is answered with %i [A5.1.1]", async (code, status) => {
     const { response } = await answerTo(new AppError(code, "Told to fail", { status }));
     expect(response.status).toBe(status);

@@ -28,10 +28,8 @@ describe("a service with its database", () => {
       status: 200,
       body: {
         status: "healthy",
-        checks: {
-          database: { status: "healthy", latency_ms: expect.any(Number) },
-          instance_cache: { hits: 0, misses: 0, size: 0 },
-        },
+        checks: { database: { status: "healthy", latency_ms: expect.any(Number) } },
+        instance_cache: { hits: 0, misses: 0, size: 0 },
         version: expect.stringMatching(/^\d+\.\d+\.\d+/),
       },
     });

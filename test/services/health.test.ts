@@ -46,7 +46,7 @@ describe("what can be said of the service from inside", () => {
     for (let message = 0; message < 20; message += 1) expect((await say(`r${message}`)).status).toBe(200);
     await findInstance(deps, INSTANCE.guestless);
     const health = (await (await app.request("/healthz")).json()) as any;
-    expect(health.checks.instance_cache).toEqual({ hits: 19, misses: 2, size: 2 });
+    expect(health.instance_cache).toEqual({ hits: 19, misses: 2, size: 2 });
     expect(deps.lines.findLast(({ path }) => path === "/api/messages")?.["instance_cache"]).toEqual({
       hits: 19,
       misses: 1,

@@ -159,6 +159,13 @@ describe("a conversation that is started", () => {
     expect((await ann.details(id)).body.data.metadata).toEqual(kept);
   });
 
+  it("is in their list at once", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const { conversations } = (await ann.list()).body.data;
+    expect(conversations.map(({ conversation_id }: any) => conversation_id)).toEqual([id]);
+  });
+
   it("is the named person's, who may be new; and no other conversation begins by it", async () => {
     const ann = await somebody(gateway);
     const named = await start({ instance_id: INSTANCE.chat, user_id: ann.userId }, ACME_KEY);

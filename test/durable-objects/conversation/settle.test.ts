@@ -185,3 +185,20 @@ describe("a message without a speaker", () => {
     expect([runs, entries(), object.facts.get("session")]).toEqual([[], [], null]);
   });
 });
+
+it("a session that somebody ends while a turn runs stays ended: the reply belongs to it and does not open it", () => {
+  void object.submit(submission("r1", "Hello", { receivedAt: T0 - 5 }));
+  const session = object.facts.get("session");
+  if (session === null) throw new Error("There is no session");
+  object.facts.set("ended", { sessionId: session.id, expiredAt: session.lastMessageAt });
+  now += 1_000;
+  settleLast();
+  const [reply, end] = entries();
+  expect([reply?.messages.length, reply?.closed, end?.closed]).toEqual([
+    2,
+    null,
+    { sessionId: session.id, expiredAt: now },
+  ]);
+  void object.submit(submission("r2", "Hello again"));
+  expect(object.facts.get("session")?.id).not.toBe(session.id);
+});
