@@ -67,8 +67,10 @@ export async function resolveSpeaker(
   const known = claims.tokenDecides ? found.byToken : (first ?? found.byToken);
   if (known === null) return claims.identifiers.length === 0 ? null : meet(deps, instance, claims);
 
+  // Anybody gets a guest's token: it proves nobody's number, and who is called by it one day would be theirs to read.
+  const mayClaim = !(claims.tokenDecides && known.user.tier === "guest");
   const free = claims.identifiers.filter(
-    ({ type, value }) => !found.byIdentifier.some(({ by }) => by?.type === type && by.value === value),
+    ({ type, value }) => mayClaim && !found.byIdentifier.some(({ by }) => by?.type === type && by.value === value),
   );
   if (free.length > 0) {
     await addIdentifiers(deps.db, { brandId: instance.brandId, channel: claims.channel }, known.user.id, free);

@@ -62,6 +62,13 @@ const count = async (table: "users" | "user_identifiers" | "sessions"): Promise<
 const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", unverified: {} };
 const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
 
+it("a guest does not come by a number with the token anybody is handed: whoever has it stays somebody else", async () => {
+  const guest = await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", visit);
+  await speaker({ phone_e164: PHONE }, { tokenUserId: guest.user.id, tokenDecides: true });
+  expect(await identifiersOf(guest.user.id)).toEqual([]);
+  expect(await userOf({ phone_e164: PHONE }, { on: isolate() })).not.toBe(guest.user.id);
+});
+
 describe("somebody who says who they are", () => {
   it.each([
     ["phone", "C1.1.2", { phone_e164: PHONE }, { phone_e164: "+1 (415) 555-0123" }],
