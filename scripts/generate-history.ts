@@ -1,0 +1,62 @@
+import { parseArgs } from "node:util";
+import { sql } from "drizzle-orm";
+import { connect, execute } from "../src/db/client.ts";
+import { sessionIdAt, startedAddress } from "../src/domain/address.ts";
+import { DEMO_INSTANCES } from "./database/demo.ts";
+
+const USAGE = `usage: node scripts/generate-history.ts [--messages 1000000]
+Writes one long conversation of the demo into the database of DATABASE_URL or NEON_ENDPOINT.`;
+
+const CHUNK = 50_000;
+/** A chunk takes some seconds where Postgres runs in WebAssembly. */
+const DEADLINE_MS = 300_000;
+/** Behind an endpoint that is given there is one database, whatever the connection string says. */
+const ANY_DATABASE = "postgresql://parley:parley@localhost/parley";
+
+// One conversation as long as is asked for, a message a second until now; prints whose it is.
+try {
+  await generate(process.argv.slice(2), process.env);
+} catch (error) {
+  console.error(`${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+  process.exitCode = 1;
+}
+
+async function generate(args: string[], env: NodeJS.ProcessEnv): Promise<void> {
+  const { values } = parseArgs({ args, options: { messages: { type: "string", default: "1000000" } } });
+  const count = Number(values.messages);
+  if (!Number.isSafeInteger(count) || count < 1) throw new Error("--messages must be a whole number");
+  const endpoint = env["NEON_ENDPOINT"] || null;
+  if (!env["DATABASE_URL"] && endpoint === null) throw new Error("DATABASE_URL or NEON_ENDPOINT must be set");
+
+  const db = connect({ databaseUrl: env["DATABASE_URL"] || ANY_DATABASE, endpoint, deadlineMs: DEADLINE_MS });
+  const [instance] = DEMO_INSTANCES;
+  const address = startedAddress(instance.id, crypto.randomUUID());
+  const sessionId = sessionIdAt(address, 0);
+  const [user] = await execute(
+    db,
+    sql`insert into users (brand_id, tier) values (${instance.brandId}, 'standard') returning id`,
+  );
+  await execute(
+    db,
+    sql`insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at)
+      values (${sessionId}, ${instance.brandId}, ${instance.id}, ${user?.id}, 'voice', ${address},
+        now() - ${count}::int * interval '1 second')`,
+  );
+  for (let from = 1; from <= count; from += CHUNK) {
+    const to = Math.min(from + CHUNK - 1, count);
+    await execute(
+      db,
+      sql`insert into messages (brand_id, session_id, instance_id, user_id, role, content, seq, metadata_json, created_at)
+        select s.brand_id, s.id, s.instance_id, case n % 2 when 1 then s.user_id end,
+          case n % 2 when 1 then 'user' else 'assistant' end,
+          'Message ' || n || ' of a long conversation, about as long as people make them: ' || md5(n::text),
+          n * 1000, '{"source": "generated"}', s.started_at + n * interval '1 second'
+        from sessions s, generate_series(${from}::bigint, ${to}::bigint) n where s.id = ${sessionId}`,
+    );
+    console.error(`${to} of ${count}`);
+  }
+  await execute(db, sql`analyze messages`);
+  console.log(
+    JSON.stringify({ session_id: sessionId, user_id: user?.id, brand_id: instance.brandId, messages: count }),
+  );
+}
