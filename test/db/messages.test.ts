@@ -35,7 +35,7 @@ async function planOf(query: Query<unknown>) {
   const { sql, params } = new PgDialect().sqlToQuery(query.statement);
   const [row] = await database.query(
     `explain (analyze, format json) ${sql}`,
-    params.map((param) => (param === null ? null : String(param))),
+    params.map((param) => (param === null ? null : `${param as string | number}`)),
   );
   const nodes: any[] = [];
   const walk = (node: any): void => {
@@ -57,8 +57,7 @@ describe("a page of history", () => {
     const nodes = await planOf(messagesPage({ brandId: ACME, userId }, SESSION, window));
     const scans = nodes.filter((node) => node["Relation Name"] === "messages");
     expect(scans.map((node) => [node["Node Type"], node["Index Name"]])).toEqual([["Index Scan", "messages_page"]]);
-    expect(scans[0]["Index Cond"]).toContain("session_id");
-    if (window.before !== null) expect(scans[0]["Index Cond"]).toContain("created_at");
+    expect(scans[0]["Index Cond"]).toContain(window.before === null ? "session_id" : "ROW(created_at, seq) < ROW(");
     // No more is read than is shown, and nothing is sorted.
     expect(scans[0]["Actual Rows"] + (scans[0]["Rows Removed by Filter"] ?? 0)).toBe(21);
     expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
@@ -67,7 +66,7 @@ describe("a page of history", () => {
   it("gives no message to who is not the person whose session it is", async () => {
     const window = { before: null, offset: 0, limit: 21, except: [] };
     const nodes = await planOf(messagesPage({ brandId: ACME, userId: SESSION }, SESSION, window));
-    const [scan] = nodes.filter((node) => node["Relation Name"] === "messages");
+    const scan = nodes.find((node) => node["Relation Name"] === "messages");
     expect(scan["Actual Rows"]).toBe(0);
   });
 });
@@ -79,7 +78,7 @@ describe("a page of sessions", () => {
   ])("is one walk along its index: %s", async (_whose, person) => {
     const before = { at: Date.now() - 3_600_000_000, tie: SESSION };
     const nodes = await planOf(sessionsPage({ brandId: ACME, userId: person() }, { before, offset: 0, limit: 21 }));
-    const [scan] = nodes.filter((node) => node["Relation Name"] === "sessions");
+    const scan = nodes.find((node) => node["Relation Name"] === "sessions");
     expect(scan["Index Name"]).toMatch(/^sessions_(?:user|brand)_page$/);
     expect(scan["Actual Rows"]).toBe(21);
     expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
