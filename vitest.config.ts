@@ -14,6 +14,8 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...workerd, ...e2e],
           globalSetup: ["test/support/database-image.ts"],
+          // Far beyond what any takes: a busy machine is no failure.
+          testTimeout: 30_000,
         },
       },
       {
@@ -35,7 +37,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workerd", include: workerd },
+        test: { name: "workerd", include: workerd, testTimeout: 30_000 },
       },
       {
         test: {
