@@ -141,11 +141,37 @@ describe("conversations that rang", () => {
   });
 });
 
+describe("conversations that have more to say than a database takes at once", () => {
+  /** Three bytes a character, and as many quotes, which are escaped twice on their way. */
+  const LONG = '語"'.repeat(30_000);
+
+  it("are written in portions, in their order, and not a word is left out", async () => {
+    const addresses = Array.from({ length: 60 }, (_, n) => `c${n}`);
+    for (const address of addresses) {
+      const storage = sqliteStorage();
+      migrate(storage, MIGRATIONS);
+      const outbox = new Outbox(storage);
+      const session = sessionOf(userId);
+      for (const [index, requestId] of [`${address}-1`, `${address}-2`].entries()) {
+        outbox.add(answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000, metadata: { text: LONG } }));
+      }
+      outboxes.set(address, outbox);
+    }
+    await writeLedger(deps, addresses);
+    expect(await written()).toHaveLength(60 * 2 * 2);
+    expect(addresses.filter((address) => waiting(address) !== 0)).toEqual([]);
+    expect(deps.lines.filter(({ level }) => level === "error")).toEqual([]);
+    // More than one, and far fewer than one each.
+    expect(database.requests.length).toBeGreaterThan(1);
+    expect(database.requests.length).toBeLessThan(60);
+  });
+});
+
 describe("an entry that Postgres refuses for its content", () => {
-  /** What no cleaning has seen: NUL is JSON, but no jsonb. */
+  /** What no cleaning has seen: NUL and half of a pair are JSON, but no jsonb. */
   const poisoned = (entries: LedgerEntry[], index: number) => {
     const message = entries[index]?.messages[0];
-    if (message) message.metadata = { text: "\u0000" };
+    if (message) message.metadata = { text: "\u0000", "half \ud800": "of a pair \udc00" };
   };
 
   it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async () => {
