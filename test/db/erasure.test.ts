@@ -1,6 +1,7 @@
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sessionIdAt } from "../../src/domain/address.ts";
+import { writeDeadLetter } from "../../src/db/dead-letters.ts";
 import { eraseSession } from "../../src/db/erasure.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { withRetry } from "../../src/db/retry.ts";
@@ -60,6 +61,14 @@ describe("a session that is erased while the ledger writes it", () => {
     await erase(session);
     expect(await write(session)).toEqual([]);
     expect(await left(session)).toEqual([]);
+  });
+
+  it("leaves no letter about it", async () => {
+    const [erased, other] = [newSession(104), newSession(105)];
+    await erase(erased);
+    for (const session of [erased, other]) await writeDeadLetter(deps.db, answeredTurn(session), "22021");
+    const letters = await database.query("select payload_json #>> '{session,id}' as id from dead_letters");
+    expect(letters).toEqual([{ id: other.id }]);
   });
 
   it("takes no neighbour in the same batch with it", async () => {

@@ -1,11 +1,13 @@
 import { PgDialect } from "drizzle-orm/pg-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { messagesPage } from "../../src/db/messages.ts";
-import { sessionsPage } from "../../src/db/sessions.ts";
+import { messageById, messagesPage } from "../../src/db/messages.ts";
+import { sessionById, sessionsPage, sessionWithCounts } from "../../src/db/sessions.ts";
+import { usageByTemplate } from "../../src/db/tokens.ts";
 import type { Query } from "../../src/db/reader.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
-import { ACME, INSTANCE } from "../support/demo.ts";
+import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
 
 const SESSION = "6b031755-9a66-8154-bd03-e3f122a66063";
 
@@ -61,6 +63,16 @@ describe("a page of history", () => {
     // No more is read than is shown, and nothing is sorted.
     expect(scans[0]["Actual Rows"] + (scans[0]["Rows Removed by Filter"] ?? 0)).toBe(21);
     expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
+  });
+
+  it("gives another brand nothing at all", async () => {
+    const deps = createTestDeps({ endpoint: database.endpoint });
+    const window = { before: null, offset: 0, limit: 21, except: [] };
+    expect(await deps.read(messagesPage({ brandId: GLOBEX, userId: null }, SESSION, window))).toBeNull();
+    expect(await deps.read(messageById({ brandId: GLOBEX, userId: null }, SESSION, SESSION))).toBeNull();
+    expect(await deps.read(sessionWithCounts({ brandId: GLOBEX, userId: null }, SESSION, []))).toBeNull();
+    expect(await deps.read(usageByTemplate({ brandId: GLOBEX, userId: null }, SESSION, []))).toBeNull();
+    expect(await deps.read(sessionById(GLOBEX, SESSION))).toBeNull();
   });
 
   it("gives no message to who is not the person whose session it is", async () => {

@@ -247,6 +247,16 @@ describe("what is said in a session", () => {
     expect((await rowOf(id))?.["expired_at"]).toBeNull();
   });
 
+  it("opens it again also when Postgres hears of both at once", async () => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    await ann.expire(id);
+    later(1);
+    await ann.transcribe(id, { role: "user", content: "one more thing" });
+    await gateway.flush();
+    expect((await rowOf(id))?.["expired_at"]).toBeNull();
+  });
+
   it("needs to say in which, and one that there is [C3.2.1, C3.2.4, C4.1.1, C4.2.1]", async () => {
     const ann = await somebody(gateway);
     for (const role of ["user", "assistant"]) {
