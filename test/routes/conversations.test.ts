@@ -30,7 +30,7 @@ const stages: [string, () => Promise<unknown>][] = [
 ];
 
 describe.each(stages)("a person reads their conversation, %s:", (_when, settle) => {
-  it("the newest message comes first [5.1-API-001, C4.4.5]", async () => {
+  it("the newest message comes first [5.1-API-001]", async () => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(10));
@@ -80,7 +80,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(pages).toEqual([range(49, 30), range(29, 10), range(9, 0)]);
   });
 
-  it("as many as they ask for, twenty by default and a hundred at most [C4.4.4, C4.4.6]", async () => {
+  it("as many as they ask for, twenty by default and a hundred at most", async () => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(100));
@@ -96,7 +96,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(await shown("?limit=100&page=2")).toEqual([1, 100, false]);
   });
 
-  it("one message by its id, and no other conversation's [C4.5.2, C4.5.3]", async () => {
+  it("one message by its id, and no other conversation's", async () => {
     const ann = await somebody(gateway);
     const [id, other] = [await ann.start(), await ann.start()];
     const { body } = await ann.transcribe(id, said(1));
@@ -117,13 +117,13 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
   });
 });
 
-it("a message without an id can't be asked for [C4.5.1]", async () => {
+it("a message without an id can't be asked for", async () => {
   const ann = await somebody(gateway);
   const reply = await gateway.get(`/api/v1/conversations/${await ann.start()}/messages/%20`, ann.token);
   expect([reply.status, reply.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
 });
 
-it.each(["0", "-1", "1.5", "many", ""])("a page of %s messages is refused [C4.4.3]", async (limit) => {
+it.each(["0", "-1", "1.5", "many", ""])("a page of %s messages is refused", async (limit) => {
   const ann = await somebody(gateway);
   const reply = await ann.history(await ann.start(), `?limit=${limit}`);
   expect([reply.status, reply.body.error.details.fields[0].field]).toEqual([422, "limit"]);
@@ -137,7 +137,7 @@ it.each(["page=0", "page=x", "before=nothing", "before=WyJhIiwxXQ", "page=1&befo
   },
 );
 
-it("a conversation without an id can't be read, and one nobody has is not there [C4.4.1, C4.4.2]", async () => {
+it("a conversation without an id can't be read, and one nobody has is not there", async () => {
   const ann = await somebody(gateway);
   const blank = await ann.history("%20");
   expect([blank.status, blank.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
