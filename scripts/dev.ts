@@ -19,6 +19,7 @@ import type { RunningWorker } from "./dev/worker.ts";
 
 /** After a kill, wrangler's guard needs a moment to clear the port. */
 const CRASH_PATIENCE_MS = 8000;
+const PARENT_WATCH_MS = 200;
 
 /** What has been started, in order; stopped in the opposite one. */
 const started: (() => void | Promise<void>)[] = [];
@@ -26,6 +27,12 @@ const stopping = new AbortController();
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => void shutDown(0));
+}
+
+// npm hands a signal on to the shell it runs us in, and a shell may die of it without telling us.
+if (process.env["npm_lifecycle_event"] !== undefined) {
+  const parent = process.ppid;
+  setInterval(() => void (process.ppid === parent || shutDown(0)), PARENT_WATCH_MS).unref();
 }
 
 try {

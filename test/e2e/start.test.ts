@@ -1,5 +1,10 @@
-import { expect, it } from "vitest";
-import { startService } from "../support/service.ts";
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { freePort, startService } from "../support/service.ts";
 
 it("a configuration with faults stops the start, with one clear line for each", async () => {
   const env = { ORCHESTRATOR_URL: "localhost", LOG_LEVEL: "loud", SESSION_TIMEOUT_MINUTES: "soon" };
@@ -14,4 +19,29 @@ it("a configuration with faults stops the start, with one clear line for each", 
     "LOG_LEVEL",
   ]);
   expect(refused).not.toMatch(/\n {4}at /);
+});
+
+it("a signal to npm ends all that npm run dev has started", async () => {
+  const stateDir = await mkdtemp(join(tmpdir(), "parley-start-"));
+  const port = await freePort();
+  const env = { ...process.env, PORT: String(port), STATE_DIR: stateDir, ENVIRONMENT: "development" };
+  const npm = spawn("npm", ["run", "dev"], {
+    cwd: join(import.meta.dirname, "../.."),
+    env,
+    shell: process.platform === "win32",
+  });
+  onTestFinished(async () => {
+    npm.kill("SIGKILL");
+    await rm(stateDir, { recursive: true, force: true, maxRetries: 5 });
+  });
+  await new Promise<void>((resolve) => {
+    createInterface({ input: npm.stdout }).on("line", (line) => void (line.startsWith("ready") && resolve()));
+  });
+  npm.kill("SIGTERM");
+  const isUp = () =>
+    fetch(`http://127.0.0.1:${port}/live`).then(
+      () => true,
+      () => false,
+    );
+  await vi.waitUntil(async () => !(await isUp()), { timeout: 15_000 });
 });
