@@ -33,7 +33,7 @@ const MessageRequest = z
   })
   .meta({ id: "MessageRequest" });
 
-export const MessageReply = z
+const MessageReply = z
   .object({
     request_id: z.string(),
     session_id: Uuid,
@@ -54,24 +54,31 @@ export const MessageReply = z
   })
   .meta({ id: "MessageReply" });
 
-export const MessageAccepted = z
+const MessageAccepted = z
   .object({ request_id: z.string(), session_id: Uuid, inbound_message_id: Uuid })
   .meta({ id: "MessageAccepted" });
 
-/** What a message can be refused for. */
-export const MESSAGE_REFUSALS = [
-  ...BODY_REFUSALS,
-  "MISSING_REQUEST_ID",
-  "INVALID_REQUEST_ID",
-  "UNAUTHORIZED",
-  "FORBIDDEN",
-  "RESOURCE_NOT_FOUND",
-  "DUPLICATE_REQUEST",
-  "RATE_LIMITED",
-  "ORCHESTRATION_ERROR",
-  "SERVICE_UNAVAILABLE",
-  "INTERNAL_ERROR",
-] as const;
+/** What any channel of messages can answer. */
+export const MESSAGE_RESPONSES = {
+  200: success("The reply", MessageReply),
+  202: success(
+    "Still waiting behind other turns of the conversation; ask again with the same request id",
+    MessageAccepted,
+  ),
+  ...refusals(
+    ...BODY_REFUSALS,
+    "MISSING_REQUEST_ID",
+    "INVALID_REQUEST_ID",
+    "UNAUTHORIZED",
+    "FORBIDDEN",
+    "RESOURCE_NOT_FOUND",
+    "DUPLICATE_REQUEST",
+    "RATE_LIMITED",
+    "ORCHESTRATION_ERROR",
+    "SERVICE_UNAVAILABLE",
+    "INTERNAL_ERROR",
+  ),
+};
 
 const route = (path: string, channel: Channel) =>
   createRoute({
@@ -79,14 +86,7 @@ const route = (path: string, channel: Channel) =>
     path,
     summary: `Say something (${channel})`,
     request: { body: { ...json(MessageRequest), required: true } },
-    responses: {
-      200: success("The reply", MessageReply),
-      202: success(
-        "Still waiting behind other turns of the conversation; ask again with the same request id",
-        MessageAccepted,
-      ),
-      ...refusals(...MESSAGE_REFUSALS),
-    },
+    responses: MESSAGE_RESPONSES,
   });
 
 /** The three channels that are one: the same message, known by where it came in. */

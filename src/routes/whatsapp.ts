@@ -6,9 +6,9 @@ import { jsonBody } from "../http/body.ts";
 import type { AppEnv } from "../http/context.ts";
 import { note } from "../http/context.ts";
 import { requireRequestId } from "../http/ids.ts";
-import { json, refusals, success } from "../http/openapi.ts";
+import { json } from "../http/openapi.ts";
 import { readCredential } from "../services/credential.ts";
-import { answer, MESSAGE_REFUSALS, MessageAccepted, MessageReply } from "./messages.ts";
+import { answer, MESSAGE_RESPONSES } from "./messages.ts";
 
 const PHONE = { type: "string", description: "2 to 15 digits, with or without +", example: "14155550123" } as const;
 
@@ -33,14 +33,7 @@ const route = createRoute({
   path: "/api/whatsapp/messages",
   summary: "Say something (WhatsApp, taken in by a system of the brand, which takes the answer with it)",
   request: { body: { ...json(WhatsAppMessageRequest), required: true } },
-  responses: {
-    200: success("The reply", MessageReply),
-    202: success(
-      "Still waiting behind other turns of the conversation; ask again with the same request id",
-      MessageAccepted,
-    ),
-    ...refusals(...MESSAGE_REFUSALS),
-  },
+  responses: MESSAGE_RESPONSES,
 });
 
 export const whatsappRoutes = new OpenAPIHono<AppEnv>();
