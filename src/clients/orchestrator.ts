@@ -8,7 +8,7 @@ export type Orchestrator = (adapter: Adapter, call: { turnId: string; signal: Ab
 /** An answer that is larger is no answer. */
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024;
 
-type Endpoint = { send: (request: Request) => Promise<Response>; url: string; token: string | null };
+type Endpoint = { send: typeof fetch; url: string; token: string | null };
 
 /**
  * The port's adapters: an HTTP endpoint, a service binding, or in development a mock. null when there is none, which
@@ -16,9 +16,12 @@ type Endpoint = { send: (request: Request) => Promise<Response>; url: string; to
  */
 export function createOrchestrator(config: Config, binding: Fetcher | null, log: Logger): Orchestrator | null {
   const { orchestratorUrl: url, orchestratorToken: token, orchestratorTimeoutMs: timeoutMs } = config;
-  if (url !== null) return overHttp({ send: (request) => fetch(request), url, token }, timeoutMs);
+  if (url !== null) return overHttp({ send: (input, init) => fetch(input, init), url, token }, timeoutMs);
   if (binding !== null) {
-    return overHttp({ send: (request) => binding.fetch(request), url: "https://orchestrator/", token }, timeoutMs);
+    return overHttp(
+      { send: (input, init) => binding.fetch(input, init), url: "https://orchestrator/", token },
+      timeoutMs,
+    );
   }
   return config.environment === "development" ? mock(log) : null;
 }
@@ -26,25 +29,29 @@ export function createOrchestrator(config: Config, binding: Fetcher | null, log:
 const overHttp =
   ({ send, url, token }: Endpoint, timeoutMs: number): Orchestrator =>
   async (adapter, { turnId, signal }) => {
-    // Not AbortSignal.timeout: its timer would keep the conversation's object awake, and paid for, long after the answer.
+    // One controller, held by its timer: a signal made of others, or a Request made ahead, may be collected while the
+    // answer is waited for, and the deadline with it (Node). And no AbortSignal.timeout, which would keep the
+    // conversation's object awake, and paid for, long after the answer.
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
-    const request = new Request(url, {
-      method: "POST",
-      headers: {
-        "Content-Type": "application/json",
-        Accept: "application/json",
-        // What is called over a network is called at least once: a run that repeats a turn says so.
-        "Idempotency-Key": turnId,
-        "X-Trace-ID": adapter.trace_id,
-        ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
-      },
-      body: JSON.stringify(adapter),
-      redirect: "manual",
-      signal: AbortSignal.any([signal, deadline.signal]),
-    });
+    const stop = () => deadline.abort(signal.reason);
+    signal.addEventListener("abort", stop);
+    if (signal.aborted) stop();
     try {
-      const response = await send(request);
+      const response = await send(url, {
+        method: "POST",
+        headers: {
+          "Content-Type": "application/json",
+          Accept: "application/json",
+          // What is called over a network is called at least once: a run that repeats a turn says so.
+          "Idempotency-Key": turnId,
+          "X-Trace-ID": adapter.trace_id,
+          ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+        },
+        body: JSON.stringify(adapter),
+        redirect: "manual",
+        signal: deadline.signal,
+      });
       if (!response.ok) {
         await response.body?.cancel();
         throw new Error(`The orchestrator answered ${response.status}`);
@@ -52,6 +59,7 @@ const overHttp =
       return JSON.parse(await readText(response)) as unknown;
     } finally {
       clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
     }
   };
 
