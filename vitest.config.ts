@@ -45,8 +45,8 @@ export default defineConfig({
           include: e2e,
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          // Each file is a whole service of several processes: two at once, and not beside the others.
-          maxWorkers: 2,
+          // Each file is a whole service of several processes: three at once, since they mostly wait, and not beside the others.
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },
