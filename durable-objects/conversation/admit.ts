@@ -6,12 +6,11 @@ import { inboundMessageIdOf, newTurnId } from "../../src/domain/ids.ts";
 import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
+import { outcomeOf, RETRY_AFTER_MS } from "./recall.ts";
 import { enter, isForeign, sessionFor } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 const MINUTE_MS = 60_000;
-/** What somebody is told to wait who comes while their request is running. */
-export const RETRY_AFTER_MS = 1_000;
 
 type Parts = { storage: Storage; facts: FactStore; turns: Turns };
 
@@ -52,20 +51,9 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
   const session = sessionFor(facts, turns.waiting() > 0, visit);
   const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
-  switch (admission.kind) {
-    case "mismatch":
-      return { kind: "mismatch" };
-    case "in_progress":
-      return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
-    case "completed":
-      // A message of a webhook that was kept or rejected, and not answered.
-      if (admission.turn.answer === null) return { kind: "mismatch" };
-      return { kind: "completed", answer: admission.turn.answer };
-    case "take_over":
-      return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
-    case "new":
-      break;
-  }
+  const told = outcomeOf(admission);
+  if (told !== null) return told;
+  if (admission.kind === "take_over") return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
 
   const limit = limited(turns, message, options);
   if (limit !== null) return limit;

@@ -1,7 +1,9 @@
 import type { Recall, Recalled, SubmitOutcome, Unknown } from "../../src/domain/conversation.ts";
-import { RETRY_AFTER_MS } from "./admit.ts";
 import type { FactStore } from "./facts.ts";
 import type { Turns } from "./turns.ts";
+
+/** What somebody is told to wait who comes while their request is running. */
+export const RETRY_AFTER_MS = 1_000;
 
 type Parts = { facts: FactStore; turns: Turns };
 
@@ -17,7 +19,8 @@ export function recall(
   return outcome === null ? { kind: "unknown" } : { kind: "recalled", brandId: session.brandId, outcome };
 }
 
-function outcomeOf(admission: ReturnType<Turns["admission"]>): SubmitOutcome | null {
+/** What somebody is told whose request id is known; null for who may have the turn. */
+export function outcomeOf(admission: ReturnType<Turns["admission"]>): SubmitOutcome | null {
   switch (admission.kind) {
     case "mismatch":
       return { kind: "mismatch" };
