@@ -70,7 +70,9 @@ export async function startGateway({ env: variables, orchestrator }: Options = {
     BROADCAST: { send: async () => undefined },
     BROADCAST_TIMERS: { getByName: () => ({ start: async () => undefined }) },
     LIMITERS: { getByName: () => ({ lease: async (wanted: number) => ({ granted: wanted, retryAfterMs: 0 }) }) },
-    ...(orchestrator === undefined ? {} : { ORCHESTRATOR: { fetch: orchestrator } }),
+    ...(orchestrator === undefined
+      ? {}
+      : { ORCHESTRATOR: { fetch: (url: string, init: RequestInit) => orchestrator(new Request(url, init)) } }),
     FLOOD: { limit: async () => ({ success: true }) },
     CONVERSATIONS: { getByName: (name: string) => stub(name) },
   } as unknown as Env;
