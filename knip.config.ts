@@ -1,11 +1,11 @@
 import type { KnipConfig } from "knip";
 
 const config: KnipConfig = {
-  entry: ["scripts/*.ts", "scripts/dev/guard.ts", "test/**/*.test.ts"],
+  entry: ["scripts/*.ts", "scripts/dev/guard.ts", "test/**/*.test.ts", "test/support/runtime.ts"],
   project: ["src/**/*.ts", "durable-objects/**/*.ts", "scripts/**/*.ts", "test/**/*.ts"],
   ignoreExportsUsedInFile: true,
-  // The runtime's own modules.
-  ignoreDependencies: ["cloudflare"],
+  // The runtime's own modules; and wrangler's own runtime, since one of ours would be another.
+  ignoreDependencies: ["cloudflare", "miniflare"],
 };
 
 export default config;
