@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Session } from "../domain/session.ts";
 import type { Db } from "./client.ts";
+import { lettersOf } from "./dead-letters.ts";
 import { ids, iso } from "./values.ts";
 import { write } from "./write.ts";
 
@@ -21,6 +22,7 @@ export async function eraseSession(
     sql`select id from sessions where id = ${sessionId} and brand_id = ${brandId}`,
     ...(session === null ? [] : [claimRow(session)]),
     sql`insert into erased_sessions (session_id, brand_id) values (${sessionId}, ${brandId}) on conflict do nothing`,
+    lettersOf(sessionId),
     sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
   ]);
   await deleteSessions(db, brandId, [sessionId]);

@@ -71,6 +71,21 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters).toEqual([{ id: other.id }]);
   });
 
+  it("leaves no letter about it either when both are written at once", async () => {
+    for (let n = 0; n < 60; n += 1) {
+      const session = newSession(200 + n);
+      const lead = (n % 6) - 3;
+      await Promise.all([
+        setTimeout(Math.max(0, lead)).then(() => writeDeadLetter(deps.db, answeredTurn(session), "22021")),
+        setTimeout(Math.max(0, -lead)).then(() => erase(session)),
+      ]);
+      const letters = await database.query("select id from dead_letters where payload_json #>> '{session,id}' = $1", [
+        session.id,
+      ]);
+      expect(letters).toEqual([]);
+    }
+  });
+
   it("takes no neighbour in the same batch with it", async () => {
     const [erased, other] = [newSession(101), newSession(102)];
     await erase(erased);

@@ -196,3 +196,16 @@ describe("an entry that Postgres refuses for its content", () => {
     expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
   });
 });
+
+describe("somebody who was erased while their words waited to be written", () => {
+  it("is not remembered by a dead letter: what waited is dropped, and only its ids are logged", async () => {
+    const { entries } = conversation("a", "a1");
+    await database.query("delete from users where id = $1", [userId]);
+    await writeLedger(deps, ["a"]);
+    expect(await written()).toEqual([]);
+    expect(await database.query("select id from dead_letters")).toEqual([]);
+    expect(waiting("a")).toBe(0);
+    const failed = deps.lines.filter(({ event }) => event === "message_save_failed");
+    expect(failed).toMatchObject([{ entry_id: entries[0]?.id, reason: "23503" }]);
+  });
+});
