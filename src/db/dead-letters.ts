@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import { Uuid } from "../domain/ids.ts";
 import type { LedgerEntry } from "../domain/ledger.ts";
 import type { Db } from "./client.ts";
 import { transaction } from "./client.ts";
@@ -14,10 +15,14 @@ export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string
     sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
       select ${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${storable(entry)}::jsonb
       where not exists (select from erased_sessions where session_id = ${entry.session.id})
-        and exists (select from users where id = ${entry.session.userId})
+        and ${isThere(entry.session.userId)}
       on conflict (id) do nothing`,
   ]);
 }
+
+/** What names nobody is a bug's, and kept for somebody to look at. */
+const isThere = (userId: string): SQL =>
+  Uuid.safeParse(userId).success ? sql`exists (select from users where id = ${userId})` : sql`true`;
 
 /** Held to the end of the transaction: of a letter about a session and the erasing of it, the second sees the first. */
 export const lettersOf = (sessionId: string): SQL =>
