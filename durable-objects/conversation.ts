@@ -145,7 +145,8 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const parts = this.#open();
     const now = this.#deps.now();
-    const options = { now, rememberMs: WEBHOOK_MEMORY_MS };
+    const timeoutMs = sessionTimeoutMs(parts.facts.get("bundle")?.config ?? null, this.#deps.config);
+    const options = { now, rememberMs: WEBHOOK_MEMORY_MS, sessionTimeoutMs: timeoutMs };
     const { outcome, turnIds } = erase(parts, ending, options);
     if (outcome.kind !== "erased") return outcome;
     parts.alarm.noLaterThan(now + TOMBSTONE_MS);

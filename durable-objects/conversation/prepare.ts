@@ -27,6 +27,8 @@ export function prepare(
 ): void {
   const { storage, turns } = parts;
   storage.transactionSync(() => {
+    // Whoever erased the conversation while we asked has erased this too.
+    if (turns.find(turn.scope, turn.requestId)?.state !== "queued") return;
     if (preparation.kind === "rejected") return reject(parts, turn, preparation, options);
     if (preparation.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
 

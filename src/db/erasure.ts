@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import { addressOfSession } from "../domain/address.ts";
 import type { Session } from "../domain/session.ts";
 import type { Db } from "./client.ts";
 import { lettersOf } from "./dead-letters.ts";
@@ -24,6 +25,11 @@ export async function eraseSession(
     sql`insert into erased_sessions (session_id, brand_id) values (${sessionId}, ${brandId}) on conflict do nothing`,
     lettersOf(sessionId),
     sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
+    // What a channel brought while it was open and nothing could be made of: it names no session, only where it came.
+    sql`delete from dead_letters d using sessions s
+      where s.id = ${sessionId} and s.brand_id = ${brandId} and d.source = 'whatsapp' and d.address = s.address
+        and coalesce(d.brand_id, s.brand_id) = s.brand_id and d.created_at >= s.started_at
+        and d.created_at <= coalesce(s.expired_at, now())`,
   ]);
   await deleteSessions(db, brandId, [sessionId]);
   return before !== undefined && before.length > 0;
@@ -31,7 +37,7 @@ export async function eraseSession(
 
 const claimRow = (session: Session): SQL => sql`
   insert into sessions (id, brand_id, instance_id, user_id, channel, address)
-  select ${session.id}, i.brand_id, i.id, u.id, ${session.channel}, ''
+  select ${session.id}, i.brand_id, i.id, u.id, ${session.channel}, ${addressOfSession(session.id) ?? ""}
   from instances i join users u on u.brand_id = i.brand_id
   where i.id = ${session.instanceId} and u.id = ${session.userId} and i.brand_id = ${session.brandId}
   on conflict (id) do nothing`;

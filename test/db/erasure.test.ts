@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { sessionIdAt } from "../../src/domain/address.ts";
+import { addressOfSession, sessionIdAt } from "../../src/domain/address.ts";
 import { writeDeadLetter } from "../../src/db/dead-letters.ts";
 import { eraseSession } from "../../src/db/erasure.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
@@ -84,6 +84,27 @@ describe("a session that is erased while the ledger writes it", () => {
       ]);
       expect(letters).toEqual([]);
     }
+  });
+
+  it("takes letters with it about what came while it was open: its own, and nobody else's", async () => {
+    const session = newSession(106);
+    const startedAt = Date.now() - 60_000;
+    const address = addressOfSession(session.id) ?? "";
+    const letter = async (reason: string, at: number, where: string, brandId: string | null) =>
+      database.query(
+        "insert into dead_letters (source, reason, address, brand_id, created_at) values ('whatsapp', $1, $2, $3, $4)",
+        [reason, where, brandId, new Date(at).toISOString()],
+      );
+    await letter("of nobody", startedAt + 1, address, null);
+    await letter("of the brand", startedAt + 1, address, ACME);
+    await letter("before", startedAt - 1, address, ACME);
+    await letter("elsewhere", startedAt + 1, "elsewhere", ACME);
+    await letter("of another brand", startedAt + 1, address, "00000000-0000-4000-8000-000000000002");
+    const entry = await keyed(answeredTurn({ ...session, startedAt }, { at: startedAt }));
+    await writeEntries(deps.db, [{ ...entry, address }]);
+    await erase(session);
+    const letters = await database.query("select reason from dead_letters where source = 'whatsapp' order by reason");
+    expect(letters.map(({ reason }) => reason)).toEqual(["before", "elsewhere", "of another brand"]);
   });
 
   it("takes no neighbour in the same batch with it", async () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { join } from "../../../durable-objects/conversation/alias.ts";
 import { Correspondence } from "../../../durable-objects/conversation/correspondence.ts";
+import { erase } from "../../../durable-objects/conversation/erase.ts";
 import { FactStore } from "../../../durable-objects/conversation/facts.ts";
 import { Outbox } from "../../../durable-objects/conversation/outbox.ts";
 import { Runner } from "../../../durable-objects/conversation/runner.ts";
@@ -265,6 +266,84 @@ describe("what a message turns out to be", () => {
     expect(facts.get("owner")).toEqual({ brandId, userId: other.id });
     expect(facts.get("session")!.id).not.toBe(before.id);
     expect(facts.get("closed")?.sessionId).toBe(before.id);
+  });
+});
+
+describe("a conversation that is erased while messages wait to be prepared", () => {
+  const HOUR_MS = 3_600_000;
+  const TIMES = { rememberMs: 8 * DAY_MS, sessionTimeoutMs: HOUR_MS };
+  const erased = (conversation: ReturnType<typeof conversationAt>, sessionId: string) => {
+    const { brandId, userId } = conversation.parts.facts.get("owner")!;
+    const ending = { sessionId, caller: { kind: "user" as const, brandId, userId }, session: null };
+    const { outcome, turnIds } = erase(conversation.parts, ending, { now: clock.now, ...TIMES });
+    expect(outcome.kind).toBe("erased");
+    conversation.runner.drop(turnIds);
+  };
+  /** A conversation in which something was said, and the id of its session. */
+  const begun = async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    return { conversation, sessionId: conversation.parts.facts.get("session")!.id };
+  };
+
+  it("takes them with it: none is run, and none comes again when it is sent again", async () => {
+    const { conversation, sessionId } = await begun();
+    introduce = () => away;
+    conversation.parts.facts.remove("bundle");
+    conversation.receive(message("b"), message("c"));
+    await vi.waitUntil(() => wakes.length === 1);
+    erased(conversation, sessionId);
+    introduce = () => ready;
+    clock.now += 60_000;
+    conversation.runner.resume(clock.now);
+    expect([find(conversation, "b"), find(conversation, "c")]).toMatchObject([
+      { state: "rejected", inbound: null },
+      { state: "rejected", inbound: null },
+    ]);
+    expect(conversation.receive(message("b"), message("d"))).toMatchObject({ fresh: 1, duplicates: 1 });
+    await vi.waitUntil(() => ran.length === 2);
+    expect(ran).toEqual(["a", "d"]);
+    expect(conversation.parts.facts.get("session")!.id).not.toBe(sessionId);
+  });
+
+  it.each([
+    ["a gesture", { kind: "reaction" }, ready],
+    ["one that is to be answered", {}, ready],
+    ["one that nothing can be made of", {}, { kind: "rejected", reason: "no_config", brandId: null }],
+  ] as const)("takes one with it that is being prepared at this moment: %s", async (_which, changes, preparation) => {
+    const { conversation, sessionId } = await begun();
+    const asked = Promise.withResolvers<Preparation>();
+    introduce = ({ id }) => (id === "b" ? asked.promise : ready);
+    conversation.receive(message("b", changes));
+    await vi.waitUntil(() => introduced.includes("b"));
+    erased(conversation, sessionId);
+    asked.resolve(preparation);
+    conversation.receive(message("c", { kind: "reaction" }));
+    await vi.waitUntil(() => find(conversation, "c")?.state === "done");
+    const { entries, notices } = pulled(conversation);
+    expect(entries.flatMap(({ messages }) => messages.map(({ channelMessageId }) => channelMessageId))).toEqual(["c"]);
+    expect([notices, ran]).toEqual([[], ["a"]]);
+  });
+
+  it("takes what waits with it that was put aside, and no letter of before", async () => {
+    introduce = ({ id }) => (id === "a" ? ready : { kind: "rejected", reason: "no_config", brandId: null });
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("z"));
+    clock.now += 1_000;
+    conversation.receive(message("a"), message("b"));
+    await vi.waitUntil(() => find(conversation, "b")?.state === "rejected");
+    erased(conversation, conversation.parts.facts.get("session")!.id);
+    expect(pulled(conversation).notices).toMatchObject([{ payload: { message: { id: "z" } } }]);
+  });
+
+  it("leaves those alone that begin the next one", async () => {
+    const { conversation, sessionId } = await begun();
+    introduce = () => new Promise(() => undefined);
+    clock.now += HOUR_MS + 1;
+    conversation.receive(message("b"));
+    erased(conversation, sessionId);
+    expect(find(conversation, "b")).toMatchObject({ state: "queued", inbound: { message: { id: "b" } } });
   });
 });
 

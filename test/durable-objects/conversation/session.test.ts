@@ -16,6 +16,7 @@ import { ACME, GLOBEX, INSTANCE } from "../../support/demo.ts";
 import { sqliteStorage } from "../../support/sqlite-storage.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
+const ERASING = { now: NOW, rememberMs: 1, sessionTimeoutMs: 3_600_000 };
 const ANN = "01a203c1-5b09-7963-9685-2aef74277b10";
 const BOB = "01a203c1-5b09-7963-9685-2aef74277b20";
 const address = chatAddress(INSTANCE.chat, ANN);
@@ -58,14 +59,14 @@ describe("the session that what is said belongs to", () => {
     expire(parts, ending, { address, now: NOW });
     expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
     parts.facts.remove("ended");
-    erase(parts, ending, { now: NOW, rememberMs: 1 });
+    erase(parts, ending, ERASING);
     expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
   });
 
   it("is a new one with an id of its own, of this address, in whatever second it begins", () => {
     const second = Math.floor(NOW / 1000);
     start(session(second));
-    erase(parts, { sessionId: session(second).id, caller: caller(ANN), session: null }, { now: NOW, rememberMs: 1 });
+    erase(parts, { sessionId: session(second).id, caller: caller(ANN), session: null }, ERASING);
     const next = sessionFor(parts.facts, false, visit(null));
     expect(next.id).toBe(session(second + 1).id);
     expect(addressOfSession(next.id)).toBe(address);
@@ -88,7 +89,7 @@ describe("what a conversation tells of a session", () => {
   it("is nothing of one it does not know, and nothing of one that was erased", () => {
     expect(ask(caller(ANN))).toEqual({ kind: "unknown" });
     start(session());
-    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, { now: NOW, rememberMs: 1 });
+    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
     expect(ask(caller(ANN))).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
   });
 
@@ -102,7 +103,7 @@ describe("what a conversation tells of a session", () => {
 describe("what is remembered of what is over", () => {
   it("is a tombstone, for a day", () => {
     start(session());
-    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, { now: NOW, rememberMs: 1 });
+    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
     expect(sweepTombstones(parts.facts, NOW + 1)).toBe(NOW + TOMBSTONE_MS);
     expect(parts.facts.get("erased")).toHaveLength(1);
     expect(sweepTombstones(parts.facts, NOW + TOMBSTONE_MS)).toBeNull();
