@@ -27,6 +27,8 @@ type Options = {
   deps: Pick<ObjectDeps, "config" | "conversation" | "introduce" | "log" | "now" | "sendWhatsApp">;
   /** Something waits for Postgres. */
   ring: () => void;
+  /** Whoever waits for one of these turns is told that it is no more. */
+  drop: (turnIds: readonly string[]) => void;
   wake: (at: number) => void;
   background: (work: Promise<void>) => void;
 };
@@ -84,11 +86,12 @@ export class Correspondence {
       await handOver(this.#options, whatsappAddress(business, became), deps.conversation);
     }
     const config = preparation.kind === "ready" ? preparation.bundle.config : null;
-    prepare(this.#options, turn, preparation, {
+    const dropped = prepare(this.#options, turn, preparation, {
       address,
       sessionTimeoutMs: sessionTimeoutMs(config, deps.config),
       now: deps.now(),
     });
+    if (dropped.length > 0) this.#options.drop(dropped);
     if (preparation.kind === "rejected") {
       deps.log.warn("message_rejected", { reason: preparation.reason, turn_id: turn.turnId, address });
     }

@@ -73,6 +73,6 @@ export function reject(
     address,
     source: "whatsapp",
     reason,
-    payload: { message: turn.inbound?.message, trace_id: turn.inbound?.traceId },
+    payload: { message: turn.inbound?.message ?? turn.work, trace_id: (turn.inbound ?? turn.work)?.traceId },
   });
 }

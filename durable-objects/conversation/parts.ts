@@ -52,6 +52,7 @@ export function createParts(surroundings: Surroundings): Parts {
   const correspondence = new Correspondence({
     ...{ storage, facts, turns, outbox, wake, background, address, deps },
     ring: () => wake(bell.ring(now())),
+    drop: (turnIds) => runner.drop(turnIds),
   });
   const runner = new Runner({
     turns,

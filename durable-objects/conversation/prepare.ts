@@ -17,38 +17,51 @@ type Options = { address: string; sessionTimeoutMs: number; now: number };
 
 /**
  * Makes of a message that was taken in as it came what it turned out to be: a turn that can run, words that are only
- * kept, or a letter for somebody to look at. One synchronous step.
+ * kept, or a letter for somebody to look at. One synchronous step. Gives the turns nobody will be answered any more: the
+ * number is somebody else's from now on, and they were the former one's.
  */
 export function prepare(
   parts: Parts,
   turn: StoredTurn & { inbound: Inbound },
   preparation: Exclude<Preparation, { kind: "unavailable" }>,
   options: Options,
-): void {
-  const { storage, turns } = parts;
-  storage.transactionSync(() => {
-    // Whoever erased the conversation while we asked has erased this too.
-    if (turns.find(turn.scope, turn.requestId)?.state !== "queued") return;
-    if (preparation.kind === "rejected") return reject(parts, turn, preparation, options);
-    if (preparation.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
-
-    const session = join(parts, turn, preparation, options);
-    const work = workOf(turn, preparation);
-    if (!wantsReply(turn.inbound.message)) return keep(parts, turn, work, session, options);
-
-    const { bundle } = preparation;
-    const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
-    const adapter = { ...work, bundle, session, message, history: [], now: options.now };
-    const refusal = refusalOf(() => buildAdapter(adapter));
-    if (refusal === null) return turns.prepare(turn, session.id, work);
-    const { brandId } = bundle.instance;
-    return reject(parts, turn, { reason: "not_configured", brandId }, options);
+): string[] {
+  const { storage, facts } = parts;
+  return storage.transactionSync(() => {
+    const before = facts.get("session");
+    become(parts, turn, preparation, options);
+    return before === null || facts.get("session")?.id === before.id ? [] : putAside(parts, before, options);
   });
+}
+
+function become(
+  parts: Parts,
+  turn: StoredTurn & { inbound: Inbound },
+  preparation: Exclude<Preparation, { kind: "unavailable" }>,
+  options: Options,
+): void {
+  const { turns } = parts;
+  // Whoever erased the conversation while we asked has erased this too.
+  if (turns.find(turn.scope, turn.requestId)?.state !== "queued") return;
+  if (preparation.kind === "rejected") return reject(parts, turn, preparation, options);
+  if (preparation.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
+
+  const session = join(parts, turn, preparation, options);
+  const work = workOf(turn, preparation);
+  if (!wantsReply(turn.inbound.message)) return keep(parts, turn, work, session, options);
+
+  const { bundle } = preparation;
+  const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
+  const adapter = { ...work, bundle, session, message, history: [], now: options.now };
+  const refusal = refusalOf(() => buildAdapter(adapter));
+  if (refusal === null) return turns.prepare(turn, session.id, work);
+  const { brandId } = bundle.instance;
+  return reject(parts, turn, { reason: "not_configured", brandId }, options);
 }
 
 /** The session the message belongs to, made this conversation's. A number that has changed hands begins anew. */
 function join(
-  { facts }: Parts,
+  { facts, turns }: Parts,
   turn: StoredTurn,
   { bundle, user, openSession }: Introduction,
   { address, sessionTimeoutMs, now }: Options,
@@ -60,11 +73,20 @@ function join(
     facts.remove("session");
   }
   const visit = { address, brandId, instanceId, userId: user.id, channel: "whatsapp" as const };
-  const found = sessionFor(facts, false, { ...visit, openSession, sessionTimeoutMs, now });
+  // Who spoke after it and waits was told a session, and what came before them belongs there too.
+  const isAwaited = current !== null && turns.waitingIn(current.id).length > 0;
+  const found = sessionFor(facts, isAwaited, { ...visit, openSession, sessionTimeoutMs, now });
   const session = { ...found, lastMessageAt: Math.max(found.lastMessageAt, turn.admittedAt) };
   enter(facts, session, now);
   facts.set("bundle", bundle);
   return session;
+}
+
+/** Turns that were admitted to a session this is not the place of any more: it can't be run here, nor said elsewhere. */
+function putAside(parts: Parts, { id, brandId }: Session, options: Options): string[] {
+  const stranded = parts.turns.waitingIn(id);
+  for (const turn of stranded) reject(parts, turn, { reason: "conversation_left", brandId }, options);
+  return stranded.map(({ turnId }) => turnId);
 }
 
 function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bundle, user }: Introduction): Work {

@@ -168,6 +168,17 @@ export class Turns {
     return this.#count("SELECT count(*) AS n FROM turns WHERE state IN ('queued', 'running')");
   }
 
+  /** Turns that wait in a session, oldest first. */
+  waitingIn(sessionId: string): StoredTurn[] {
+    return this.#storage.sql
+      .exec<Row>(
+        "SELECT * FROM turns WHERE state IN ('queued', 'running') AND session_id = ? ORDER BY position",
+        sessionId,
+      )
+      .toArray()
+      .map(toTurn);
+  }
+
   /** When the `n`th newest turn was admitted, or null when there are fewer: what a rate limit of `n` has to look at. */
   admissionTime(n: number): number | null {
     const [row] = this.#storage.sql

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { admit } from "../../../durable-objects/conversation/admit.ts";
 import { join } from "../../../durable-objects/conversation/alias.ts";
 import { Correspondence } from "../../../durable-objects/conversation/correspondence.ts";
 import { erase } from "../../../durable-objects/conversation/erase.ts";
@@ -17,6 +18,7 @@ import type { InboundMessage } from "../../../src/domain/inbound.ts";
 import type { Preparation } from "../../../src/domain/preparation.ts";
 import { createLogger } from "../../../src/telemetry/logger.ts";
 import { demoBundle } from "../../support/bundle.ts";
+import { submission } from "../../support/conversation.ts";
 import { sqliteStorage } from "../../support/sqlite-storage.ts";
 
 const DAY_MS = 86_400_000;
@@ -88,6 +90,7 @@ function conversationAt(address: string) {
       sendWhatsApp: null,
     },
     ring: () => undefined,
+    drop: (turnIds) => runner.drop(turnIds),
     wake: () => undefined,
     background: (work) => void work,
   });
@@ -266,6 +269,68 @@ describe("what a message turns out to be", () => {
     expect(facts.get("owner")).toEqual({ brandId, userId: other.id });
     expect(facts.get("session")!.id).not.toBe(before.id);
     expect(facts.get("closed")?.sessionId).toBe(before.id);
+  });
+});
+
+describe("a caller who waits behind a message that is long being prepared", () => {
+  const HOUR_MS = 3_600_000;
+  /** Says something as the brand's own system does, and gives the turn it waits for. */
+  const say = ({ parts, runner }: ReturnType<typeof conversationAt>, requestId: string) => {
+    const entrance = admit(parts, submission(requestId, "words", { channel: "whatsapp", user: USER }), {
+      address: ADDRESS,
+      held: runner.holds,
+      sessionTimeoutMs: HOUR_MS,
+      turnsPerMinute: 0,
+      now: clock.now,
+    });
+    if (entrance.kind !== "enter") throw new Error(entrance.kind);
+    return entrance;
+  };
+  /** A conversation with a message in it that is being prepared. */
+  const busy = async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    const asked = Promise.withResolvers<Preparation>();
+    introduce = ({ id }) => (id === "b" ? asked.promise : ready);
+    return { conversation, asked };
+  };
+
+  it("is answered in the session that was open when they spoke, and so is the message before them", async () => {
+    const { conversation, asked } = await busy();
+    conversation.receive(message("b"));
+    const { sessionId } = say(conversation, "c");
+    clock.now += 2 * HOUR_MS;
+    asked.resolve(ready);
+    await vi.waitUntil(() => ran.length === 3);
+    expect(ran).toEqual(["a", "b", "c"]);
+    expect(find(conversation, "b")?.sessionId).toBe(sessionId);
+    expect(conversation.parts.facts.get("session")?.id).toBe(sessionId);
+  });
+
+  const BRAND = "00000000-0000-4000-8000-000000000002";
+  const became = { phone: "+16505559999", userId: null };
+  it.each([
+    ["changes hands", {}, { ...ready, bundle: demoBundle({ brandId: BRAND }), user: { ...USER, id: BRAND } }],
+    ["is given up by the person", { kind: "system", became }, ready],
+  ] as const)("is told so when the number %s meanwhile: what they said is put aside", async (_how, changes, found) => {
+    const { conversation, asked } = await busy();
+    conversation.receive(message("b", changes), message("d", { kind: "reaction" }));
+    const { turnId } = say(conversation, "c");
+    const told = conversation.runner.wait(turnId, () => false);
+    asked.resolve(found);
+    introduce = () => found;
+    expect(await told).toBe("dropped");
+    await vi.waitUntil(() => find(conversation, "d")?.state === "done");
+    expect(ran).not.toContain("c");
+    expect(pulled(conversation).notices).toMatchObject([
+      {
+        id: turnId,
+        brandId: ready.bundle.instance.brandId,
+        reason: "conversation_left",
+        payload: { message: { content: "words" } },
+      },
+    ]);
   });
 });
 
