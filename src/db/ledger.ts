@@ -135,13 +135,17 @@ const closeSessions = (entries: readonly KeyedEntry[]): SQL => sql`
 /**
  * Locks first: a turn's messages and usage are inserted only if its row was won. Won again by the same turn means that
  * the entry was written before, and every row of it is there: the answer that is kept stays the one they are part of.
+ * A reply goes where its words went: of two turns about one message of a channel the second leaves neither.
  */
-const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
+const insertTurns = (entries: readonly KeyedEntry[]): SQL => {
+  const words = entries.flatMap(messageRows);
+  const isSaid = ({ role }: (typeof words)[number]) => role === "user";
+  return sql`
   with won as (
     insert into idempotency_locks (request_id, brand_id, session_id, turn_id, fence, locked_at, expires_at, metadata_json)
     select key, brand_id, session_id, turn_id, fence, locked_at, expires_at, metadata
     from jsonb_to_recordset(${rows(
-      entries.map(({ turn, session }) => ({
+      entries.map(({ turn, session, messages }) => ({
         key: turn?.key,
         brand_id: session.brandId,
         session_id: session.id,
@@ -149,11 +153,13 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
         fence: turn?.fence,
         locked_at: iso(turn?.lockedAt ?? 0),
         expires_at: iso(turn?.expiresAt ?? 0),
+        channel_message_id: messages.find(({ role }) => role === "user")?.channelMessageId ?? null,
+        instance_id: session.instanceId,
         metadata: { cached_response: cacheable(turn?.cachedResponse) },
       })),
     )}) as l(key text, brand_id uuid, session_id uuid, turn_id uuid, fence int, locked_at timestamptz,
-      expires_at timestamptz, metadata jsonb)
-    where ${isNotErased(sql`l`)}
+      expires_at timestamptz, channel_message_id text, instance_id uuid, metadata jsonb)
+    where ${isNotErased(sql`l`)} and ${isNotAnswered(sql`l`)}
     order by key
     on conflict (request_id) do update set
       session_id = excluded.session_id, turn_id = excluded.turn_id, fence = excluded.fence, locked_at = excluded.locked_at,
@@ -162,7 +168,12 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
         else excluded.metadata_json end
     where idempotency_locks.turn_id = excluded.turn_id or idempotency_locks.expires_at <= excluded.locked_at
     returning turn_id
-  ), spoken as (${insertMessages(entries.flatMap(messageRows), sql`m.turn_id in (select turn_id from won)`)}
+  ), said as (${insertMessages(words.filter(isSaid), sql`m.turn_id in (select turn_id from won)`)}
+    returning turn_id
+  ), answered as (${insertMessages(
+    words.filter((row) => !isSaid(row)),
+    sql`m.turn_id in (select turn_id from said)`,
+  )}
   ), used as (
     insert into session_token_usage (id, brand_id, session_id, turn_id, template_key, function_name, planned_tokens,
       sent_tokens, received_tokens, total_tokens, llm_model_id, input_price_per_1k, output_price_per_1k, cost_usd)
@@ -175,6 +186,12 @@ const insertTurns = (entries: readonly KeyedEntry[]): SQL => sql`
     on conflict (id) do nothing
   )
   select turn_id from won`;
+};
+
+/** Not by another turn: a channel may bring a message again after its conversation has forgotten it. */
+const isNotAnswered = (turn: SQL): SQL => sql`not (${turn}.channel_message_id is not null and exists (
+  select from messages m where m.instance_id = ${turn}.instance_id and m.channel_message_id = ${turn}.channel_message_id
+    and m.turn_id is distinct from ${turn}.turn_id))`;
 
 const insertMessages = (messages: ReturnType<typeof messageRows>, condition: SQL): SQL => sql`
   insert into messages (id, brand_id, session_id, instance_id, user_id, turn_id, role, content, seq, request_id, trace_id,

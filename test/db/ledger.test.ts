@@ -120,6 +120,33 @@ describe("a turn that was answered", () => {
   });
 });
 
+describe("a message of a channel that comes again after its conversation has forgotten it", () => {
+  const WAMID = "wamid.1";
+  const heard = (session = sessionOf(ann), options: Parameters<typeof answeredTurn>[1] = {}) => {
+    const entry = answeredTurn(session, options);
+    const [said, replied] = entry.messages;
+    return { ...entry, messages: [{ ...said!, channelMessageId: WAMID }, replied!] };
+  };
+
+  it("has one reply: the second is kept for somebody to look at, not in the conversation", async () => {
+    const first = heard();
+    await write(first);
+    const again = heard(first.session, { at: 2_000_000 + 9 * DAY_MS, reply: "Hi again", position: 2 });
+    expect(await write(again)).toEqual([again.id]);
+    expect(await contents()).toEqual(["Hello", "Hi"]);
+    expect(await countOf("session_token_usage")).toBe(1);
+    expect(await write(first)).toEqual([]);
+  });
+
+  it("has one reply when two conversations tell of it at the same moment", async () => {
+    for (let n = 0; n < 10; n += 1) {
+      await database.query("truncate sessions cascade");
+      await Promise.all([write(heard(undefined, { requestId: "r1" })), write(heard(undefined, { requestId: "r2" }))]);
+      expect(await contents()).toEqual(["Hello", "Hi"]);
+    }
+  });
+});
+
 describe("a request id", () => {
   const contested = (lifetimeMs: number) => {
     const session = sessionOf(ann);
