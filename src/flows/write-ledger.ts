@@ -1,5 +1,5 @@
 import { writeDeadLetter } from "../db/dead-letters.ts";
-import { isRefusedForContent, sqlState } from "../db/errors.ts";
+import { databaseErrorCode, isRefusedForContent, sqlState } from "../db/errors.ts";
 import { writeEntries } from "../db/ledger.ts";
 import { writeNotices } from "../db/notices.ts";
 import type { KeyedEntry } from "../db/ledger.ts";
@@ -97,7 +97,10 @@ function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
   return result;
 }
 
-/** One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. */
+/**
+ * One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. Also
+ * if it is more than can be done within the deadline: what is too much even alone is kept where it is, and told by throwing.
+ */
 async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> {
   try {
     const lost = await withRetry(() => writeEntries(deps.db, entries), REPEATABLE);
@@ -105,9 +108,12 @@ async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<
       await bury(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
     }
   } catch (error) {
-    if (!isRefusedForContent(error)) throw error;
+    if (!mayPassInHalves(error)) throw error;
     const [only] = entries;
-    if (entries.length === 1 && only) return bury(deps, only, sqlState(error) ?? "refused");
+    if (entries.length === 1 && only) {
+      if (!isRefusedForContent(error)) throw error;
+      return bury(deps, only, sqlState(error) ?? "refused");
+    }
     const middle = Math.ceil(entries.length / 2);
     await write(deps, entries.slice(0, middle));
     await write(deps, entries.slice(middle));
@@ -120,9 +126,10 @@ async function notify(deps: LedgerDeps, notices: readonly LedgerNotice[]): Promi
   try {
     await withRetry(() => writeNotices(deps.db, notices), REPEATABLE);
   } catch (error) {
-    if (!isRefusedForContent(error)) throw error;
+    if (!mayPassInHalves(error)) throw error;
     const [only] = notices;
     if (notices.length === 1 && only) {
+      if (!isRefusedForContent(error)) throw error;
       deps.log.error("notice_refused", { reason: sqlState(error), kind: only.kind });
       return;
     }
@@ -131,6 +138,9 @@ async function notify(deps: LedgerDeps, notices: readonly LedgerNotice[]): Promi
     await notify(deps, notices.slice(middle));
   }
 }
+
+const mayPassInHalves = (error: unknown): boolean =>
+  isRefusedForContent(error) || databaseErrorCode(error) === "TIMEOUT_ERROR";
 
 async function bury({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
   await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);

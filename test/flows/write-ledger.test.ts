@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { Outbox } from "../../durable-objects/conversation/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
 import { migrate } from "../../durable-objects/migrate.ts";
@@ -164,6 +166,47 @@ describe("conversations that have more to say than a database takes at once", ()
     // More than one, and far fewer than one each.
     expect(database.requests.length).toBeGreaterThan(1);
     expect(database.requests.length).toBeLessThan(60);
+  });
+});
+
+describe("more than Postgres can do within its deadline", () => {
+  const DEADLINE_MS = 300;
+  /** A database that never comes to an end with a request in which more than so many turns are. */
+  async function slowDatabase(most: number) {
+    const requests: number[] = [];
+    const server = createServer(async (request, response) => {
+      const body = (await request.toArray()).join("");
+      const turns = new Set(body.match(/request \w+/g)).size;
+      requests.push(turns);
+      if (turns > most) return;
+      const answer = await fetch(database.endpoint, { method: "POST", headers: request.headers as HeadersInit, body });
+      response.end(await answer.text());
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => server.close().closeAllConnections());
+    const { port } = server.address() as AddressInfo;
+    const slow = createTestDeps({ endpoint: `http://127.0.0.1:${port}/sql`, deadlineMs: DEADLINE_MS });
+    slow.conversation = conversationAt;
+    return { slow, requests };
+  }
+  const four = ["request a1", "request a2", "request a3", "request a4"];
+
+  it("is written in halves, in order, and not a word is left out", async () => {
+    conversation("a", ...four);
+    const { slow, requests } = await slowDatabase(1);
+    await writeLedger(slow, ["a"]);
+    expect(requests).toEqual([4, 2, 1, 1, 2, 1, 1]);
+    expect(await written()).toEqual(both(...four));
+    expect(waiting("a")).toBe(0);
+  });
+
+  it("is no reason to bury what is alone: it is kept, and nobody waits for more than its halves", async () => {
+    conversation("a", ...four);
+    const { slow, requests } = await slowDatabase(0);
+    await expect(writeLedger(slow, ["a"])).rejects.toThrow("TimeoutError");
+    expect(requests).toEqual([4, 2, 1]);
+    expect(waiting("a")).toBe(4);
+    expect(await database.query("select id from dead_letters")).toEqual([]);
   });
 });
 
