@@ -45,6 +45,7 @@ export const sessions = pgTable(
     index("sessions_brand_expired").on(table.brandId, table.expiredAt),
     isOneOf("sessions_channel", table.channel, CHANNELS),
     isObject("sessions_metadata_is_object", table.metadataJson),
+    isObject("sessions_token_plan_is_object", table.tokenPlanJson),
   ],
 );
 

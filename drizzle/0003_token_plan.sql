@@ -1,0 +1,1 @@
+ALTER TABLE "sessions" ADD CONSTRAINT "sessions_token_plan_is_object" CHECK (jsonb_typeof("sessions"."token_plan_json") = 'object');
