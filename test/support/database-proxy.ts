@@ -1,6 +1,8 @@
 import { createServer, request as httpRequest } from "node:http";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { text } from "node:stream/consumers";
+import { setTimeout } from "node:timers/promises";
 
 /**
  * What can happen between the service and its database. `drop`: closed before anything is read. `reset`: cut in the middle
@@ -32,8 +34,16 @@ export type DatabaseProxy = {
 
 const DELAY_MS = 2_000;
 
+/** What went through: the request's body, and the database's answer. */
+export type Exchange = { query: string; status: number; answer: string };
+
+export type DatabaseProxyOptions = {
+  /** The database has done it and nobody knows yet: the answer is given when this resolves. */
+  answered?: (exchange: Exchange) => Promise<void>;
+};
+
 /** Stands between a service and the real `/sql` endpoint, on loopback, and fails as it is told. */
-export async function startDatabaseProxy(target: string): Promise<DatabaseProxy> {
+export async function startDatabaseProxy(target: string, options: DatabaseProxyOptions = {}): Promise<DatabaseProxy> {
   const faults: Fault[] = [];
   const felt = new Map<Fault, number>();
   const sockets = new Set<Socket>();
@@ -52,7 +62,7 @@ export async function startDatabaseProxy(target: string): Promise<DatabaseProxy>
     else if (typeof fault === "object") request.resume().on("end", () => refuse(fault.sqlState, response));
     else if (fault !== "hang") {
       forwarded += 1;
-      forward(target, request, response, fault);
+      forward(target, request, response, fault, options.answered).catch(() => request.socket.destroy());
     }
   });
   server.on("connection", (socket) => {
@@ -104,17 +114,23 @@ function refuse(sqlState: string, response: ServerResponse): void {
   response.end(JSON.stringify({ message: "told to fail", severity: "ERROR", code: sqlState }));
 }
 
-function forward(target: string, request: IncomingMessage, response: ServerResponse, fault: Fault): void {
+async function forward(
+  target: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+  fault: Fault,
+  answered: DatabaseProxyOptions["answered"],
+): Promise<void> {
   const { host: _, ...headers } = request.headers;
-  const onward = httpRequest(target, { method: request.method ?? "POST", headers }, (answer) => {
-    if (fault === "cut") {
-      answer.resume().on("end", () => request.socket.destroy());
-      return;
-    }
-    response.writeHead(answer.statusCode ?? 502, answer.headers);
-    answer.pipe(response);
+  const query = await text(request);
+  if (fault === "delay") await setTimeout(DELAY_MS);
+  const onward = httpRequest(target, { method: request.method ?? "POST", headers }, async (answer) => {
+    const status = answer.statusCode ?? 502;
+    const told = await text(answer);
+    if (fault === "cut") return void request.socket.destroy();
+    await answered?.({ query, status, answer: told });
+    response.writeHead(status, answer.headers).end(told);
   });
   onward.on("error", () => request.socket.destroy());
-  if (fault === "delay") setTimeout(() => request.pipe(onward), DELAY_MS);
-  else request.pipe(onward);
+  onward.end(query);
 }

@@ -14,7 +14,7 @@ export type GraphCall = {
   id: string | null;
 };
 
-type Behaviour = (call: GraphCall, response: ServerResponse) => void | Promise<void>;
+export type Behaviour = (call: GraphCall, response: ServerResponse) => void | Promise<void>;
 
 export type GraphApi = {
   url: string;
@@ -23,6 +23,8 @@ export type GraphApi = {
   sent: () => GraphCall[];
   /** The next calls are answered so, one each; then messages are taken again. */
   next(...behaviours: Behaviour[]): void;
+  /** From now on; null for taking them again. */
+  always(behaviour: Behaviour | null): void;
   /** How long after a message to a person the next one is refused with 131056; 0 for never. */
   pairWindowMs: number;
   /** Where notifications go. */
@@ -83,6 +85,7 @@ export const hang: Behaviour = (call) => {
 export async function startGraphApi(): Promise<GraphApi> {
   const calls: GraphCall[] = [];
   const planned: Behaviour[] = [];
+  let standing: Behaviour | null = null;
   const server = createServer(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -98,7 +101,7 @@ export async function startGraphApi(): Promise<GraphApi> {
         call.at - other.at < api.pairWindowMs,
     );
     calls.push(call);
-    const behaviour = planned.shift() ?? (tooSoon ? refuse(400, 131056, "Pair rate limit hit") : take);
+    const behaviour = planned.shift() ?? standing ?? (tooSoon ? refuse(400, 131056, "Pair rate limit hit") : take);
     await behaviour(call, response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -109,6 +112,9 @@ export async function startGraphApi(): Promise<GraphApi> {
     calls,
     sent: () => calls.filter(({ id }) => id !== null),
     next: (...behaviours) => planned.push(...behaviours),
+    always: (behaviour) => {
+      standing = behaviour;
+    },
     pairWindowMs: 0,
     webhook: "",
     notify: async (payload) => {

@@ -1,0 +1,73 @@
+import type { Evidence } from "../evidence.ts";
+import { Finding } from "./finding.ts";
+
+/** A message of the webhook is kept once, answered once, and its answer is not sent twice whatever became of it. */
+export function auditWhatsApp({ letters, sends, rows }: Evidence): Finding {
+  const finding = new Finding("WhatsApp", "A message is kept once and answered once; nothing is sent again blindly");
+  const kept = Map.groupBy(rows.messages, ({ channelMessageId }) => channelMessageId);
+  const replies = new Map(rows.messages.flatMap((row) => (row.role === "assistant" ? [[row.turnId, row]] : [])));
+  const taken = Map.groupBy(
+    sends.filter(({ id }) => id !== null),
+    ({ body }) => body.biz_opaque_callback_data as string,
+  );
+  for (const [reference, calls] of taken) {
+    finding.check(calls.length === 1, () => `${reference} was sent ${calls.length} times`);
+  }
+  for (const { wamid } of letters) {
+    const messages = kept.get(wamid) ?? [];
+    finding.check(messages.length === 1, () => `${wamid} is there ${messages.length} times`);
+    const reply = replies.get(messages[0]?.turnId ?? "");
+    finding.check(reply !== undefined, () => `${wamid} has no answer`);
+    if (reply === undefined) continue;
+    const wasTaken = taken.has(reply.id);
+    const isTrue =
+      (reply.delivery === "sent" && wasTaken) ||
+      reply.delivery === "unknown" ||
+      (reply.delivery === "failed" && !wasTaken);
+    finding.check(isTrue, () => `${wamid}: delivery ${reply.delivery}, ${wasTaken ? "taken" : "not taken"}`);
+  }
+  return finding;
+}
+
+/** Everybody who was promised a message has it once, with the id that was promised. */
+export function auditBroadcasts({ broadcasts, rows }: Evidence): Finding {
+  const finding = new Finding("Broadcast", "Everybody promised a message has it, once");
+  const userOf = new Map(rows.sessions.map(({ id, userId }) => [id, userId]));
+  const states = new Map(rows.recipients.map((row) => [`${row.broadcastId} ${row.userId}`, row]));
+  for (const { content, requestId, answers } of broadcasts) {
+    const [answer, ...others] = answers;
+    finding.check(answer !== undefined, () => `${requestId} never became known`);
+    if (answer === undefined) continue;
+    for (const other of others) {
+      finding.check(JSON.stringify(other) === JSON.stringify(answer), () => `${requestId} was answered in two ways`);
+    }
+    const rowsOf = Map.groupBy(
+      rows.messages.filter((row) => row.content === content),
+      ({ sessionId }) => userOf.get(sessionId),
+    );
+    for (const { user_id, success, message_id } of answer.results) {
+      const ids = (rowsOf.get(user_id) ?? []).map(({ id }) => id);
+      const state = states.get(`${answer.broadcast_id} ${user_id}`)?.state;
+      const isReached = success ? ids.length === 1 && ids[0] === message_id && state === "sent" : ids.length === 0;
+      finding.check(isReached, () => `${requestId}: ${user_id} is ${state} and has ${ids.length}`);
+    }
+  }
+  return finding;
+}
+
+/** What was written down of a call is there, each message once, as it was said. */
+export function auditTranscripts({ transcripts, rows }: Evidence): Finding {
+  const finding = new Finding("Transcript", "Every word written down of a call is in Postgres, once");
+  const byId = new Map(rows.messages.map((row) => [row.id, row]));
+  for (const { sessionId, messages, answers } of transcripts) {
+    const [ids, ...others] = answers;
+    finding.check(ids !== undefined, () => `a transcript of ${sessionId} never became known`);
+    for (const other of others) finding.check(String(other) === String(ids), () => `${sessionId}: two answers`);
+    for (const [index, { role, content }] of messages.entries()) {
+      const row = byId.get(ids?.[index] ?? "");
+      const isThere = row?.role === role && row.content === content && row.sessionId === sessionId;
+      finding.check(isThere, () => `${sessionId}: "${content}" is not there`);
+    }
+  }
+  return finding;
+}

@@ -1,0 +1,162 @@
+import { setTimeout } from "node:timers/promises";
+import { audit } from "./auditor.ts";
+import type { Finding } from "./audit/finding.ts";
+import { readRows } from "./evidence.ts";
+import { databaseFaults } from "./faults/database.ts";
+import type { Fault } from "./faults/fault.ts";
+import { graphFaults, orchestratorFaults } from "./faults/neighbours.ts";
+import { peopleFaults } from "./faults/people.ts";
+import { queueFaults, serviceFaults } from "./faults/service.ts";
+import { Journal } from "./journal.ts";
+import { chatters } from "./people/chatters.ts";
+import type { Scene } from "./people/scene.ts";
+import { stranger } from "./people/stranger.ts";
+import { broadcaster, pipeline, whatsapp } from "./people/writers.ts";
+import { fork, seeded } from "./random.ts";
+import type { Random } from "./random.ts";
+import { startWorld } from "./world.ts";
+import type { World } from "./world.ts";
+
+export type ChaosOptions = {
+  /** The same seed draws the same faults, people and words. */
+  seed: number;
+  /** How long faults go on; every fault has its turn, however short. */
+  seconds: number;
+  /** Is told what goes on. */
+  say?: (line: string) => void;
+};
+
+export type ChaosReport = {
+  seed: number;
+  seconds: number;
+  /** False when the database was one in memory: then there are faults that only a real one can have. */
+  isRealPostgres: boolean;
+  /** How often each fault fired. */
+  fired: Map<string, number>;
+  journal: Journal;
+  findings: Finding[];
+  /** Seconds from the last fault until all was written and nothing waited any more. */
+  quietAfter: number;
+  /** Broken promises, and faults that never fired. Nothing else counts. */
+  failures: string[];
+};
+
+/** Below this there is no time for each fault alone: they come in pairs from the start. */
+const ALONE_FROM_SECONDS = 120;
+/** How long a fault is on. */
+const LONGEST_FAULT_MS = 3_000;
+/** After the last fault everything has to be written by then: a broadcast's claim and its timer take a minute. */
+const QUIET_WITHIN_MS = 120_000;
+
+/** Lets the service run among people and faults, and holds what it told them against what it wrote. */
+export async function chaos({ seed, seconds, say = () => undefined }: ChaosOptions): Promise<ChaosReport> {
+  const random = seeded(seed);
+  const journal = new Journal();
+  const world = await startWorld(fork(random));
+  try {
+    const faults = [
+      ...databaseFaults,
+      ...orchestratorFaults,
+      ...graphFaults,
+      ...serviceFaults,
+      ...queueFaults,
+      ...peopleFaults,
+    ];
+    const startedAt = Date.now();
+    const elapsed = () => (Date.now() - startedAt) / 1000;
+    let over = false;
+    const scene: Scene = { world, journal, random: fork(random), isOver: () => over, isPoisoned: false };
+    const people = [
+      ...chatters(scene),
+      whatsapp(scene),
+      pipeline(scene),
+      broadcaster(scene, () => elapsed() < seconds / 3),
+      stranger(scene),
+    ];
+    while (journal.turns.filter(({ answers }) => answers.length > 0).length < 10) await setTimeout(20);
+
+    const fired = new Map(faults.map(({ name }) => [name, 0]));
+    const play = async (step: readonly Fault[], ms: number) => {
+      say(`${elapsed().toFixed(0).padStart(4)} s  ${step.map(({ name }) => name).join(" + ")}`);
+      await Promise.all(
+        step.map(async (fault) => {
+          journal.faults.add(fault.name);
+          const times = await fault.run(scene, ms);
+          fired.set(fault.name, (fired.get(fault.name) ?? 0) + times);
+          journal.faults.delete(fault.name);
+        }),
+      );
+    };
+    const draw = fork(random);
+    const ms = Math.min(LONGEST_FAULT_MS, (seconds * 1000) / (faults.length * 3));
+    if (seconds >= ALONE_FROM_SECONDS) for (const fault of shuffled(draw, faults)) await play([fault], ms);
+    do {
+      for (const pair of pairs(draw, faults)) {
+        await play(pair, ms);
+        if (elapsed() > seconds && [...fired.values()].every((times) => times > 0)) break;
+      }
+    } while (elapsed() < seconds);
+
+    over = true;
+    say(`${elapsed().toFixed(0).padStart(4)} s  the faults are over`);
+    await Promise.all(people);
+    const endedAt = elapsed();
+    const findings = await auditWhenQuiet(world, journal);
+    const quietAfter = elapsed() - endedAt;
+    return {
+      seed,
+      seconds,
+      isRealPostgres: world.database.isConcurrent,
+      fired,
+      journal,
+      findings,
+      quietAfter,
+      failures: [
+        ...findings.flatMap(({ invariant, violations }) => violations.map((what) => `${invariant} broken: ${what}`)),
+        ...findings.flatMap(({ promise, checked }) => (checked === 0 ? [`never looked at: ${promise}`] : [])),
+        ...[...fired].flatMap(([name, times]) => (times === 0 ? [`never fired: ${name}`] : [])),
+      ],
+    };
+  } finally {
+    await world.close();
+  }
+}
+
+/** Once nothing waits and every promise is kept; or at the deadline, with what is broken by then. */
+async function auditWhenQuiet(world: World, journal: Journal): Promise<Finding[]> {
+  const deadline = Date.now() + QUIET_WITHIN_MS;
+  for (;;) {
+    const waiting = await world.waiting();
+    const { turns, letters, transcripts, broadcasts, breaches, looks } = journal;
+    const rows = await readRows(world.database);
+    const defaults = await world.database.query("select distinct default_reply from instance_configs");
+    const findings = audit({
+      ...{ turns, letters, transcripts, broadcasts, breaches, looks, rows },
+      runs: world.orchestrator.runs,
+      sends: world.graph.calls,
+      interruptions: world.interruptions,
+      defaultReplies: defaults.map(({ default_reply }) => default_reply ?? ""),
+    });
+    if (waiting === 0 && findings.every(({ violations }) => violations.length === 0)) return findings;
+    if (Date.now() > deadline) return findings;
+    await setTimeout(500);
+  }
+}
+
+/** Every fault once, beside one of another kind: whoever is left over at the end goes alone. */
+function pairs(random: Random, faults: readonly Fault[]): Fault[][] {
+  const left = shuffled(random, faults);
+  const result: Fault[][] = [];
+  for (let first = left.shift(); first !== undefined; first = left.shift()) {
+    const index = left.findIndex(({ kind }) => kind !== first?.kind);
+    result.push([first, ...(index < 0 ? [] : left.splice(index, 1))]);
+  }
+  return result;
+}
+
+function shuffled<T>(random: Random, items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, at: random() }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ item }) => item);
+}

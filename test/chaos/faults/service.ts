@@ -1,0 +1,75 @@
+import { setTimeout } from "node:timers/promises";
+import { POINTS } from "../control.ts";
+import type { Point } from "../control.ts";
+import { pick } from "../random.ts";
+import { FELT_WITHIN_MS, standing, within } from "./fault.ts";
+import type { Fault } from "./fault.ts";
+
+/** The answer at the point is held back while the service is killed, so nothing of it gets any further. */
+const killedAt = (point: Point): Fault => ({
+  kind: "service",
+  name: `kill -9 ${point}`,
+  run: async ({ world }) => {
+    const killed = world.control.next(point, async () => {
+      await world.crash();
+      return { act: "go" };
+    });
+    return (await within(FELT_WITHIN_MS, killed)) ? 1 : 0;
+  },
+});
+
+/** The conversation's object dies, and nothing else: what it promised is kept by its next incarnation. */
+const abortedAt = (point: Point): Fault => ({
+  kind: "service",
+  name: `object aborted ${point}`,
+  run: async ({ world }) => {
+    const aborted = world.control.next(point, (address) => {
+      world.interruptions.push({ at: Date.now(), address });
+      return { act: "abort" };
+    });
+    return (await within(FELT_WITHIN_MS, aborted)) ? 1 : 0;
+  },
+});
+
+const evicted = standing("service", "objects evicted", ({ world, random }) => {
+  let felt = 0;
+  let over = false;
+  const evicting = (async () => {
+    while (!over) {
+      if (await world.evict(pick(random, [...world.control.addresses]))) felt += 1;
+      await setTimeout(50);
+    }
+  })();
+  return {
+    felt: () => felt,
+    stop: async () => {
+      over = true;
+      await evicting;
+    },
+  };
+});
+
+const rings = (
+  name: string,
+  verdict: (random: () => number) => { act: "drop" | "double" } | { act: "delay"; ms: number },
+): Fault =>
+  standing("queue", `rings ${name}`, ({ world: { control }, random }) => {
+    let felt = 0;
+    const stop = control.always("after-settle", () => {
+      felt += 1;
+      return verdict(random);
+    });
+    return { felt: () => felt, stop };
+  });
+
+export const serviceFaults: readonly Fault[] = [
+  ...POINTS.map(killedAt),
+  ...(["after-admit", "after-settle", "after-ring"] as const).map(abortedAt),
+  evicted,
+];
+
+export const queueFaults: readonly Fault[] = [
+  rings("doubled", () => ({ act: "double" })),
+  rings("reordered", (random) => ({ act: "delay", ms: Math.floor(random() * 2_000) })),
+  rings("dropped", () => ({ act: "drop" })),
+];

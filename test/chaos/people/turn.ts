@@ -1,0 +1,50 @@
+import type { Answer } from "../../../src/domain/conversation.ts";
+import { call, untilKnown } from "../caller.ts";
+import type { Reply } from "../caller.ts";
+import { sentNow } from "../journal.ts";
+import type { Turn } from "../journal.ts";
+import type { Scene } from "./scene.ts";
+
+/** Something to be said, and where. */
+export type Line = {
+  brandId: string;
+  requestId: string;
+  content: string;
+  poison?: boolean;
+  path: string;
+  headers: Record<string, string>;
+  body: Record<string, unknown>;
+};
+
+/** The answer in a reply: the first time as it is, afterwards inside the refusal of a duplicate. */
+export const answerIn = ({ status, body }: Reply): (Answer & { guest_token?: string }) | undefined =>
+  status === 200 ? body.data : body?.error?.details?.cached_response;
+
+/** Begins to say something; what it gives asks once and keeps what it is told. */
+export function begin({ world, journal }: Scene, line: Line): () => Promise<Reply | null> {
+  const { brandId, requestId, content, poison = false, path, headers, body } = line;
+  const turn: Turn = { brandId, requestId, content, poison, answers: [], ...sentNow() };
+  journal.turns.push(turn);
+  return async () => {
+    const reply = await call(world, journal, { path, headers, body });
+    const answer = reply && answerIn(reply);
+    if (answer) {
+      turn.answers.push(answer);
+      turn.knownAt ??= Date.now();
+    }
+    return reply;
+  };
+}
+
+/** Says something until it is known what became of it; null when that never happens. */
+export async function say(scene: Scene, line: Line): Promise<ReturnType<typeof answerIn> | null> {
+  const { journal, random } = scene;
+  const ask = begin(scene, line);
+  // Some are sent twice at once, some again when all is known: by impatient people and by proxies that repeat.
+  const [answer] = await Promise.all([
+    untilKnown(journal, ask, answerIn),
+    ...(random() < 0.15 ? [untilKnown(journal, ask, answerIn)] : []),
+  ]);
+  if (random() < 0.15) await ask();
+  return answer;
+}

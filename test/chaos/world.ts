@@ -1,0 +1,151 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buildWorker, startRuntime } from "../support/built-worker.ts";
+import type { Runtime } from "../support/built-worker.ts";
+import { startDatabaseProxy } from "../support/database-proxy.ts";
+import type { DatabaseProxy } from "../support/database-proxy.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { startGraphApi } from "../support/graph-api.ts";
+import type { GraphApi } from "../support/graph-api.ts";
+import { freePort } from "../support/service.ts";
+import { startControl } from "./control.ts";
+import type { Control } from "./control.ts";
+import type { Interruption } from "./evidence.ts";
+import { startRecordingOrchestrator } from "./orchestrator.ts";
+import type { RecordingOrchestrator } from "./orchestrator.ts";
+import type { Random } from "./random.ts";
+
+/** The service, and all that it talks to: only the service can be killed, as only it would be. */
+export type World = {
+  url: string;
+  database: TestDatabase;
+  /** Between the service and its database. */
+  proxy: DatabaseProxy;
+  orchestrator: RecordingOrchestrator;
+  graph: GraphApi;
+  control: Control;
+  interruptions: Interruption[];
+  /** How often the database itself answered with an SQLSTATE. */
+  refusals: Map<string, number>;
+  /** SIGKILL for the whole service, and up again on what it left. Resolves when it answers; two at once are one after the other. */
+  crash(): Promise<void>;
+  /** Takes a conversation's object out of memory; false when it was in none. */
+  evict(address: string): Promise<boolean>;
+  /** How many entries wait in the outboxes of all conversations. */
+  waiting(): Promise<number>;
+  /** What the service has written. */
+  output(): string;
+  close(): Promise<void>;
+};
+
+const ROOT = join(import.meta.dirname, "../..");
+const CONFIG = join(ROOT, "wrangler.toml");
+const ENTRY = join(import.meta.dirname, "worker.ts");
+
+/** An answer that takes longer is none. */
+export const ORCHESTRATOR_TIMEOUT_MS = 1_500;
+
+/** Postgres refuses whatever has this in it, for its content: an entry of it can never be written. */
+export const POISON = "(poison)";
+
+/** Starts all of it on loopback: a Postgres of its own beside the service, real where this machine has one. */
+export async function startWorld(random: Random): Promise<World> {
+  const folder = await mkdtemp(join(tmpdir(), "parley-chaos-"));
+  const bundle = join(folder, "bundle");
+  const [database, control, graph, port] = await Promise.all([
+    startDatabase({ seeded: true, concurrent: true }),
+    startControl(),
+    startGraphApi(),
+    freePort(),
+    buildWorker({ config: CONFIG, entry: ENTRY, bundle }),
+  ]);
+  await database.query(`alter table messages add constraint chaos_poison check (content not like '%${POISON}%')`);
+  const refusals = new Map<string, number>();
+  const proxy = await startDatabaseProxy(database.endpoint, {
+    answered: async ({ query, status, answer }) => {
+      if (status >= 400) count(refusals, codeIn(answer));
+      else if (query.includes("insert into idempotency_locks")) await control.reach("after-batch", "");
+    },
+  });
+  const orchestrator = await startRecordingOrchestrator(control, random);
+  const url = `http://127.0.0.1:${port}`;
+  graph.webhook = `${url}/webhooks/whatsapp`;
+  const variables = {
+    ENVIRONMENT: "development",
+    // Development's own secrets, without its ease: nobody is let in unseen.
+    AUTH_MODE: "required",
+    JWT_SECRET: "parley-development-secret-not-for-production",
+    WHATSAPP_APP_SECRET: "parley-dev-app-secret",
+    WHATSAPP_ACCESS_TOKEN: "EAAtoken",
+    WHATSAPP_API_BASE: graph.url,
+    DATABASE_URL: database.connectionString,
+    NEON_ENDPOINT: proxy.url,
+    ORCHESTRATOR_TIMEOUT_MS: String(ORCHESTRATOR_TIMEOUT_MS),
+    RATE_LIMIT_USER_PER_MINUTE: "0",
+    RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+    LOG_LEVEL: "warn",
+    CHAOS_CONTROL: control.url,
+    CHAOS_ORCHESTRATOR: orchestrator.url,
+  };
+  const start = (): Promise<Runtime> =>
+    startRuntime({
+      workers: [{ config: CONFIG, entry: ENTRY, bundle, port, variables }],
+      stateDir: join(folder, "state"),
+      recorded: true,
+    });
+  const interruptions: Interruption[] = [];
+  let runtime = await start();
+  let before = "";
+  let crashing: Promise<void> = Promise.resolve();
+
+  return {
+    url,
+    database,
+    proxy,
+    orchestrator,
+    graph,
+    control,
+    interruptions,
+    refusals,
+    crash: () => {
+      crashing = crashing.then(async () => {
+        interruptions.push({ at: Date.now(), address: null });
+        await runtime.kill();
+        before += runtime.output();
+        // What was still on its way into the stand-ins when it was killed is there by now.
+        interruptions.push({ at: Date.now(), address: null });
+        runtime = await start();
+      });
+      return crashing;
+    },
+    evict: async (address) => {
+      interruptions.push({ at: Date.now(), address });
+      return runtime.evict("parley", "Conversation", address);
+    },
+    waiting: async () => {
+      const body = JSON.stringify([...control.addresses]);
+      const response = await fetch(`${url}/chaos/waiting`, { method: "POST", body });
+      return response.ok ? ((await response.json()) as number) : Number.NaN;
+    },
+    output: () => before + runtime.output(),
+    close: async () => {
+      await crashing.catch(() => undefined);
+      await runtime.kill();
+      await Promise.all([proxy.close(), orchestrator.close(), graph.close(), control.close()]);
+      await database.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+export const count = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1);
+
+function codeIn(answer: string): string {
+  try {
+    return String((JSON.parse(answer) as { code?: unknown }).code ?? "none");
+  } catch {
+    return "none";
+  }
+}
