@@ -30,6 +30,21 @@ function refusalOf(thrown: unknown): AppError {
   if (thrown instanceof ConfigError) {
     return unavailable("The service is not configured", thrown);
   }
+  if (isObjectAway(thrown)) return unavailable("The conversation can't be reached", thrown);
   const known = databaseError(thrown);
   return known instanceof AppError ? known : new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
 }
+
+/**
+ * Whether the platform could not ask an object, or lost it while it was asked. What may be repeated the runtime has repeated
+ * by then, so we don't; whoever asked may, with the same request id.
+ * https://developers.cloudflare.com/durable-objects/best-practices/error-handling/ and automatic-retries/ beside it
+ */
+function isObjectAway(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  const { overloaded, retryable, durableObjectReset } = thrown as PlatformError;
+  const isMarked = overloaded === true || retryable === true || durableObjectReset === true;
+  return isMarked || /^Network connection lost|Durable Object.* reset/.test(thrown.message);
+}
+
+type PlatformError = Error & { overloaded?: unknown; retryable?: unknown; durableObjectReset?: unknown };

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { createApp } from "../../src/app.ts";
+import { sessionIdAt } from "../../src/domain/address.ts";
 import { AppError, ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
 import type { ErrorCode, ErrorStatus } from "../../src/domain/errors.ts";
 import { INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
+import { tokenFor } from "../support/tokens.ts";
 
 /** What clients branch on, for ever: a change here breaks them. */
 const TABLE: [ErrorCode, ErrorStatus][] = [
@@ -96,6 +98,36 @@ describe("the table of codes", () => {
     const known = TABLE.map(([code, status]) => `${code} ${status}`);
     const ours = ERROR_CODES.flatMap((code) => ERROR_STATUS[code].map((status) => `${code} ${status}`));
     expect(ours.toSorted((a, b) => a.localeCompare(b))).toEqual(known.toSorted((a, b) => a.localeCompare(b)));
+  });
+});
+
+describe("a conversation whose object can't be asked", () => {
+  const AWAY = [
+    ["is overloaded", "Durable Object is overloaded. Too many requests queued.", { overloaded: true, retryable: true }],
+    ["is on its way elsewhere", "Internal error while starting up", { retryable: true }],
+    ["was reset", "Internal error in Durable Object storage caused object to be reset.", { durableObjectReset: true }],
+    ["runs new code from now on", "Durable Object reset because its code was updated.", {}],
+    ["can't be reached", "Network connection lost.", {}],
+  ] as const;
+
+  it.each(AWAY)("because it %s: history is refused with a time to come back", async (_why, message, properties) => {
+    const deps = createTestDeps();
+    const unsaved = () => Promise.reject(Object.assign(new Error(message), properties));
+    const app = createApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
+    const token = await tokenFor("01a203c1-5b09-7963-9685-2aef74277b10");
+    const response = await app.request(`/api/v1/conversations/${sessionIdAt("somewhere", 1)}/messages`, {
+      headers: { Authorization: `Bearer ${token}` },
+    });
+    const body: any = await response.json();
+    expect([response.status, body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
+    expect(response.headers.get("Retry-After")).toBe("5");
+    expect(JSON.stringify(body)).not.toContain(message);
+    expect(deps.lines.find(({ event }) => event === "request")?.["error"].message).toBe(message);
+  });
+
+  it("is no excuse for a bug in it", async () => {
+    const { response } = await answerTo(Object.assign(new TypeError("x is not a function"), { remote: true }));
+    expect(response.status).toBe(500);
   });
 });
 
