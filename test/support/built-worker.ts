@@ -1,5 +1,7 @@
 import { execFile, fork } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { on, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -10,6 +12,8 @@ import { killTree } from "./processes.ts";
 export type BuiltWorker = {
   /** Its wrangler.toml: bindings, objects, queues. */
   config: string;
+  /** The entry it was built from, if not the configuration's own. */
+  entry?: string;
   /** Where `buildWorker` left it. */
   bundle: string;
   port: number;
@@ -20,10 +24,14 @@ export type BuiltWorker = {
 export type Runtime = {
   /** Its process: Miniflare, with workerd and nothing else below it. */
   pid: number;
+  /** The runtime itself below it. */
+  workerd: number;
   /** What the Workers have written so far, when it is recorded. */
   output(): string;
   /** Bytes resident in workerd at this moment (Linux). */
   residentBytes(): number;
+  /** Takes an object out of memory, as the platform does with one that is idle; false when it was in none. */
+  evict(worker: string, className: string, name: string): Promise<boolean>;
   /** SIGKILL for all of it at once: a crash. */
   kill(): Promise<void>;
   /** Ends it in good order. */
@@ -37,6 +45,9 @@ export type RuntimeOptions = {
   /** What the Workers write is kept instead of thrown away. */
   recorded?: boolean;
 };
+
+/** What the runtime's process can be told. */
+export type RuntimeOrder = { evict: [worker: string, className: string, name: string] };
 
 const ROOT = join(import.meta.dirname, "../..");
 const QUIET = { CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
@@ -67,10 +78,18 @@ export async function startRuntime({ workers, stateDir, recorded = false }: Runt
   const [first] = await Promise.race([once(child, "message"), ended]);
   if (first !== "ready" || child.pid === undefined) throw new Error("The runtime ended before it was ready");
   const { pid } = child;
+  const workerd = workerdOf(pid);
   return {
     pid,
+    workerd,
     output: () => printed.join(""),
-    residentBytes: () => residentBytes(workerdOf(pid)),
+    residentBytes: () => residentBytes(workerd),
+    evict: async (...object) => {
+      const error = await ask(child, { evict: object });
+      if (error === undefined) return true;
+      if (error.includes("not currently running")) return false;
+      throw new Error(error);
+    },
     kill: async () => {
       await killTree(pid);
       await ended;
@@ -80,6 +99,16 @@ export async function startRuntime({ workers, stateDir, recorded = false }: Runt
       await ended;
     },
   };
+}
+
+/** Tells the runtime's process to do something; resolves when it says that it has, or why it has not. */
+async function ask(child: ChildProcess, order: RuntimeOrder): Promise<string | undefined> {
+  const id = randomUUID();
+  child.send({ id, order });
+  for await (const [answer] of on(child, "message", { close: ["exit"] })) {
+    if (answer.id === id) return answer.error;
+  }
+  throw new Error("The runtime is gone");
 }
 
 function workerdOf(parent: number): number {

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
-import { unstable_getMiniflareWorkerOptions } from "wrangler";
-import type { RuntimeOptions } from "./built-worker.ts";
+import { unstable_getMiniflareWorkerOptions, unstable_readConfig } from "wrangler";
+import type { RuntimeOptions, RuntimeOrder } from "./built-worker.ts";
 
 // The process `startRuntime` starts: built Workers in workerd, until nobody is connected any more.
 
@@ -10,6 +10,7 @@ const { workers, stateDir } = JSON.parse(process.argv[2] ?? "") as RuntimeOption
 
 const runtime = new Miniflare(
   convertV4MiniflareOptions({
+    ...(process.env.INSPECT ? { inspectorPort: Number(process.env.INSPECT) } : {}),
     log: new Log(LogLevel.ERROR),
     cf: false,
     defaultPersistRoot: stateDir,
@@ -18,11 +19,12 @@ const runtime = new Miniflare(
       stdout.pipe(process.stdout);
       stderr.pipe(process.stderr);
     },
-    workers: workers.map(({ config, bundle, port, variables }) => {
+    workers: workers.map(({ config, entry, bundle, port, variables }) => {
       const { workerOptions, main = "" } = unstable_getMiniflareWorkerOptions(config);
-      const path = join(bundle, main.replace(/^.*\//, "").replace(/\.ts$/, ".js"));
+      const path = join(bundle, (entry ?? main).replace(/^.*\//, "").replace(/\.ts$/, ".js"));
       return {
         ...workerOptions,
+        name: unstable_readConfig({ config }).name ?? bundle,
         modules: [{ type: "ESModule", path }],
         modulesRoot: bundle,
         bindings: variables,
@@ -32,5 +34,12 @@ const runtime = new Miniflare(
   }),
 );
 process.on("disconnect", () => void runtime.dispose().then(() => process.exit(0)));
+process.on("message", ({ id, order }: { id: string; order: RuntimeOrder }) => {
+  const [worker, className, name] = order.evict;
+  runtime.unsafeEvictDurableObject(worker, className, { name }).then(
+    () => process.send?.({ id }),
+    (error: unknown) => process.send?.({ id, error: String(error) }),
+  );
+});
 await runtime.ready;
 process.send?.("ready");
