@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import { SignJWT } from "jose";
+import { Uuid } from "../src/domain/ids.ts";
 import { DEVELOPMENT_DEFAULTS } from "./dev/configuration.ts";
 
 const USAGE = "usage: npm run token -- --user <id> --brand <id> [--ttl-minutes 60]";
@@ -23,6 +24,9 @@ function developmentToken(args: string[], env: NodeJS.ProcessEnv): Promise<strin
   });
   const minutes = Number(values["ttl-minutes"]);
   if (!values.user || !values.brand) throw new Error("--user and --brand are required");
+  for (const option of ["user", "brand"] as const) {
+    if (!Uuid.safeParse(values[option]).success) throw new Error(`--${option} must be a UUID`);
+  }
   if (!Number.isFinite(minutes) || minutes <= 0) throw new Error("--ttl-minutes must be a positive number");
 
   const issuedAt = Math.floor(Date.now() / 1000);
