@@ -6,6 +6,7 @@ import { databaseFaults } from "./faults/database.ts";
 import type { Fault } from "./faults/fault.ts";
 import { graphFaults, orchestratorFaults } from "./faults/neighbours.ts";
 import { peopleFaults } from "./faults/people.ts";
+import { postgresFaults } from "./faults/postgres.ts";
 import { queueFaults, serviceFaults } from "./faults/service.ts";
 import { Journal } from "./journal.ts";
 import { chatters } from "./people/chatters.ts";
@@ -56,6 +57,7 @@ export async function chaos({ seed, seconds, say = () => undefined }: ChaosOptio
   try {
     const faults = [
       ...databaseFaults,
+      ...(world.database.isConcurrent ? postgresFaults : []),
       ...orchestratorFaults,
       ...graphFaults,
       ...serviceFaults,
@@ -128,8 +130,8 @@ async function auditWhenQuiet(world: World, journal: Journal): Promise<Finding[]
   for (;;) {
     const waiting = await world.waiting();
     const { turns, letters, transcripts, broadcasts, breaches, looks } = journal;
-    const rows = await readRows(world.database);
-    const defaults = await world.database.query("select distinct default_reply from instance_configs");
+    const rows = await readRows(world);
+    const defaults = await world.query("select distinct default_reply from instance_configs");
     const findings = audit({
       ...{ turns, letters, transcripts, broadcasts, breaches, looks, rows },
       runs: world.orchestrator.runs,

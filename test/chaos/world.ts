@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { DatabaseFailure } from "../../scripts/database/failure.ts";
 import { buildWorker, startRuntime } from "../support/built-worker.ts";
 import type { Runtime } from "../support/built-worker.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
@@ -9,6 +11,7 @@ import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { startGraphApi } from "../support/graph-api.ts";
 import type { GraphApi } from "../support/graph-api.ts";
+import { borrowPostgres } from "../support/postgres.ts";
 import { freePort } from "../support/service.ts";
 import { startControl } from "./control.ts";
 import type { Control } from "./control.ts";
@@ -27,6 +30,8 @@ export type World = {
   graph: GraphApi;
   control: Control;
   interruptions: Interruption[];
+  /** Asks the database beside the service, again when a fault is in the way. */
+  query: TestDatabase["query"];
   /** How often the database itself answered with an SQLSTATE. */
   refusals: Map<string, number>;
   /** SIGKILL for the whole service, and up again on what it left. Resolves when it answers; two at once are one after the other. */
@@ -54,8 +59,10 @@ export const POISON = "(poison)";
 export async function startWorld(random: Random): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), "parley-chaos-"));
   const bundle = join(folder, "bundle");
+  const { DATABASE_URL } = process.env;
+  const server = DATABASE_URL ? { server: await borrowPostgres(DATABASE_URL) } : {};
   const [database, control, graph, port] = await Promise.all([
-    startDatabase({ seeded: true, concurrent: true }),
+    startDatabase({ seeded: true, concurrent: true, ...server }),
     startControl(),
     startGraphApi(),
     freePort(),
@@ -108,6 +115,7 @@ export async function startWorld(random: Random): Promise<World> {
     graph,
     control,
     interruptions,
+    query: (sql, params) => persistently(() => database.query(sql, params)),
     refusals,
     crash: () => {
       crashing = crashing.then(async () => {
@@ -138,6 +146,18 @@ export async function startWorld(random: Random): Promise<World> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Until it works: what is on at the moment is over soon. */
+async function persistently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof DatabaseFailure) || attempt === 100) throw error;
+      await setTimeout(200);
+    }
+  }
 }
 
 export const count = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (counts.get(key) ?? 0) + 1);

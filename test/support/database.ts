@@ -8,6 +8,7 @@ import { PostgresBackend } from "../../scripts/database/postgres.ts";
 import { seed } from "../../scripts/database/seed.ts";
 import { DATABASE_IMAGE } from "./database-image.ts";
 import { startPostgres } from "./postgres.ts";
+import type { PostgresServer } from "./postgres.ts";
 
 export interface TestDatabase {
   /** For `NEON_ENDPOINT` or `neonConfig.fetchEndpoint`. */
@@ -18,6 +19,8 @@ export interface TestDatabase {
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
   /** Requests run side by side: this machine has a Postgres, and a test has asked for it. */
   readonly isConcurrent: boolean;
+  /** The Postgres itself, for sessions of a test's own; null when it is in memory. */
+  readonly server: string | null;
   /** Every request since the last `forget()`: its length is the number of round trips. */
   readonly requests: readonly ObservedRequest[];
   forget(): void;
@@ -31,6 +34,8 @@ export interface TestDatabaseOptions {
   readonly seeded?: boolean;
   /** A Postgres that runs requests side by side, where this machine has one; else one after the other, as in memory. */
   readonly concurrent?: boolean;
+  /** That Postgres, instead of one of its own; ended with the database. */
+  readonly server?: PostgresServer;
 }
 
 /**
@@ -39,7 +44,7 @@ export interface TestDatabaseOptions {
  */
 export async function startDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const { seeded = false, concurrent = false } = options;
-  const server = concurrent ? await startPostgres() : null;
+  const server = options.server ?? (concurrent ? await startPostgres() : null);
   const backend = server === null ? await openMigrated() : new PostgresBackend(server);
   if (server !== null) await migrate(backend);
   if (seeded) await seed(backend);
@@ -60,6 +65,7 @@ export async function startDatabase(options: TestDatabaseOptions = {}): Promise<
       return rows.map((row) => Object.fromEntries(fields.map(({ name }, index) => [name, row[index] ?? null])));
     },
     isConcurrent: server !== null,
+    server: server?.connectionString ?? null,
     requests,
     forget: () => requests.splice(0),
     observe: (listener) => {

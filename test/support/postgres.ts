@@ -1,4 +1,5 @@
 import { execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -55,6 +56,21 @@ export async function startPostgres(): Promise<PostgresServer | null> {
   const connectionString = `postgresql://parley@localhost/postgres?host=${folder}`;
   await answers(connectionString);
   return { connectionString, stop };
+}
+
+/** A database of its own in a Postgres that is there already, dropped at the end. */
+export async function borrowPostgres(url: string): Promise<PostgresServer> {
+  const name = `parley_${randomUUID().replaceAll("-", "")}`;
+  const manage = async (statement: string) => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query(statement);
+    await client.end();
+  };
+  await manage(`create database ${name}`);
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  return { connectionString: own.href, stop: () => manage(`drop database ${name} with (force)`) };
 }
 
 async function answers(connectionString: string): Promise<void> {

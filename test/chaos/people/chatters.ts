@@ -50,7 +50,7 @@ const withToken =
   (brandId: typeof ACME | typeof GLOBEX, path: string): Newcomer =>
   async ({ world }) => {
     const insert = "insert into users (brand_id, tier) values ($1, 'standard') returning id";
-    const [row] = await world.database.query(insert, [brandId]);
+    const [row] = await world.query(insert, [brandId]);
     const headers = bearer(await tokenFor(row?.["id"] ?? "", brandId));
     const { instanceId: instance_id } = ownerOf[brandId]!;
     return {

@@ -11,10 +11,9 @@ const PAUSE_MS = 250;
 /** Somebody with a good key or token of the wrong brand, or of nobody, who tries every door of a conversation that is open. */
 export async function stranger(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
-  const [someone] = await world.database.query(
-    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
-    [ACME],
-  );
+  const [someone] = await world.query("insert into users (brand_id, tier) values ($1, 'standard') returning id", [
+    ACME,
+  ]);
   const neighbour = await tokenFor(someone?.["id"] ?? "", ACME);
   await goOn(scene, PAUSE_MS, async () => {
     const open = journal.turns.filter(({ answers }) => answers.length > 0);

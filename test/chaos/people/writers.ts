@@ -43,9 +43,7 @@ export async function whatsapp(scene: Scene): Promise<void> {
 /** A voice pipeline: begins a call, and says what was said in it. */
 export async function pipeline(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
-  const [user] = await world.database.query("insert into users (brand_id, tier) values ($1, 'standard') returning id", [
-    ACME,
-  ]);
+  const [user] = await world.query("insert into users (brand_id, tier) values ($1, 'standard') returning id", [ACME]);
   const begin = async (): Promise<string | null> => {
     const requestId = randomUUID();
     const headers = { ...KEY, "X-Request-ID": requestId };
@@ -85,7 +83,7 @@ export async function broadcaster(scene: Scene, mayBegin: () => boolean): Promis
   const { world, journal, random } = scene;
   const insert =
     "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id";
-  const people = (await world.database.query(insert, [ACME, String(AUDIENCE)])).map(({ id }) => id ?? "");
+  const people = (await world.query(insert, [ACME, String(AUDIENCE)])).map(({ id }) => id ?? "");
   const nobody = "00000000-0000-4000-8000-0000000fffff";
   let sent = 0;
   await goOn(scene, BROADCAST_PAUSE_MS, async () => {
