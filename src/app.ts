@@ -2,6 +2,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { createDeps } from "./deps.ts";
 import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
+import { SECURITY_SCHEMES } from "./http/openapi.ts";
 import { configured, request } from "./http/request.ts";
 import { unknownRoute } from "./http/unknown-route.ts";
 import { broadcastRoutes } from "./routes/broadcasts.ts";
@@ -27,6 +28,9 @@ export function createApp(dependencies: typeof createDeps = createDeps): OpenAPI
   app.route("/", broadcastRoutes);
   app.route("/", conversationReadRoutes);
   app.route("/", conversationWriteRoutes);
+  for (const [name, scheme] of Object.entries(SECURITY_SCHEMES)) {
+    app.openAPIRegistry.registerComponent("securitySchemes", name, scheme);
+  }
   app.openAPIRegistry.registerPath({
     method: "get",
     path: "/openapi.json",

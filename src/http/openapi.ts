@@ -11,6 +11,27 @@ export const success = <Schema extends z.ZodType>(description: string, data: Sch
   ...json(z.object({ success: z.literal(true), data, message: z.string() })),
 });
 
+/** How a caller says who they are. In development a key may be left out where messages come in (`AUTH_MODE`). */
+export const SECURITY_SCHEMES = {
+  userToken: { type: "http", scheme: "bearer", bearerFormat: "JWT", description: "A person's token" },
+  apiKey: { type: "http", scheme: "bearer", description: "A brand's API key" },
+  metaSignature: {
+    type: "apiKey",
+    in: "header",
+    name: "X-Hub-Signature-256",
+    description: "Meta's HMAC-SHA256 of the raw body, with the app's secret",
+  },
+} as const;
+
+type Security = { [scheme in keyof typeof SECURITY_SCHEMES]?: string[] }[];
+/** A brand's server. */
+export const WITH_KEY: Security = [{ apiKey: [] }];
+/** Whoever can be told apart: a person, or a brand's server. */
+export const WITH_CREDENTIAL: Security = [{ userToken: [] }, { apiKey: [] }];
+/** Also a guest. */
+export const WITH_OR_WITHOUT_CREDENTIAL: Security = [...WITH_CREDENTIAL, {}];
+export const WITH_SIGNATURE: Security = [{ metaSignature: [] }];
+
 const ErrorEnvelope = z
   .object({
     success: z.literal(false),

@@ -14,7 +14,7 @@ import { note } from "../http/context.ts";
 import type { AppContext, AppEnv } from "../http/context.ts";
 import { mismatch, replay } from "../http/duplicates.ts";
 import { requireRequestId } from "../http/ids.ts";
-import { BODY_REFUSALS, json, refusals, success } from "../http/openapi.ts";
+import { BODY_REFUSALS, json, refusals, success, WITH_KEY } from "../http/openapi.ts";
 import { query } from "../http/query.ts";
 import { explainAbsence } from "../services/absence.ts";
 import { cancel, findBroadcast, retry } from "../services/broadcast.ts";
@@ -102,6 +102,7 @@ const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", "SERVICE_UN
 const send = createRoute({
   method: "post",
   path: "/api/broadcast",
+  security: WITH_KEY,
   summary: "Say one thing to many",
   description: "Answered once it is durable; each person has it soon after, exactly once.",
   request: { body: { ...json(BroadcastRequest), required: true } },
@@ -114,6 +115,7 @@ const send = createRoute({
 const show = createRoute({
   method: "get",
   path: "/api/broadcasts/{id}",
+  security: WITH_KEY,
   summary: "Where a broadcast stands, and a page of its recipients",
   request: { params, query: RecipientQuery },
   responses: { 200: success("Its progress", BroadcastDetails), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
@@ -122,6 +124,7 @@ const show = createRoute({
 const stop = createRoute({
   method: "post",
   path: "/api/broadcasts/{id}/cancel",
+  security: WITH_KEY,
   summary: "Cancel a broadcast: nobody is claimed for sending after the answer",
   request: { params },
   responses: { 200: success("Its progress", BroadcastProgress), ...refusals(...REFUSALS) },
@@ -130,6 +133,7 @@ const stop = createRoute({
 const again = createRoute({
   method: "post",
   path: "/api/broadcasts/{id}/retry",
+  security: WITH_KEY,
   summary: "Send once more to those who failed",
   description:
     "A cancelled broadcast stays cancelled (400). What a channel has refused is not sent again: see each `delivery`.",

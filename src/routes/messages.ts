@@ -13,7 +13,7 @@ import type { AppContext, AppEnv } from "../http/context.ts";
 import { note } from "../http/context.ts";
 import { duplicate, mismatch, replay } from "../http/duplicates.ts";
 import { requireRequestId } from "../http/ids.ts";
-import { BODY_REFUSALS, json, refusals, success } from "../http/openapi.ts";
+import { BODY_REFUSALS, json, refusals, success, WITH_KEY, WITH_OR_WITHOUT_CREDENTIAL } from "../http/openapi.ts";
 import { readCredential } from "../services/credential.ts";
 import { guestToken } from "../services/user-token.ts";
 
@@ -84,6 +84,7 @@ const route = (path: string, channel: Channel) =>
   createRoute({
     method: "post",
     path,
+    security: channel === "api" ? WITH_KEY : WITH_OR_WITHOUT_CREDENTIAL,
     summary: `Say something (${channel})`,
     request: { body: { ...json(MessageRequest), required: true } },
     responses: MESSAGE_RESPONSES,

@@ -5,7 +5,7 @@ import { receiveWhatsAppNotification } from "../flows/receive-whatsapp-notificat
 import { readBytes } from "../http/body.ts";
 import type { AppEnv } from "../http/context.ts";
 import { note } from "../http/context.ts";
-import { json, refusals, success } from "../http/openapi.ts";
+import { json, refusals, success, WITH_SIGNATURE } from "../http/openapi.ts";
 import { isSameSecret } from "../services/credential.ts";
 
 /** Meta batches up to 3 MB. */
@@ -35,6 +35,7 @@ const subscribe = createRoute({
 const notify = createRoute({
   method: "post",
   path: "/webhooks/whatsapp",
+  security: WITH_SIGNATURE,
   summary: "A notification of the WhatsApp Cloud API, signed in X-Hub-Signature-256",
   request: {
     headers: z.object({ "X-Hub-Signature-256": z.string() }),

@@ -6,7 +6,7 @@ import { jsonBody } from "../http/body.ts";
 import type { AppEnv } from "../http/context.ts";
 import { note } from "../http/context.ts";
 import { requireRequestId } from "../http/ids.ts";
-import { json } from "../http/openapi.ts";
+import { json, WITH_KEY } from "../http/openapi.ts";
 import { readCredential } from "../services/credential.ts";
 import { answer, MESSAGE_RESPONSES } from "./messages.ts";
 
@@ -31,6 +31,7 @@ const WhatsAppMessageRequest = z
 const route = createRoute({
   method: "post",
   path: "/api/whatsapp/messages",
+  security: WITH_KEY,
   summary: "Say something (WhatsApp, taken in by a system of the brand, which takes the answer with it)",
   request: { body: { ...json(WhatsAppMessageRequest), required: true } },
   responses: MESSAGE_RESPONSES,

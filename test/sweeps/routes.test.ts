@@ -45,7 +45,11 @@ const routes = [
   ),
 ];
 
-type Operation = { summary?: string; responses: Record<string, { content?: Record<string, { schema: unknown }> }> };
+type Operation = {
+  summary?: string;
+  security?: Record<string, string[]>[];
+  responses: Record<string, { content?: Record<string, { schema: unknown }> }>;
+};
 type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: Record<string, any> };
 
 let database: TestDatabase;
@@ -66,6 +70,24 @@ describe("/openapi.json", () => {
     const operation = operationOf(route);
     expect(operation?.summary).toEqual(expect.any(String));
     expect(Object.keys(operation?.responses ?? {})).toContainEqual(expect.stringMatching(/^2/));
+  });
+
+  it.each(routes)("says of %s whether a credential is needed, and which", (route) => {
+    const security = operationOf(route)?.security ?? [{}];
+    const isOpen = security.some((requirement) => Object.keys(requirement).length === 0);
+    expect(isOpen).toBe(PUBLIC.includes(route));
+    const schemes = Object.keys(document.components["securitySchemes"]);
+    expect(
+      security.flatMap((requirement) => Object.keys(requirement)).filter((name) => !schemes.includes(name)),
+    ).toEqual([]);
+  });
+
+  it("knows a person's token, a brand's key and Meta's signature", () => {
+    expect(document.components["securitySchemes"]).toMatchObject({
+      userToken: { type: "http", scheme: "bearer", bearerFormat: "JWT" },
+      apiKey: { type: "http", scheme: "bearer" },
+      metaSignature: { type: "apiKey", in: "header", name: "X-Hub-Signature-256" },
+    });
   });
 
   it("describes nothing that is not there", () => {

@@ -4,7 +4,7 @@ import { Uuid } from "../../domain/ids.ts";
 import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain/page.ts";
 import type { AppEnv } from "../../http/context.ts";
 import { note } from "../../http/context.ts";
-import { refusals, success } from "../../http/openapi.ts";
+import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
 import { query } from "../../http/query.ts";
 import { explainAbsence } from "../../services/absence.ts";
 import { findMessage, history } from "../../services/message.ts";
@@ -32,6 +32,7 @@ const ListQuery = SessionPageQuery.safeExtend({
 const list = createRoute({
   method: "get",
   path: "/api/v1/conversations",
+  security: WITH_CREDENTIAL,
   summary: "The caller's own conversations, the newest first",
   description:
     "A person's, or with a key all of the brand's. One that began a moment ago may take some seconds to be listed; by its id it is there at once.",
@@ -42,6 +43,7 @@ const list = createRoute({
 const show = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}",
+  security: WITH_CREDENTIAL,
   summary: "A conversation in detail",
   request: { params: ConversationParams },
   responses: { 200: success("The conversation", ConversationDetails), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
@@ -50,6 +52,7 @@ const show = createRoute({
 const messages = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/messages",
+  security: WITH_CREDENTIAL,
   summary: "What was said, the newest first",
   description: "A message is there as soon as its answer was returned. By cursor every page costs the same.",
   request: { params: ConversationParams, query: MessagePageQuery },
@@ -59,6 +62,7 @@ const messages = createRoute({
 const message = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/messages/{message_id}",
+  security: WITH_CREDENTIAL,
   summary: "One message",
   request: { params: ConversationParams.extend({ message_id: Uuid }) },
   responses: { 200: success("The message", Message), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
@@ -67,6 +71,7 @@ const message = createRoute({
 const usage = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/usage",
+  security: WITH_CREDENTIAL,
   summary: "The token plan against what was used, by template, with cost",
   request: { params: ConversationParams },
   responses: { 200: success("Tokens and cost", Usage), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
@@ -75,6 +80,7 @@ const usage = createRoute({
 const records = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/usage/records",
+  security: WITH_CREDENTIAL,
   summary: "What each turn took, in order",
   description: "By cursor (`after`). A turn that was answered a moment ago may take some seconds to be listed.",
   request: { params: ConversationParams, query: UsagePageQuery },

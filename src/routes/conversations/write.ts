@@ -8,7 +8,7 @@ import { startConversation } from "../../flows/start-conversation.ts";
 import { jsonBody } from "../../http/body.ts";
 import type { AppEnv } from "../../http/context.ts";
 import { note } from "../../http/context.ts";
-import { BODY_REFUSALS, json, refusals, success } from "../../http/openapi.ts";
+import { BODY_REFUSALS, json, refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
 import { explainAbsence } from "../../services/absence.ts";
 import { eraseConversation, expireSession } from "../../services/session-end.ts";
 import { saveTranscript } from "../../services/transcript.ts";
@@ -31,6 +31,7 @@ const Saved = z
 const start = createRoute({
   method: "post",
   path: "/api/v1/conversations/start",
+  security: WITH_CREDENTIAL,
   summary: "Begin a conversation before anything is said in it",
   description: "With a request id in X-Request-ID or Idempotency-Key, a repeat gives the same conversation.",
   request: { body: { ...json(StartRequest), required: true } },
@@ -43,6 +44,7 @@ const start = createRoute({
 const transcript = createRoute({
   method: "post",
   path: "/api/v1/conversations/{id}/messages",
+  security: WITH_CREDENTIAL,
   summary: "Keep what was said in a voice call",
   description:
     "One message or up to 100. Answered before anything reaches the database, so that no call waits; the messages are in the history at once.",
@@ -53,6 +55,7 @@ const transcript = createRoute({
 const expire = createRoute({
   method: "post",
   path: "/api/v1/conversations/{id}/expire",
+  security: WITH_CREDENTIAL,
   summary: "End a conversation: what is said next begins another",
   request: { params: ConversationParams },
   responses: {
@@ -64,6 +67,7 @@ const expire = createRoute({
 const erase = createRoute({
   method: "delete",
   path: "/api/v1/conversations/{id}",
+  security: WITH_CREDENTIAL,
   summary: "Erase a conversation with everything said in it",
   description: "What is in flight in it is dropped. Doing it again finds nothing (404).",
   request: { params: ConversationParams },
