@@ -82,6 +82,8 @@ describe("a message that is not in order", () => {
     ["A3.2.1", "has no sender", { message: { from: undefined } }, 400, "VALIDATION_ERROR", "from"],
     ["A3.2.2", "has no recipient", { message: { to: undefined } }, 400, "VALIDATION_ERROR", "to"],
     ["A3.2.3", "has a sender that is no number", { message: { from: "somebody" } }, 400, "VALIDATION_ERROR", "from"],
+    ["A3.2.3", "has a sender that is no text", { message: { from: 14155550123 } }, 400, "VALIDATION_ERROR", "from"],
+    ["A3.2.3", "has a recipient that is no text", { message: { to: 15550001111 } }, 400, "VALIDATION_ERROR", "to"],
     ["A3.2.3", "has a recipient of 16 digits", { message: { to: "1234567890123456" } }, 400, "VALIDATION_ERROR", "to"],
     ["B1.2.2", "has no request id", { request_id: undefined }, 400, "MISSING_REQUEST_ID", undefined],
     ["B1.2.3", "says nothing", { message: { text: { body: "  " } } }, 400, "VALIDATION_ERROR", "message"],
