@@ -86,7 +86,7 @@ async function findPerson(
     channel: instance.channel,
     tokenUserId: named,
     tokenDecides: named !== null,
-    identifiers: presented(start.identifiers),
+    identifiers: mayName(caller, instance) ? presented(start.identifiers) : [],
     address: start.address,
   };
   const found = await findAcquaintances(deps, claims);
@@ -95,3 +95,9 @@ async function findPerson(
   if (speaker === null) throw invalid("user_id", "user_id or user is required");
   return speaker.user;
 }
+
+/**
+ * Whom WhatsApp vouches for is found by their number and reads what is said there: it is no name that people give
+ * themselves. A brand's server may.
+ */
+const mayName = (caller: Caller, { channel }: Instance): boolean => caller.kind === "brand" || channel !== "whatsapp";

@@ -5,6 +5,7 @@ import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { echo, gate, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { somebody } from "../support/people.ts";
 import { BUSINESS, newNumber } from "../support/whatsapp.ts";
 
 const PATH = "/api/whatsapp/messages";
@@ -196,6 +197,28 @@ describe("by whom a message is", () => {
     gateway.deps().caches.acquaintances.invalidate();
     const again = await say({ message: { from: `+${from}` } });
     expect(again.body.data.user_id).toBe(first.body.data.user_id);
+  });
+
+  it("somebody's number stays theirs, whoever has said before that it is their own", async () => {
+    const mallory = await somebody(gateway);
+    const from = newNumber();
+    const phone = { phone_e164: `+${from}` };
+    await mallory.start({ instance_id: INSTANCE.whatsapp, user: phone });
+    const { body } = await say({ message: { from } });
+    expect(body.data.user_id).not.toBe(mallory.userId);
+    expect((await mallory.history(body.data.session_id)).status).toBe(403);
+  });
+
+  it("somebody whom the brand's server has named by their number is that person", async () => {
+    const from = newNumber();
+    const user = { phone_e164: `+${from}` };
+    const started = await gateway.send(
+      "POST",
+      "/api/v1/conversations/start",
+      { instance_id: INSTANCE.whatsapp, user },
+      ACME_KEY,
+    );
+    expect((await say({ message: { from } })).body.data.user_id).toBe(started.body.data.user_id);
   });
 
   it("one number is two people to two brands [G1.4.4]", async () => {
