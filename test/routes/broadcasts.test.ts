@@ -313,12 +313,20 @@ it("a machine of a developer asks for no key", async () => {
   expect((await call("GET", path, undefined, { key: null })).status).toBe(200);
 });
 
-it.each([
+const ROUTES: [string, string, () => unknown][] = [
   ["POST", "/api/broadcast", request],
   ["GET", `/api/broadcasts/${NOBODY}`, () => undefined],
   ["POST", `/api/broadcasts/${NOBODY}/cancel`, () => undefined],
   ["POST", `/api/broadcasts/${NOBODY}/retry`, () => undefined],
-])("without Postgres %s %s says when to come back", async (method, path, body) => {
+];
+
+it.each(ROUTES)("elsewhere %s %s asks for one, also where messages come in without", async (method, path, body) => {
+  const config = { ...deps.config, environment: "staging" as const, authMode: "optional" as const };
+  const { status, body: told } = await call(method, path, body(), { key: null, on: { ...deps, config } });
+  expect([status, told.error.code]).toEqual([401, "UNAUTHORIZED"]);
+});
+
+it.each(ROUTES)("without Postgres %s %s says when to come back", async (method, path, body) => {
   const { status, headers, body: told } = await call(method, path, body(), { key: null, on: createAudience(AWAY) });
   expect([status, told.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
   expect(Number(headers.get("Retry-After"))).toBeGreaterThan(0);
