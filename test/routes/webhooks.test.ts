@@ -4,7 +4,7 @@ import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { refuse, startGraphApi, takeSilently } from "../support/graph-api.ts";
 import type { GraphApi, GraphCall } from "../support/graph-api.ts";
-import { after, answerWith, echo, startOrchestrator } from "../support/orchestrator.ts";
+import { after, answerWith, echo, gate, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
 import {
   APP_SECRET,
@@ -278,6 +278,32 @@ describe("a message", () => {
       { source: "whatsapp", reason: "guests_not_accepted", brand_id: ACME, id: items[1]!.id },
     ]);
     expect(graph.calls.filter(({ body }) => items.some(({ from }) => from === body.to))).toEqual([]);
+  });
+});
+
+describe("a conversation that is erased", () => {
+  it("takes with it what had arrived and was not looked at, and begins anew with what comes next", async () => {
+    const phone = newNumber();
+    const first = text({ phone }, "Hello");
+    await notify(messages(first));
+    await waitForReply(first.id);
+    const [{ session_id: id }] = (await waitForStored(first.id)) as [Stored];
+
+    const { behaviour, open } = gate();
+    orchestrator.behave(behaviour);
+    const [running, waiting, next] = [text({ phone }, "One"), text({ phone }, "Two"), text({ phone }, "Three")];
+    const calls = orchestrator.calls.length;
+    await notify(messages(running, waiting));
+    await vi.waitUntil(() => orchestrator.calls.length > calls);
+    const reply = await gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, ACME_KEY);
+    expect(reply.status).toBe(200);
+    open();
+    await notify(messages(next, waiting));
+    await waitForReply(next.id);
+    const left = await stored(first.id, running.id, waiting.id, next.id);
+    expect(left.map(({ content }) => content)).toEqual(["Three"]);
+    expect(left[0]!.session_id).not.toBe(id);
+    expect([replyTo(running.id), replyTo(waiting.id)]).toEqual([undefined, undefined]);
   });
 });
 
