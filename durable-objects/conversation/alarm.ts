@@ -32,10 +32,7 @@ export class Alarm {
   /** The alarm went off. Never throws: the platform would count it as a failed alarm and in the end stop calling. */
   ring(now: number): void {
     this.#at = Number.POSITIVE_INFINITY;
-    for (const duty of this.#duties) {
-      const next = this.#run(duty, now);
-      if (next !== null) this.noLaterThan(next);
-    }
+    this.noLaterThan(Math.min(...this.#duties.map((duty) => this.#run(duty, now) ?? Number.POSITIVE_INFINITY)));
   }
 
   #run(duty: Duty, now: number): number | null {

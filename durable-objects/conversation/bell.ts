@@ -1,7 +1,8 @@
 import type { Outbox } from "./outbox.ts";
 
-const FIRST_REPEAT_MS = 5_000;
-const LONGEST_REPEAT_MS = 30_000;
+/** Not before the object is woken anyway after a turn: an alarm that is set anew for every message costs a write each. */
+const FIRST_REPEAT_MS = 10_000;
+const LONGEST_REPEAT_MS = 24_000;
 
 /**
  * Rings the ledger's queue when entries wait. A ring carries nothing but the address and may be lost, doubled or late:
@@ -44,6 +45,6 @@ export class Bell {
 
   #delay(): number {
     const backoff = Math.min(FIRST_REPEAT_MS * 2 ** this.#repeats, LONGEST_REPEAT_MS);
-    return backoff * (0.75 + Math.random() / 4);
+    return backoff * (1 + Math.random() / 4);
   }
 }

@@ -13,6 +13,8 @@ export type Facts = {
   ended: { sessionId: string; expiredAt: number };
   /** Tombstones: sessions that were erased not long ago, and that nothing may bring back. */
   erased: { sessionId: string; erasedAt: number }[];
+  /** The position up to which Postgres has the entries, as of the last time it was worth a write. */
+  confirmedUpTo: number;
   /** The number of the newest session that began here (`sessionIdAt`). */
   lastNumber: number;
   /** When the last message that waits to be prepared was said: the next is said later. */

@@ -1,6 +1,7 @@
 import type { LedgerEntry, LedgerNotice, LedgerPull, Message, NewEntry } from "../../src/domain/ledger.ts";
 import type { Session } from "../../src/domain/session.ts";
 import type { Storage } from "../storage.ts";
+import type { FactStore } from "./facts.ts";
 
 /** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
 const SEQ_STEP = 1_000;
@@ -14,9 +15,14 @@ const KEPT_FOR_HISTORY = 20;
  */
 export class Outbox {
   readonly #storage: Storage;
+  readonly #facts: Pick<FactStore, "get" | "set">;
+  /** Postgres has everything up to this position. Kept in memory first: it may be forgotten, see `confirm`. */
+  #confirmedUpTo: number;
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, facts: Pick<FactStore, "get" | "set">) {
     this.#storage = storage;
+    this.#facts = facts;
+    this.#confirmedUpTo = facts.get("confirmedUpTo") ?? 0;
   }
 
   add(entry: NewEntry): void {
@@ -38,8 +44,9 @@ export class Outbox {
       .exec<PulledRow>(
         `SELECT position, session_id, entry FROM (
            SELECT position, session_id, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
-           FROM entries WHERE confirmed = 0 ORDER BY position LIMIT 500
+           FROM entries WHERE position > ? ORDER BY position LIMIT 500
          ) WHERE before = 0 OR before + length(entry) <= ? ORDER BY position`,
+        this.#confirmedUpTo,
         maxBytes,
       )
       .toArray();
@@ -52,22 +59,31 @@ export class Outbox {
     };
   }
 
-  /** Drops what Postgres has, but for the tail the model may still be told. */
+  /**
+   * Postgres has everything up to a position. Not worth a commit of its own: an object that dies before `tidy` brings it
+   * once more, and Postgres, which knows every entry by its id, changes nothing.
+   */
   confirm(upTo: number): void {
+    this.#confirmedUpTo = Math.max(this.#confirmedUpTo, upTo);
+  }
+
+  /** Drops what Postgres has, but for the tail the model may still be told. */
+  tidy(): void {
     this.#storage.transactionSync(() => {
-      this.#storage.sql.exec("UPDATE entries SET confirmed = 1 WHERE confirmed = 0 AND position <= ?", upTo);
+      if (this.#confirmedUpTo > 0) this.#facts.set("confirmedUpTo", this.#confirmedUpTo);
       this.#storage.sql.exec(
-        `DELETE FROM entries WHERE confirmed = 1 AND (session_id = '' OR position < (
+        `DELETE FROM entries WHERE position <= ? AND (session_id = '' OR position < (
            SELECT min(position) FROM (
              SELECT position FROM entries WHERE session_id <> '' ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}
            )))`,
+        this.#confirmedUpTo,
       );
     });
   }
 
   waiting(): number {
     const [row] = this.#storage.sql
-      .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE confirmed = 0")
+      .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE position > ?", this.#confirmedUpTo)
       .toArray();
     return row?.n ?? 0;
   }
@@ -76,7 +92,8 @@ export class Outbox {
   waitingOf(sessionId: string): LedgerEntry[] {
     return this.#storage.sql
       .exec<Row>(
-        "SELECT position, entry FROM entries WHERE confirmed = 0 AND session_id = ? ORDER BY position",
+        "SELECT position, entry FROM entries WHERE position > ? AND session_id = ? ORDER BY position",
+        this.#confirmedUpTo,
         sessionId,
       )
       .toArray()
@@ -106,7 +123,7 @@ export class Outbox {
 
   /** Forgets what is confirmed: the session it belongs to is over. */
   forgetHistory(): void {
-    this.#storage.sql.exec("DELETE FROM entries WHERE confirmed = 1");
+    this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#confirmedUpTo);
   }
 }
 

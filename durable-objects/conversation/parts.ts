@@ -43,7 +43,7 @@ export function createParts(surroundings: Surroundings): Parts {
   migrate(storage, MIGRATIONS);
   const facts = new FactStore(storage);
   const turns = new Turns(storage);
-  const outbox = new Outbox(storage);
+  const outbox = new Outbox(storage, facts);
   const bell = new Bell(outbox, () => {
     // A ring that failed is repeated by the alarm.
     background(deps.ringLedger(address).catch((error: unknown) => log.warn("ring_failed", { error, address })));

@@ -11,6 +11,7 @@ export function sweep(
   { deps, empty }: Pick<Surroundings, "deps" | "empty">,
   now: number,
 ): number | null {
+  outbox.tidy();
   const nextExpiry = [
     turns.sweep(now),
     correspondence.deliveries.sweep(now),

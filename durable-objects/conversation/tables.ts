@@ -1,6 +1,7 @@
 /** The object's own tables, statement by statement in the order they came to be. */
 export const MIGRATIONS: readonly string[] = [
-  // `position` is the order of admission, never reused: AUTOINCREMENT.
+  // Every page a commit touches is written out: what a turn writes to is kept to as few as it can be. `position` is the
+  // order of admission, never reused: AUTOINCREMENT.
   `CREATE TABLE turns (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      scope TEXT NOT NULL,
@@ -18,18 +19,16 @@ export const MIGRATIONS: readonly string[] = [
      answer TEXT,
      UNIQUE (scope, request_id)
    )`,
-  `CREATE INDEX turns_waiting ON turns (position) WHERE state IN ('queued', 'running')`,
   // Entries stay for a while after they are confirmed: they are what the model gets as history. Notices, which belong to
-  // no session, stand among them so that one confirmation covers both; their session is ''.
+  // no session, stand among them so that one confirmation covers both; their session is ''. Postgres orders by `position`,
+  // so it is never used twice.
   `CREATE TABLE entries (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      session_id TEXT NOT NULL,
-     entry TEXT NOT NULL,
-     confirmed INTEGER NOT NULL DEFAULT 0
+     entry TEXT NOT NULL
    )`,
-  `CREATE INDEX entries_waiting ON entries (position) WHERE confirmed = 0`,
   // Ids of messages that were no turn, so that one that comes twice is kept once.
-  `CREATE TABLE recorded (message_id TEXT PRIMARY KEY, recorded_at INTEGER NOT NULL)`,
+  `CREATE TABLE recorded (message_id TEXT PRIMARY KEY, recorded_at INTEGER NOT NULL) WITHOUT ROWID`,
   // What is sent through a channel, one row a part. `request` and `template` are dropped once they won't be sent again.
   `CREATE TABLE deliveries (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -50,5 +49,5 @@ export const MIGRATIONS: readonly string[] = [
    )`,
   `CREATE INDEX deliveries_waiting ON deliveries (position) WHERE state IN ('queued', 'sending')`,
   `CREATE INDEX deliveries_channel ON deliveries (channel_message_id) WHERE channel_message_id IS NOT NULL`,
-  `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
+  `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID`,
 ];

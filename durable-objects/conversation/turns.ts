@@ -67,6 +67,8 @@ type Row = {
 /** The locks and the line of one conversation. Every method is one synchronous step: two callers can't both win. */
 export class Turns {
   readonly #storage: Storage;
+  /** Nothing before this position waits: the line is looked for from here on, and needs no index. */
+  #lineFrom = 0;
 
   constructor(storage: Storage) {
     this.#storage = storage;
@@ -125,7 +127,12 @@ export class Turns {
 
   /** The turn whose run is on or next: the oldest that isn't settled. */
   head(): StoredTurn | null {
-    return this.#one("SELECT * FROM turns WHERE state IN ('queued', 'running') ORDER BY position LIMIT 1");
+    const head = this.#one(
+      "SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') ORDER BY position LIMIT 1",
+      this.#lineFrom,
+    );
+    this.#lineFrom = head?.position ?? this.#lineFrom;
+    return head;
   }
 
   /** Begins a run: raises the fence and gives the lease. */
@@ -165,7 +172,13 @@ export class Turns {
 
   /** How many turns wait or run. */
   waiting(): number {
-    return this.#count("SELECT count(*) AS n FROM turns WHERE state IN ('queued', 'running')");
+    const [row] = this.#storage.sql
+      .exec<{ n: number }>(
+        "SELECT count(*) AS n FROM turns WHERE position >= ? AND state IN ('queued', 'running')",
+        this.#lineFrom,
+      )
+      .toArray();
+    return row?.n ?? 0;
   }
 
   /** Turns that wait in a session, oldest first. */
@@ -192,10 +205,6 @@ export class Turns {
     this.#storage.sql.exec("DELETE FROM turns WHERE expires_at <= ?", now);
     const [row] = this.#storage.sql.exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM turns").toArray();
     return row?.at ?? null;
-  }
-
-  #count(query: string): number {
-    return this.#storage.sql.exec<{ n: number }>(query).toArray()[0]?.n ?? 0;
   }
 
   #one(query: string, ...bindings: (string | number)[]): StoredTurn | null {

@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { FactStore } from "../../durable-objects/conversation/facts.ts";
 import { Outbox } from "../../durable-objects/conversation/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
 import { migrate } from "../../durable-objects/migrate.ts";
@@ -72,7 +73,7 @@ function conversationAt(address: string): Conversation {
 function conversation(address: string, ...requestIds: string[]): { address: string; entries: LedgerEntry[] } {
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  const outbox = new Outbox(storage);
+  const outbox = new Outbox(storage, new FactStore(storage));
   const session = sessionOf(userId);
   const entries = requestIds.map((requestId, index) =>
     answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),
@@ -152,7 +153,7 @@ describe("conversations that have more to say than a database takes at once", ()
     for (const address of addresses) {
       const storage = sqliteStorage();
       migrate(storage, MIGRATIONS);
-      const outbox = new Outbox(storage);
+      const outbox = new Outbox(storage, new FactStore(storage));
       const session = sessionOf(userId);
       for (const [index, requestId] of [`${address}-1`, `${address}-2`].entries()) {
         outbox.add(answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000, metadata: { text: LONG } }));
@@ -220,7 +221,7 @@ describe("an entry that Postgres refuses for its content", () => {
   it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async () => {
     const storage = sqliteStorage();
     migrate(storage, MIGRATIONS);
-    const outbox = new Outbox(storage);
+    const outbox = new Outbox(storage, new FactStore(storage));
     const session = sessionOf(userId);
     const entries = ["a1", "a2", "a3"].map((requestId, index) =>
       answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { FactStore } from "../../durable-objects/conversation/facts.ts";
 import { Outbox } from "../../durable-objects/conversation/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
 import { migrate } from "../../durable-objects/migrate.ts";
@@ -27,7 +28,7 @@ beforeEach(async () => {
   await database.query("truncate users, dead_letters cascade");
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  outbox = new Outbox(storage);
+  outbox = new Outbox(storage, new FactStore(storage));
   deps = createTestDeps({ endpoint: database.endpoint });
   deps.conversation = () =>
     ({

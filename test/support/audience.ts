@@ -71,7 +71,8 @@ function conversationAt(
 ): Pick<Conversation, "record" | "pull" | "confirm"> {
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  const parts = { storage, facts: new FactStore(storage), turns: new Turns(storage), outbox: new Outbox(storage) };
+  const facts = new FactStore(storage);
+  const parts = { storage, facts, turns: new Turns(storage), outbox: new Outbox(storage, facts) };
   return {
     record: async (recording) => {
       await before(recording);

@@ -59,7 +59,7 @@ export function incarnation(storage: Storage, number: number, now: () => number,
   migrate(storage, MIGRATIONS);
   const facts = new FactStore(storage);
   const turns = new Turns(storage);
-  const outbox = new Outbox(storage);
+  const outbox = new Outbox(storage, facts);
   const failures: unknown[] = [];
 
   const run = async (turn: StoredTurn, signal: AbortSignal): Promise<Answer | null> => {

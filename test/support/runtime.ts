@@ -33,7 +33,11 @@ const runtime = new Miniflare(
     }),
   }),
 );
-process.on("disconnect", () => void runtime.dispose().then(() => process.exit(0)));
+process.on("disconnect", () => {
+  // What hangs in it must not keep it from ending.
+  setTimeout(() => process.exit(1), 5_000);
+  void runtime.dispose().then(() => process.exit(0));
+});
 process.on("message", ({ id, order }: { id: string; order: RuntimeOrder }) => {
   const [worker, className, name] = order.evict;
   runtime.unsafeEvictDurableObject(worker, className, { name }).then(

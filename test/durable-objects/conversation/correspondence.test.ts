@@ -64,7 +64,8 @@ function conversationAt(address: string) {
   const storage = storages.get(address) ?? sqliteStorage();
   storages.set(address, storage);
   migrate(storage, MIGRATIONS);
-  const parts = { storage, facts: new FactStore(storage), turns: new Turns(storage), outbox: new Outbox(storage) };
+  const facts = new FactStore(storage);
+  const parts = { storage, facts, turns: new Turns(storage), outbox: new Outbox(storage, facts) };
   const log = createLogger({
     level: "error",
     format: "json",

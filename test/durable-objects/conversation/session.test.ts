@@ -29,7 +29,8 @@ const storage = () => {
 let parts: { storage: ReturnType<typeof storage>; facts: FactStore; outbox: Outbox };
 beforeEach(() => {
   const made = storage();
-  parts = { storage: made, facts: new FactStore(made), outbox: new Outbox(made) };
+  const facts = new FactStore(made);
+  parts = { storage: made, facts, outbox: new Outbox(made, facts) };
 });
 
 const session = (number = 0, changes: Partial<Session> = {}): Session => ({

@@ -1,0 +1,44 @@
+import { DurableObject } from "cloudflare:workers";
+import { Hono } from "hono";
+
+// What the runtime costs before any of our own code: what everything else is measured beside.
+
+type Env = { FLOORS: DurableObjectNamespace<Floor>; ORCHESTRATOR_URL: string };
+
+export class Floor extends DurableObject<Env> {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS kept (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)");
+  }
+
+  /** One write. */
+  write(body: string): number {
+    return this.ctx.storage.sql.exec("INSERT INTO kept (body) VALUES (?)", body).rowsWritten;
+  }
+
+  /** The bare shape of a turn: a write, the model, a write. */
+  async turn(body: string): Promise<string> {
+    this.write(body);
+    const response = await fetch(this.env.ORCHESTRATOR_URL, { method: "POST", body });
+    const reply = await response.text();
+    this.write(reply);
+    return reply;
+  }
+}
+
+type Body = { conversation: string; content: string };
+
+const app = new Hono<{ Bindings: Env }>();
+app.post("/route", async (c) => c.json({ success: true, data: await c.req.json<Body>() }));
+app.post("/object", async (c) => {
+  const { conversation, content } = await c.req.json<Body>();
+  return c.json({ success: true, data: await c.env.FLOORS.getByName(conversation).write(content) });
+});
+app.post("/turn", async (c) => {
+  const { conversation, content } = await c.req.json<Body>();
+  const adapter = JSON.stringify({ message: { content } });
+  return c.json({ success: true, data: JSON.parse(await c.env.FLOORS.getByName(conversation).turn(adapter)) });
+});
+
+// eslint-disable-next-line import/no-default-export -- the platform's entry
+export default app;

@@ -1,0 +1,54 @@
+import { Agent, request } from "node:http";
+
+/** What one request came to. */
+export type Sample = { status: number; ms: number; body: string };
+/** What is sent: an address with what goes with it, as `node:http` takes it. */
+export type Call = { method?: string; url: string; headers?: Record<string, string>; body?: string };
+
+const agent = new Agent({ keepAlive: true, maxSockets: 2_000, scheduling: "lifo" });
+
+/** One request over a connection that stays open. Rejects when there is no answer. */
+export function send({ method = "POST", url, headers = {}, body = "" }: Call): Promise<Sample> {
+  const { promise, resolve, reject } = Promise.withResolvers<Sample>();
+  const start = performance.now();
+  const options = { method, agent, headers: { "Content-Type": "application/json", ...headers } };
+  const outgoing = request(url, options, (response) => {
+    let text = "";
+    response.setEncoding("utf8");
+    response.on("data", (chunk: string) => (text += chunk));
+    response.on("end", () => resolve({ status: response.statusCode ?? 0, ms: performance.now() - start, body: text }));
+    response.on("error", reject);
+  });
+  outgoing.on("error", reject);
+  outgoing.end(body);
+  return promise;
+}
+
+/** So many callers, each sending the next as soon as it has its answer, for so long. */
+export async function closedLoop(next: () => Call, { callers, ms }: { callers: number; ms: number }) {
+  const samples: Sample[] = [];
+  const start = performance.now();
+  const caller = async () => {
+    while (performance.now() - start < ms) samples.push(await send(next()));
+  };
+  await Promise.all(Array.from({ length: callers }, caller));
+  return { samples, perSecond: samples.length / ((performance.now() - start) / 1000) };
+}
+
+/** So many a second whatever becomes of them, as people do: who is slow is not waited for. A lost answer has status 0. */
+export async function openLoop(next: () => Call, { perSecond, seconds }: { perSecond: number; seconds: number }) {
+  const pending: Promise<Sample>[] = [];
+  const start = performance.now();
+  for (let sent = 0; sent < perSecond * seconds; sent += 1) {
+    const early = start + (sent * 1000) / perSecond - performance.now();
+    if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
+    pending.push(send(next()).catch((error: Error) => ({ status: 0, ms: Number.NaN, body: error.message })));
+  }
+  return Promise.all(pending);
+}
+
+/** The value below which this share of the values lies; nearest rank. */
+export const percentile = (values: readonly number[], share: number): number =>
+  values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN;
+
+export const median = (values: readonly number[]): number => percentile(values, 0.5);
