@@ -61,18 +61,23 @@ function become(
 
 /** The session the message belongs to, made this conversation's. A number that has changed hands begins anew. */
 function join(
-  { facts, turns }: Parts,
+  { storage, facts, turns }: Parts,
   turn: StoredTurn,
-  { bundle, user, openSession }: Introduction,
+  { bundle, user, openSession: saved }: Introduction,
   { address, sessionTimeoutMs, now }: Options,
 ): Session {
   const { id: instanceId, brandId } = bundle.instance;
   const current = facts.get("session");
-  if (current !== null && (current.brandId !== brandId || current.instanceId !== instanceId)) {
+  const isSamePlace = current?.brandId === brandId && current.instanceId === instanceId;
+  const isForgotten = isSamePlace && current.userId !== user.id;
+  if (current !== null && (!isSamePlace || isForgotten)) {
     facts.set("closed", { sessionId: current.id, expiredAt: now });
     facts.remove("session");
   }
+  // Postgres was made to forget the person, so what they said is not told to anybody any more.
+  if (isForgotten) storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
   const visit = { address, brandId, instanceId, userId: user.id, channel: "whatsapp" as const };
+  const openSession = isForgotten && saved?.id === current.id ? null : saved;
   // Who spoke after it and waits was told a session, and what came before them belongs there too.
   const isAwaited = current !== null && turns.waitingIn(current.id).length > 0;
   const found = sessionFor(facts, isAwaited, { ...visit, openSession, sessionTimeoutMs, now });

@@ -95,14 +95,14 @@ export async function addIdentifiers(
 
 /**
  * Gives a user identifiers that a channel vouches for, also those that were somebody else's, and takes away those they
- * don't go by any more.
+ * don't go by any more. False when there is nobody to give them to.
  */
 export async function moveIdentifiers(
   db: Db,
   { brandId, channel }: { brandId: string; channel: Channel },
   userId: string,
   { to, from }: { to: readonly StoredIdentifier[]; from: readonly StoredIdentifier[] },
-): Promise<void> {
+): Promise<boolean> {
   const taken =
     from.length === 0
       ? []
@@ -114,8 +114,9 @@ export async function moveIdentifiers(
   const given =
     to.length === 0
       ? []
-      : [insertIdentifiers({ brandId, channel }, userId, to, sql`update set user_id = excluded.user_id`)];
-  await write(db, [...taken, ...given]);
+      : [insertIdentifiers({ brandId, channel }, userId, to, sql`update set user_id = excluded.user_id returning id`)];
+  const results = await write(db, [...taken, ...given]);
+  return to.length === 0 || results.at(-1)?.length !== 0;
 }
 
 /** Always in one order: two first contacts with the same identifiers wait for each other instead of deadlocking. */

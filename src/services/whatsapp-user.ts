@@ -58,18 +58,20 @@ export async function resolveWhatsAppUser(
   const identifiers = identifiersOf(correspondent.person);
   const byPriority = identifiers.flatMap(({ type }) => found.find(({ by }) => by?.type === type) ?? []);
   const known = owner === null ? byPriority[0] : byPriority.find(({ user }) => user.id === owner);
-  if (known === undefined && owner === null) {
-    return instance.acceptGuestUsers ? meet(deps, instance, correspondent, identifiers) : null;
-  }
+  const newcomer = () => (instance.acceptGuestUsers ? meet(deps, instance, correspondent, identifiers) : null);
+  if (known === undefined && owner === null) return newcomer();
   const user = known?.user ?? { id: owner ?? "", tier: tierFor("whatsapp") };
   const isTheirs = ({ type, value }: StoredIdentifier) =>
     found.some(({ by, user: { id } }) => by?.type === type && by.value === value && id === user.id);
   const missing = identifiers.filter((identifier) => !isTheirs(identifier));
   if (missing.length > 0) {
-    await moveIdentifiers(deps.db, { brandId: instance.brandId, channel: "whatsapp" }, user.id, {
-      to: missing,
-      from: [],
-    });
+    const scope = { brandId: instance.brandId, channel: "whatsapp" } as const;
+    const isThere = await moveIdentifiers(deps.db, scope, user.id, { to: missing, from: [] });
+    if (!isThere) {
+      // The conversation remembers somebody whom Postgres was made to forget.
+      deps.caches.newcomers.invalidate();
+      return newcomer();
+    }
   }
   remember(deps, correspondent, user, identifiers);
   return { user, authState: "identified", openSession: known?.openSession ?? null };

@@ -307,6 +307,24 @@ describe("a conversation that is erased", () => {
   });
 });
 
+describe("somebody whom Postgres was made to forget", () => {
+  it("and who writes again is somebody new, and begins anew", async () => {
+    const phone = newNumber();
+    const [first, again] = [text({ phone }, "Forget me"), text({ phone }, "Hello again")];
+    await notify(messages(first));
+    await waitForReply(first.id);
+    const [before] = (await waitForStored(first.id)) as [Stored];
+    await gateway.database.query("delete from users where id = $1", [before.user_id]);
+    gateway.deps().caches.acquaintances.invalidate();
+    await notify(messages(again));
+    await waitForReply(again.id);
+    const [after] = (await waitForStored(again.id)) as [Stored];
+    expect(after.user_id).not.toBe(before.user_id);
+    expect(after.session_id).not.toBe(before.session_id);
+    expect(orchestrator.calls.at(-1)!.adapter.history).toEqual([]);
+  });
+});
+
 describe("everything that is published by Meta's examples", () => {
   it.each(fixtures().filter(({ payload }) => payload.entry[0].changes[0].value.messages))(
     "$name is kept as what it is, once, and refused with one byte changed",
