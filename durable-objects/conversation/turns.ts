@@ -185,7 +185,8 @@ export class Turns {
   waitingIn(sessionId: string): StoredTurn[] {
     return this.#storage.sql
       .exec<Row>(
-        "SELECT * FROM turns WHERE state IN ('queued', 'running') AND session_id = ? ORDER BY position",
+        `SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') AND session_id = ? ORDER BY position`,
+        this.#lineFrom,
         sessionId,
       )
       .toArray()
