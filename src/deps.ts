@@ -106,6 +106,23 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   return made;
 }
 
+/** What follows from the configuration alone: made once for an isolate, since `env` stays the same in it. */
+type Foundation = { config: Config; db: Db; caches: IsolateCaches };
+
+const foundations = new WeakMap<Env, Foundation>();
+
+/** Throws a `ConfigError` when the configuration is not usable. */
+function foundationOf(env: Env): Foundation {
+  const known = foundations.get(env);
+  if (known) return known;
+  const config = parseConfig({ ...env });
+  const { databaseUrl, neonEndpoint } = config;
+  const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
+  const made = { config, db, caches: isolateCaches(config, env) };
+  foundations.set(env, made);
+  return made;
+}
+
 const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
   createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });
 
@@ -119,21 +136,17 @@ function whatsAppSender({ whatsappApiBase: base, whatsappApiVersion: version, wh
   return createWhatsAppSender({ base: base ?? META_API, version, token, timeoutMs: WHATSAPP_DEADLINE_MS });
 }
 
-function openDatabase({ databaseUrl, neonEndpoint }: Config): Pick<Deps, "db" | "read"> {
-  const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
-  return { db, read: createReader(db) };
-}
-
 /** Throws a `ConfigError` when the configuration is not usable. */
 export function createDeps(env: Env, background: Deps["background"] = (work) => void work): Deps {
-  const config = parseConfig({ ...env });
+  const { config, db, caches } = foundationOf(env);
   const log = loggerFor(config, "worker");
   return {
     config,
     log,
     now: Date.now,
-    ...openDatabase(config),
-    caches: isolateCaches(config, env),
+    db,
+    read: createReader(db),
+    caches,
     orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
@@ -144,16 +157,16 @@ export function createDeps(env: Env, background: Deps["background"] = (work) => 
 }
 
 export function createObjectDeps(env: Env): ObjectDeps {
-  const config = parseConfig({ ...env });
+  const { config, db, caches } = foundationOf(env);
   const log = loggerFor(config, "conversation");
   const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
-  const known = { ...openDatabase(config), caches: isolateCaches(config, env), now: Date.now, log };
   return {
     config,
     log,
     now: Date.now,
     conversation: (address) => env.CONVERSATIONS.getByName(address),
-    introduce: (message, place) => introduceWhatsAppMessage(known, message, place),
+    introduce: (message, place) =>
+      introduceWhatsAppMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
     sendWhatsApp: whatsAppSender(config),
     // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
     orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),

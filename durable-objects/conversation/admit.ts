@@ -1,12 +1,14 @@
 import { buildAdapter } from "../../src/domain/adapter.ts";
+import type { AdapterInput } from "../../src/domain/adapter.ts";
 import type { Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
-import { AppError } from "../../src/domain/errors.ts";
 import { scopeFor } from "../../src/domain/idempotency.ts";
 import { inboundMessageIdOf, newTurnId } from "../../src/domain/ids.ts";
+import type { Session } from "../../src/domain/session.ts";
 import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
 import type { Storage } from "../storage.ts";
 import type { FactStore } from "./facts.ts";
 import { outcomeOf, RETRY_AFTER_MS } from "./recall.ts";
+import { refusalOf } from "./refusal.ts";
 import { enter, isForeign, sessionFor } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
@@ -62,28 +64,28 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
   const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, facts.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
-  try {
-    buildAdapter({
-      ...message,
-      session: said,
-      message: { ...message, id: inboundMessageIdOf(turnId) },
-      history: [],
-      now,
-    });
-  } catch (error) {
-    if (!(error instanceof AppError)) throw error;
-    return { kind: "refused", code: error.code, message: error.message, details: error.details };
-  }
+  // What has made an adapter before makes one again: the message itself is small and its shape was looked at.
+  const isKnown = facts.is("bundle", message.bundle);
+  const refusal = isKnown ? null : refusalOf(() => buildAdapter(adapterInput(message, said, turnId, now)));
+  if (refusal !== null) return refusal;
 
   storage.transactionSync(() => {
     enter(facts, said, now);
-    facts.set("bundle", message.bundle);
+    if (!isKnown) facts.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
   return { kind: "enter", turnId, sessionId: session.id };
 }
+
+const adapterInput = (message: Submission, session: Session, turnId: string, now: number): AdapterInput => ({
+  ...message,
+  session,
+  message: { ...message, id: inboundMessageIdOf(turnId) },
+  history: [],
+  now,
+});
 
 /** On WhatsApp the address is the person: whoever takes them for somebody they were before is put right. */
 function asOwner(facts: FactStore, message: Submission): Submission {

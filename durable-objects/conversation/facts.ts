@@ -48,6 +48,11 @@ export class FactStore {
     return this.#values[name] ?? null;
   }
 
+  /** Whether this is what is known already. */
+  is<Name extends keyof Facts>(name: Name, value: Facts[Name]): boolean {
+    return this.#json.get(name) === JSON.stringify(value);
+  }
+
   set<Name extends keyof Facts>(name: Name, value: Facts[Name]): void {
     const json = JSON.stringify(value);
     if (this.#json.get(name) === json) return;

@@ -18,6 +18,8 @@ export class Outbox {
   readonly #facts: Pick<FactStore, "get" | "set">;
   /** Postgres has everything up to this position. Kept in memory first: it may be forgotten, see `confirm`. */
   #confirmedUpTo: number;
+  /** The tail of the session that was asked for last: what was added since is all that has to be read again. */
+  #tail: { sessionId: string; upTo: number; entries: LedgerEntry[] } = { sessionId: "", upTo: 0, entries: [] };
 
   constructor(storage: Storage, facts: Pick<FactStore, "get" | "set">) {
     this.#storage = storage;
@@ -110,20 +112,25 @@ export class Outbox {
 
   /** The last messages of a session in the order the model gets them: a turn's stand together. Not what nobody heard. */
   history(sessionId: string): Message[] {
-    return this.#storage.sql
+    const tail = this.#tail.sessionId === sessionId ? this.#tail : { sessionId, upTo: 0, entries: [] };
+    const added = this.#storage.sql
       .exec<Row>(
-        `SELECT position, entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
+        `SELECT position, entry FROM entries WHERE session_id = ? AND position > ?
+         ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
         sessionId,
+        tail.upTo,
       )
       .toArray()
-      .toReversed()
-      .flatMap((row) => toEntry(row).messages)
-      .filter(({ content }) => content !== "");
+      .toReversed();
+    const entries = [...tail.entries, ...added.map(toEntry)].slice(-KEPT_FOR_HISTORY);
+    this.#tail = { sessionId, upTo: added.at(-1)?.position ?? tail.upTo, entries };
+    return entries.flatMap(({ messages }) => messages).filter(({ content }) => content !== "");
   }
 
   /** Forgets what is confirmed: the session it belongs to is over. */
   forgetHistory(): void {
     this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#confirmedUpTo);
+    this.#tail = { sessionId: "", upTo: 0, entries: [] };
   }
 }
 

@@ -64,6 +64,8 @@ export class Runner {
     const holder = this.#holders.get(turnId) ?? Promise.withResolvers<Answer | "dropped">();
     this.#holders.set(turnId, holder);
     this.pump();
+    // Whoever is first in the line waits for the answer, however long it takes.
+    if (this.#run?.turnId === turnId) return holder.promise;
     let timer: ReturnType<typeof setTimeout> | undefined;
     const patience = new Promise<"queued">((resolve) => {
       timer = setTimeout(() => resolve("queued"), QUEUED_CALLER_WAIT_MS);

@@ -122,9 +122,15 @@ const MASKS: readonly [RegExp, string][] = [
   [/\+[1-9](?:[ ().-]{0,3}\d){6,}/g, "[phone]"],
 ];
 
+/** What every mask needs somewhere: a string without any of it, as most are, is looked through once. */
+const MASKABLE = /eyJ|bearer|parley_|(?:sk|pk|rk|whsec)[-_]|EAA|:\/\/|passw|secret|token|key|@|\+/i;
+
 /** A string without tokens, keys, passwords, e-mail addresses and international phone numbers. */
-export const redactString = (text: string): string =>
-  MASKS.reduce((masked, [pattern, replacement]) => masked.replace(pattern, replacement), cleanText(text));
+export function redactString(text: string): string {
+  const clean = cleanText(text);
+  if (!MASKABLE.test(clean)) return clean;
+  return MASKS.reduce((masked, [pattern, replacement]) => masked.replace(pattern, replacement), clean);
+}
 
 /**
  * A copy fit for a log: the values of sensitive keys are "[redacted]", secrets and personal data inside strings are
@@ -138,8 +144,10 @@ export function redact(value: unknown): Json {
 /** The most a message's metadata may take: bytes of its JSON in UTF-8. */
 export const MAX_METADATA_BYTES = 65_536;
 
+const ENCODER = new TextEncoder();
+
 /** UTF-8 bytes of a text. */
-export const byteLength = (text: string): number => new TextEncoder().encode(text).length;
+export const byteLength = (text: string): number => ENCODER.encode(text).length;
 
 /** A JSON object: no list, no Date, no Map. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
@@ -156,6 +164,8 @@ export function fitMetadata(
   if (!isRecord(metadata)) throw invalid("metadata", "metadata is not a JSON object");
   let left = maxBytes - "{}".length;
   try {
+    // A UTF-16 unit is three bytes at most: most metadata fits whatever is in it.
+    if (JSON.stringify(metadata).length * 3 <= maxBytes) return { value: metadata, truncated: false };
     const entries = Object.entries(metadata).filter(([key, item]) => {
       const size = byteLength(JSON.stringify({ [key]: item })) - "{}".length + ",".length;
       // The last entry has no comma after it.

@@ -151,6 +151,7 @@ describe("a conversation of which nothing matters any more", () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     await conversation.confirm((await conversation.pull()).upTo);
+    await runDurableObjectAlarm(conversation.stub);
     await write(conversation, "UPDATE turns SET expires_at = 1");
     await write(conversation, "UPDATE facts SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
     await evictDurableObject(conversation.stub);
@@ -204,6 +205,12 @@ describe.each(deaths)("an object that %s between two calls", (_how, die) => {
     expect(await conversation.pull()).toEqual(pulled);
     expect(pulled.entries[0]?.turn?.cachedResponse).toEqual(outcome.kind === "answered" && outcome.answer);
     await conversation.confirm(pulled.upTo);
+    expect((await conversation.pull()).entries).toEqual([]);
+    // A confirmation has no commit of its own: whoever dies before the next alarm brings the same once more.
+    await die(conversation);
+    expect(await conversation.pull()).toEqual(pulled);
+    await conversation.confirm(pulled.upTo);
+    await runDurableObjectAlarm(conversation.stub);
     await die(conversation);
     expect((await conversation.pull()).entries).toEqual([]);
     expect((await conversation.submit(message("a"))).kind).toBe("completed");
