@@ -84,7 +84,7 @@ export default defineConfig({
         ],
       },
     },
-    { files: ["*.config.ts", "src/index.ts"], rules: { "import/no-default-export": "off" } },
+    { files: ["*.config.ts", "src/index.ts", "test/chaos/worker.ts"], rules: { "import/no-default-export": "off" } },
     {
       files: ["test/**"],
       rules: {

@@ -46,7 +46,8 @@ export async function call(
     const ms = performance.now() - startedAt;
     journal.attempts.push({ faults, status: null, code: null, ms });
     journal.look("I9");
-    if (ms >= DEADLINE_MS) journal.breach("I9", `${method} ${path} had no end within ${DEADLINE_MS} ms: ${error}`);
+    if (ms >= DEADLINE_MS)
+      journal.breach("I9", `${method} ${path} had no end within ${DEADLINE_MS} ms: ${String(error)}`);
     return null;
   }
 }

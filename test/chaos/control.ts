@@ -65,7 +65,9 @@ export async function startControl(): Promise<Control> {
 
   const server = createServer(async (request, response) => {
     const point = request.url?.slice(1) as Point;
-    const subject = await text(request);
+    // Whoever was killed in the middle of the question is at no point any more.
+    const subject = await text(request).catch(() => null);
+    if (subject === null) return;
     if (point !== "before-confirm" && !subject.includes("-")) addresses.add(subject);
     const verdict = await reach(point, subject);
     response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(verdict));

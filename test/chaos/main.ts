@@ -1,5 +1,10 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { chaos } from "./chaos.ts";
+import { render } from "./report.ts";
+
+// npm run chaos [-- --seconds 300] [--seed N] [--report docs/chaos.md]
 
 const { values } = parseArgs({
   options: {
@@ -8,10 +13,11 @@ const { values } = parseArgs({
     report: { type: "string", default: "docs/chaos.md" },
   },
 });
-const seed = Number(values.seed);
-console.log(`seed ${seed}`);
-const report = await chaos({ seed, seconds: Number(values.seconds), say: console.log });
-for (const [name, times] of report.fired) console.log(name, times);
-for (const f of report.findings) console.log(f.invariant, f.promise, f.checked, f.violations.length);
-console.log(report.failures.slice(0, 40).join("\n"), report.quietAfter);
-process.exit(report.failures.length > 0 ? 1 : 0);
+const say = (line: string) => process.stdout.write(`${line}\n`);
+say(`seed ${values.seed}`);
+const report = await chaos({ seed: Number(values.seed), seconds: Number(values.seconds), say });
+const text = render(report);
+await mkdir(dirname(values.report), { recursive: true });
+await writeFile(values.report, text);
+say(`\n${text}`);
+process.exitCode = report.failures.length === 0 ? 0 : 1;

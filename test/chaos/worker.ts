@@ -5,6 +5,15 @@ export { Limiter } from "../../src/index.ts";
 /** A named point of a turn that is seen from inside the Worker. */
 type Point = "after-admit" | "after-settle" | "after-ring" | "before-confirm";
 
+/** What the run reads off the log: that the service noticed a database that is away. */
+const HEARD = '"event":"ledger_failed"';
+const print = console.log;
+// And nothing else: the process that starts the runtime waits for it while it evicts an object, reads no log meanwhile, and
+// a runtime that can't write its log stands still.
+console.log = (line: string) => {
+  if (line.includes(HEARD)) print(line);
+};
+
 /** What the test process wants to happen at a point. While it kills the service, it answers nothing at all. */
 export type Verdict = { act: "go" | "drop" | "double" | "abort" } | { act: "delay"; ms: number };
 

@@ -36,7 +36,7 @@ export type World = {
   refusals: Map<string, number>;
   /** SIGKILL for the whole service, and up again on what it left. Resolves when it answers; two at once are one after the other. */
   crash(): Promise<void>;
-  /** Takes a conversation's object out of memory; false when it was in none. */
+  /** Takes a conversation's object out of memory; false when it is in none, or busy. */
   evict(address: string): Promise<boolean>;
   /** How many entries wait in the outboxes of all conversations. */
   waiting(): Promise<number>;
@@ -128,10 +128,7 @@ export async function startWorld(random: Random): Promise<World> {
       });
       return crashing;
     },
-    evict: async (address) => {
-      interruptions.push({ at: Date.now(), address });
-      return runtime.evict("parley", "Conversation", address);
-    },
+    evict: (address) => runtime.evict("parley", "Conversation", address),
     waiting: async () => {
       const body = JSON.stringify([...control.addresses]);
       const response = await fetch(`${url}/chaos/waiting`, { method: "POST", body });
@@ -164,7 +161,7 @@ export const count = <K>(counts: Map<K, number>, key: K): void => void counts.se
 
 function codeIn(answer: string): string {
   try {
-    return String((JSON.parse(answer) as { code?: unknown }).code ?? "none");
+    return (JSON.parse(answer) as { code?: string }).code ?? "none";
   } catch {
     return "none";
   }

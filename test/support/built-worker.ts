@@ -30,7 +30,7 @@ export type Runtime = {
   output(): string;
   /** Bytes resident in workerd at this moment (Linux). */
   residentBytes(): number;
-  /** Takes an object out of memory, as the platform does with one that is idle; false when it was in none. */
+  /** Takes an object out of memory, as the platform does with one that is idle; false for one that is in none, or busy. */
   evict(worker: string, className: string, name: string): Promise<boolean>;
   /** SIGKILL for all of it at once: a crash. */
   kill(): Promise<void>;
@@ -87,7 +87,7 @@ export async function startRuntime({ workers, stateDir, recorded = false }: Runt
     evict: async (...object) => {
       const error = await ask(child, { evict: object });
       if (error === undefined) return true;
-      if (error.includes("not currently running")) return false;
+      if (/not currently running|still has active references/.test(error)) return false;
       throw new Error(error);
     },
     kill: async () => {

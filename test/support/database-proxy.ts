@@ -127,7 +127,10 @@ async function forward(
   const onward = httpRequest(target, { method: request.method ?? "POST", headers }, async (answer) => {
     const status = answer.statusCode ?? 502;
     const told = await text(answer);
-    if (fault === "cut") return void request.socket.destroy();
+    if (fault === "cut") {
+      request.socket.destroy();
+      return;
+    }
     await answered?.({ query, status, answer: told });
     response.writeHead(status, answer.headers).end(told);
   });

@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
 import { APP_SECRET, change, newWamid, notification, sign } from "./whatsapp.ts";
 
 /** One POST to `/{version}/{phone_number_id}/messages`. */
@@ -87,11 +88,12 @@ export async function startGraphApi(): Promise<GraphApi> {
   const planned: Behaviour[] = [];
   let standing: Behaviour | null = null;
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
+    // Whoever died in the middle of the request has sent nothing.
+    const sent = await text(request).catch(() => null);
+    if (sent === null) return;
     const path = request.url ?? "";
     const [, , phoneNumberId = ""] = path.split("/");
-    const body = JSON.parse(Buffer.concat(chunks).toString());
+    const body = JSON.parse(sent);
     const person = body.to ?? body.recipient;
     const call: GraphCall = { path, phoneNumberId, headers: request.headers, body, at: Date.now(), id: null };
     const tooSoon = calls.some(

@@ -31,20 +31,23 @@ const abortedAt = (point: Point): Fault => ({
   },
 });
 
+/** Those that answer somebody stay until they have: so several are asked at once. */
+const EVICTED_AT_ONCE = 5;
+
 const evicted = standing("service", "objects evicted", ({ world, random }) => {
   let felt = 0;
-  let over = false;
-  const evicting = (async () => {
-    while (!over) {
+  const over = new AbortController();
+  const evicting = Array.from({ length: EVICTED_AT_ONCE }, async () => {
+    while (!over.signal.aborted) {
       if (await world.evict(pick(random, [...world.control.addresses]))) felt += 1;
       await setTimeout(50);
     }
-  })();
+  });
   return {
     felt: () => felt,
     stop: async () => {
-      over = true;
-      await evicting;
+      over.abort();
+      await Promise.all(evicting);
     },
   };
 });

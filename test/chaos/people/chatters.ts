@@ -26,16 +26,15 @@ type Voice = {
 /** Somebody new. */
 type Newcomer = (scene: Scene, name: string) => Promise<Voice>;
 
-const ownerOf = {
-  [ACME]: { key: ACME_KEY, instanceId: INSTANCE.chat },
-  [GLOBEX]: { key: GLOBEX_KEY, instanceId: INSTANCE.globex },
-};
+/** A brand's key and its instance for chats. */
+const houseOf = (brandId: string) =>
+  brandId === ACME ? { key: ACME_KEY, instanceId: INSTANCE.chat } : { key: GLOBEX_KEY, instanceId: INSTANCE.globex };
 
 /** A brand's server speaks for somebody it knows by a device. */
 const throughServer =
-  (brandId: typeof ACME | typeof GLOBEX): Newcomer =>
+  (brandId: string): Newcomer =>
   async (_scene, name) => {
-    const { key, instanceId } = ownerOf[brandId]!;
+    const { key, instanceId } = houseOf(brandId);
     return {
       brandId,
       path: "/api/messages",
@@ -47,12 +46,12 @@ const throughServer =
 
 /** Somebody with a token of their own. */
 const withToken =
-  (brandId: typeof ACME | typeof GLOBEX, path: string): Newcomer =>
+  (brandId: string, path: string): Newcomer =>
   async ({ world }) => {
     const insert = "insert into users (brand_id, tier) values ($1, 'standard') returning id";
     const [row] = await world.query(insert, [brandId]);
     const headers = bearer(await tokenFor(row?.["id"] ?? "", brandId));
-    const { instanceId: instance_id } = ownerOf[brandId]!;
+    const { instanceId: instance_id } = houseOf(brandId);
     return {
       brandId,
       path,
