@@ -140,6 +140,7 @@ function sound() {
     runs: said.map(({ run }) => run),
     sends: [{ id: "wamid.out", body: { biz_opaque_callback_data: letter.messages[1]?.id } }],
     interruptions: [] as { at: number; address: string | null }[],
+    leaseMs: 1_000,
     defaultReplies: [SORRY],
     rows: {
       messages: [
@@ -263,5 +264,15 @@ describe("the auditor", () => {
         interruptions.push({ at: runs[0]!.arrivedAt + 1, address });
       });
     expect([overlap(null), overlap(ADDRESS), overlap("another")]).toEqual([[], [], ["I4"]]);
+  });
+
+  it("forgives two runs of one turn where the lease of the first was over, and not before", () => {
+    const again = (afterMs: number) =>
+      planted(({ runs }) => {
+        const [first] = runs;
+        first!.answeredAt = first!.arrivedAt + 2_000;
+        runs.push({ ...first!, number: 99, arrivedAt: first!.arrivedAt + afterMs, answeredAt: first!.answeredAt + 1 });
+      });
+    expect([again(1_000), again(999)]).toEqual([[], ["I4"]]);
   });
 });

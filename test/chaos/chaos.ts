@@ -15,7 +15,7 @@ import { stranger } from "./people/stranger.ts";
 import { broadcaster, pipeline, whatsapp } from "./people/writers.ts";
 import { fork, seeded } from "./random.ts";
 import type { Random } from "./random.ts";
-import { startWorld } from "./world.ts";
+import { LEASE_MS, startWorld } from "./world.ts";
 import type { World } from "./world.ts";
 
 export type ChaosOptions = {
@@ -137,6 +137,7 @@ async function auditWhenQuiet(world: World, journal: Journal): Promise<Finding[]
       runs: world.orchestrator.runs,
       sends: world.graph.calls,
       interruptions: world.interruptions,
+      leaseMs: LEASE_MS,
       defaultReplies: defaults.map(({ default_reply }) => default_reply ?? ""),
     });
     if (waiting === 0 && findings.every(({ violations }) => violations.length === 0)) return findings;

@@ -55,6 +55,8 @@ export type Evidence = Pick<Journal, "turns" | "letters" | "transcripts" | "broa
   runs: readonly OrchestratorRun[];
   sends: readonly Pick<GraphCall, "body" | "id">[];
   interruptions: readonly Interruption[];
+  /** After this a run may be replaced by another of the same turn. */
+  leaseMs: number;
   /** What instances say when nobody answers. */
   defaultReplies: readonly string[];
   rows: Rows;

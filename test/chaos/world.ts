@@ -52,6 +52,9 @@ const ENTRY = join(import.meta.dirname, "worker.ts");
 /** An answer that takes longer is none. */
 export const ORCHESTRATOR_TIMEOUT_MS = 1_500;
 
+/** Shorter than that: who asks again after it takes over a run that still waits, which is then one too many. */
+export const LEASE_MS = 1_000;
+
 /** Postgres refuses whatever has this in it, for its content: an entry of it can never be written. */
 export const POISON = "(poison)";
 
@@ -90,6 +93,7 @@ export async function startWorld(random: Random): Promise<World> {
     DATABASE_URL: database.connectionString,
     NEON_ENDPOINT: proxy.url,
     ORCHESTRATOR_TIMEOUT_MS: String(ORCHESTRATOR_TIMEOUT_MS),
+    LOCK_EXPIRY_SECONDS: String(LEASE_MS / 1000),
     RATE_LIMIT_USER_PER_MINUTE: "0",
     RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
     LOG_LEVEL: "warn",

@@ -39,8 +39,8 @@ export function auditOrder(evidence: Evidence): Finding {
 
 const admittedAt = ({ turnId }: MessageRow): number => timeOfUuid(turnId ?? "");
 
-/** No two runs of a conversation overlap, but where the object that ran the first was taken from it. */
-export function auditOneAtATime({ runs, interruptions }: Evidence): Finding {
+/** No two runs of a conversation overlap, but where the object that ran the first was taken from it, or its lease was over. */
+export function auditOneAtATime({ runs, interruptions, leaseMs }: Evidence): Finding {
   const finding = new Finding("I4", "At most one turn of a conversation runs");
   for (const [sessionId, ofSession] of Map.groupBy(runs, ({ sessionId }) => sessionId)) {
     const address = addressOfSession(sessionId);
@@ -53,7 +53,12 @@ export function auditOneAtATime({ runs, interruptions }: Evidence): Finding {
     for (const run of ofSession.toSorted((a, b) => a.arrivedAt - b.arrivedAt)) {
       // One that was never answered was given up by who asked, and it is only known afterwards when.
       if (run.answeredAt === null) continue;
-      const isAlone = running === null || (running.answeredAt ?? 0) <= run.arrivedAt || wasInterrupted(running);
+      const isAlone =
+        running === null ||
+        (running.answeredAt ?? 0) <= run.arrivedAt ||
+        wasInterrupted(running) ||
+        // The same turn, after its lease: a takeover.
+        (running.turnId === run.turnId && run.arrivedAt - running.arrivedAt >= leaseMs);
       finding.check(isAlone, () => `${sessionId}: runs ${running?.number} and ${run.number} at once`);
       if (running === null || run.answeredAt > (running.answeredAt ?? 0)) running = run;
     }
