@@ -25,6 +25,8 @@ export const MAX_ADAPTER_BYTES = 1_048_576;
 /** The newest turns the model gets: a conversation that has grown long must not be refused for it. */
 const MAX_HISTORY = 100;
 const MAX_HISTORY_BYTES = MAX_ADAPTER_BYTES / 2;
+/** What a message of it takes beside its content. */
+const FIELDS_LENGTH = JSON.stringify({ role: "assistant", content: "" }).length;
 
 /** A session's plan is a row of JSON: what has no templates is no plan. */
 const isTokenPlan = (value: unknown): value is TokenPlan => isRecord(value) && isRecord(value.templates);
@@ -132,9 +134,13 @@ export function responderOf({ templateSet }: InstanceConfig) {
 
 /** The newest of a history that fit, in their order. */
 function newest(history: AdapterInput["history"]): AdapterInput["history"] {
+  const last = history.slice(-MAX_HISTORY);
+  // A UTF-16 unit is six bytes of JSON at most: most histories fit whatever is in them.
+  const units = last.reduce((sum, { content }) => sum + content.length + FIELDS_LENGTH, 0);
+  if (units * 6 <= MAX_HISTORY_BYTES) return last;
   let left = MAX_HISTORY_BYTES;
   const kept: AdapterInput["history"] = [];
-  for (const { role, content } of history.slice(-MAX_HISTORY).toReversed()) {
+  for (const { role, content } of last.toReversed()) {
     left -= byteLength(JSON.stringify({ role, content }));
     if (left < 0) break;
     kept.push({ role, content });
@@ -214,7 +220,9 @@ export function validateAdapter(value: unknown): Adapter {
     const field = issue?.path.join(".") || "adapter";
     throw invalid(field, `${field}: ${issue?.message ?? "is not valid"}`);
   }
-  if (byteLength(JSON.stringify(result.data)) > MAX_ADAPTER_BYTES) {
+  const json = JSON.stringify(result.data);
+  // A UTF-16 unit is three bytes at most.
+  if (json.length * 3 > MAX_ADAPTER_BYTES && byteLength(json) > MAX_ADAPTER_BYTES) {
     throw invalid("adapter", "The adapter is larger than 1 MB");
   }
   return result.data;

@@ -71,27 +71,49 @@ type Walk = {
 };
 
 /** `above` holds the objects around the value: it bounds the depth and breaks circles. */
-function walk(value: unknown, rules: Walk, above: readonly unknown[]): Json {
+function walk(value: unknown, rules: Walk, above: unknown[]): Json {
   if (typeof value === "string") return rules.text(value);
   if (typeof value === "boolean") return value;
   if (typeof value === "number") return Number.isFinite(value) ? value : null;
   if (typeof value === "bigint") return value.toString();
   if (typeof value !== "object" || value === null) return null;
   if (above.length >= rules.maxDepth || above.includes(value)) return null;
-  const within = [...above, value];
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
-  if (Array.isArray(value)) return value.slice(0, rules.maxList).map((item) => walk(item, rules, within));
+  above.push(value);
+  const copy = Array.isArray(value)
+    ? value.slice(0, rules.maxList).map((item) => walk(item, rules, above))
+    : walkEntries(value, rules, above);
+  above.pop();
+  return copy;
+}
 
-  const entries: [string, Json][] = [];
+function walkEntries(value: object, rules: Walk, above: unknown[]): JsonObject {
+  const copy: JsonObject = {};
+  let count = 0;
   for (const [name, item] of Object.entries(value)) {
-    if (entries.length >= rules.maxItems) break;
-    const key = rules.key(name);
-    const clean = cleanText(name).trim();
-    if (item === undefined || PROTOTYPE_KEYS.has(clean)) continue;
-    if (!isSensitiveKey(clean)) entries.push([key, walk(item, rules, within)]);
-    else if (rules.secret !== undefined) entries.push([key, rules.secret]);
+    if (count >= rules.maxItems) break;
+    if (item === undefined) continue;
+    const kind = kindOfKey(name);
+    if (kind === "prototype" || (kind === "secret" && rules.secret === undefined)) continue;
+    copy[rules.key(name)] = kind === "secret" ? (rules.secret ?? null) : walk(item, rules, above);
+    count += 1;
   }
-  return Object.fromEntries(entries);
+  return copy;
+}
+
+type KeyKind = "plain" | "secret" | "prototype";
+
+/** Keys come back all the time: what was found out of one is remembered, for as many as any honest use has. */
+const keyKinds = new Map<string, KeyKind>();
+const REMEMBERED_KEYS = 2_000;
+
+function kindOfKey(name: string): KeyKind {
+  const known = keyKinds.get(name);
+  if (known !== undefined) return known;
+  const clean = cleanText(name).trim();
+  const kind = PROTOTYPE_KEYS.has(clean) ? "prototype" : isSensitiveKey(clean) ? "secret" : "plain";
+  if (keyKinds.size < REMEMBERED_KEYS && name.length <= LONGEST_KEY) keyKinds.set(name, kind);
+  return kind;
 }
 
 /**

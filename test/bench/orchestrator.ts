@@ -10,7 +10,7 @@ const ANSWER = JSON.stringify({
 
 const server = createServer((request, response) => {
   request.resume().on("end", () => {
-    response.writeHead(200, { "Content-Type": "application/json" }).end(ANSWER);
+    response.writeHead(200, { "Content-Type": "application/json", "Content-Length": ANSWER.length }).end(ANSWER);
   });
 });
 server.keepAliveTimeout = 600_000;

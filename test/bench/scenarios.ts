@@ -11,7 +11,7 @@ export type Floor = "route" | "object" | "turn";
 export type Scenario = { name: string; floor: Floor; status: number; next: () => Call };
 
 /** So many that no two callers ever speak in the same conversation at once. */
-const CONVERSATIONS = 200;
+const CONVERSATIONS = Number(process.env.CONV ?? 200);
 const CONTENT = "Where is my order? I was told that it would be here on Monday.";
 
 const FLOORS: Record<Floor, string> = {
