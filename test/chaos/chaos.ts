@@ -23,6 +23,8 @@ export type ChaosOptions = {
   seed: number;
   /** How long faults go on; every fault has its turn, however short. */
   seconds: number;
+  /** The Postgres in memory, also where a server could be had. */
+  embedded?: boolean;
   /** Is told what goes on. */
   say?: (line: string) => void;
 };
@@ -50,10 +52,15 @@ const LONGEST_FAULT_MS = 3_000;
 const QUIET_WITHIN_MS = 120_000;
 
 /** Lets the service run among people and faults, and holds what it told them against what it wrote. */
-export async function chaos({ seed, seconds, say = () => undefined }: ChaosOptions): Promise<ChaosReport> {
+export async function chaos({
+  seed,
+  seconds,
+  embedded = false,
+  say = () => undefined,
+}: ChaosOptions): Promise<ChaosReport> {
   const random = seeded(seed);
   const journal = new Journal();
-  const world = await startWorld(fork(random));
+  const world = await startWorld(fork(random), { embedded });
   try {
     const faults = [
       ...databaseFaults,
@@ -92,12 +99,12 @@ export async function chaos({ seed, seconds, say = () => undefined }: ChaosOptio
     const draw = fork(random);
     const ms = Math.min(LONGEST_FAULT_MS, (seconds * 1000) / (faults.length * 3));
     if (seconds >= ALONE_FROM_SECONDS) for (const fault of shuffled(draw, faults)) await play([fault], ms);
-    do {
-      for (const pair of pairs(draw, faults)) {
+    for (let round = 0; round === 0 || elapsed() < seconds; round += 1) {
+      for (const pair of inOrder(pairs(draw, faults), round)) {
         await play(pair, ms);
         if (elapsed() > seconds && [...fired.values()].every((times) => times > 0)) break;
       }
-    } while (elapsed() < seconds);
+    }
 
     over = true;
     say(`${elapsed().toFixed(0).padStart(4)} s  the faults are over`);
@@ -156,6 +163,15 @@ function pairs(random: Random, faults: readonly Fault[]): Fault[][] {
   }
   return result;
 }
+
+/**
+ * In every other round what the service loses its memory by comes first, and then what it has to remember: a crash also
+ * mends what was only forgotten, and would hide it. In the others as it comes.
+ */
+const inOrder = (pairs: readonly Fault[][], round: number): Fault[][] =>
+  round % 2 === 1 ? [...pairs] : pairs.toSorted((a, b) => Number(b.some(isOfService)) - Number(a.some(isOfService)));
+
+const isOfService = ({ kind }: Fault): boolean => kind === "service";
 
 function shuffled<T>(random: Random, items: readonly T[]): T[] {
   return items

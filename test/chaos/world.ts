@@ -58,14 +58,17 @@ export const LEASE_MS = 1_000;
 /** Postgres refuses whatever has this in it, for its content: an entry of it can never be written. */
 export const POISON = "(poison)";
 
-/** Starts all of it on loopback: a Postgres of its own beside the service, real where this machine has one. */
-export async function startWorld(random: Random): Promise<World> {
+/**
+ * Starts all of it on loopback. The Postgres beside the service is a database of its own in the server at `DATABASE_URL`, or a
+ * server of its own where this machine has the programs, or else (and when asked for) the embedded one.
+ */
+export async function startWorld(random: Random, { embedded = false } = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), "parley-chaos-"));
   const bundle = join(folder, "bundle");
   const { DATABASE_URL } = process.env;
-  const server = DATABASE_URL ? { server: await borrowPostgres(DATABASE_URL) } : {};
+  const server = DATABASE_URL && !embedded ? { server: await borrowPostgres(DATABASE_URL) } : {};
   const [database, control, graph, port] = await Promise.all([
-    startDatabase({ seeded: true, concurrent: true, ...server }),
+    startDatabase({ seeded: true, concurrent: !embedded, ...server }),
     startControl(),
     startGraphApi(),
     freePort(),

@@ -3,13 +3,11 @@ import { crowd } from "../people/chatters.ts";
 import { FELT_WITHIN_MS } from "./fault.ts";
 import type { Fault } from "./fault.ts";
 
-let crowds = 0;
-
 export const peopleFaults: readonly Fault[] = [
   {
     kind: "people",
     name: "100 callers with one id",
-    run: (scene) => crowd(scene, `crowd-${(crowds += 1)}`, 100),
+    run: (scene) => crowd(scene, `crowd-${scene.journal.turns.length}`, 100),
   },
   {
     kind: "people",
