@@ -103,12 +103,15 @@ export async function startRuntime({ workers, stateDir, recorded = false }: Runt
 
 /** Tells the runtime's process to do something; resolves when it says that it has, or why it has not. */
 async function ask(child: ChildProcess, order: RuntimeOrder): Promise<string | undefined> {
+  const gone = "not currently running, and neither is the runtime";
+  if (!child.connected) return gone;
   const id = randomUUID();
-  child.send({ id, order });
+  // One that ends before it reads this is seen to end.
+  child.send({ id, order }, () => undefined);
   for await (const [answer] of on(child, "message", { close: ["exit"] })) {
     if (answer.id === id) return answer.error;
   }
-  throw new Error("The runtime is gone");
+  return gone;
 }
 
 function workerdOf(parent: number): number {
