@@ -14,7 +14,7 @@ import type {
   Recording,
   RecordOutcome,
   Refused,
-  Submission,
+  SealedSubmission,
   SubmitOutcome,
   Transcript,
   Unknown,
@@ -53,12 +53,13 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     this.#deps = createObjectDeps(env);
   }
 
-  async submit(message: Submission): Promise<SubmitOutcome> {
+  async submit(sealed: SealedSubmission): Promise<SubmitOutcome> {
     const { config, now } = this.#deps;
     const parts = this.#open();
     const { runner, alarm, turns, facts } = parts;
     const home = facts.get("movedTo");
-    if (home !== null) return this.#deps.conversation(home).submit(message);
+    if (home !== null) return this.#deps.conversation(home).submit(sealed);
+    const message = { ...sealed, bundle: facts.read("bundle", sealed.bundle) };
     const entrance = admit(parts, message, {
       address: this.#address,
       held: runner.holds,

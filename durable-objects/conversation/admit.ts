@@ -65,7 +65,7 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
   const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
   // What has made an adapter before makes one again: the message itself is small and its shape was looked at.
-  const isKnown = facts.is("bundle", message.bundle);
+  const isKnown = facts.get("bundle") === message.bundle;
   const refusal = isKnown ? null : refusalOf(() => buildAdapter(adapterInput(message, said, turnId, now)));
   if (refusal !== null) return refusal;
 

@@ -48,9 +48,10 @@ export class FactStore {
     return this.#values[name] ?? null;
   }
 
-  /** Whether this is what is known already. */
-  is<Name extends keyof Facts>(name: Name, value: Facts[Name]): boolean {
-    return this.#json.get(name) === JSON.stringify(value);
+  /** The value this JSON is of; the very one that is known when nothing has changed. Nothing is kept. */
+  read<Name extends keyof Facts>(name: Name, json: string): Facts[Name] {
+    const known = this.get(name);
+    return known !== null && this.#json.get(name) === json ? known : (JSON.parse(json) as Facts[Name]);
   }
 
   set<Name extends keyof Facts>(name: Name, value: Facts[Name]): void {

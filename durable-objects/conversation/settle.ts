@@ -27,8 +27,7 @@ export function settle(
   const { now } = options;
   return storage.transactionSync(() => {
     const answer = answerOf(turn, work, result, now);
-    const settled = turns.settle(turn, answer, options.lifetimeMs, now);
-    if (settled === null) return null;
+    if (!turns.settle(turn, answer, options.lifetimeMs, now)) return null;
     const session = facts.get("session");
     if (session === null) throw new Error("A turn is settled in a conversation without a session");
 

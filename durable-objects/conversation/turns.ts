@@ -149,10 +149,12 @@ export class Turns {
   }
 
   /** Keeps the answer for `lifetimeMs`. False when the run that offers it has been replaced: then nothing changes. */
-  settle(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): StoredTurn | null {
-    const current = this.#one("SELECT * FROM turns WHERE position = ?", turn.position);
-    const settled = current && settle(current, turn.fence, lifetimeMs, now);
-    if (!settled) return null;
+  settle(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): boolean {
+    const [current] = this.#storage.sql
+      .exec<{ state: TurnState; fence: number }>("SELECT state, fence FROM turns WHERE position = ?", turn.position)
+      .toArray();
+    const settled = current && settle({ ...turn, ...current }, turn.fence, lifetimeMs, now);
+    if (!settled) return false;
     this.#storage.sql.exec(
       "UPDATE turns SET state = ?, lease_until = NULL, expires_at = ?, work = NULL, answer = ? WHERE position = ?",
       settled.state,
@@ -160,7 +162,7 @@ export class Turns {
       JSON.stringify(answer),
       turn.position,
     );
-    return { ...settled, work: null, answer };
+    return true;
   }
 
   isQueued(turnId: string): boolean {

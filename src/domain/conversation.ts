@@ -32,6 +32,9 @@ export type Submission = {
   receivedAt: number;
 };
 
+/** A message as it travels: the bundle as JSON, since the object mostly has it already and need not read it again. */
+export type SealedSubmission = Omit<Submission, "bundle"> & { bundle: string };
+
 /** What the first caller was told, kept for those who ask again. Field names are the API's. */
 export type Answer = {
   request_id: string;
@@ -165,7 +168,7 @@ export type JoinOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
 /** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
 export type Conversation = {
-  submit(message: Submission): Promise<SubmitOutcome>;
+  submit(message: SealedSubmission): Promise<SubmitOutcome>;
   /** Takes in what a webhook brought. Every message is kept when this returns; nothing has been asked of anybody. */
   receive(arrival: Arrival): Promise<Received>;
   /** What has become of a request id, told without anything that would have to be looked up. */

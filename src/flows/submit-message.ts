@@ -1,5 +1,6 @@
 import type { Deps } from "../deps.ts";
 import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
+import { seal } from "../services/instance.ts";
 
 /** Gives a conversation a message, within the instance's rate. Only new messages count against it. */
 export async function submitMessage(
@@ -8,12 +9,13 @@ export async function submitMessage(
   submission: Submission,
 ): Promise<SubmitOutcome> {
   const { id } = submission.bundle.instance;
+  const sealed = { ...submission, bundle: seal(submission.bundle) };
   const allowance = await caches.allowances.take(id, config.rateLimitInstancePerMinute);
   if (allowance.kind === "exhausted") {
     const { retryAfterMs } = allowance;
-    return conversation(address).submit({ ...submission, exhausted: { retryAfterMs } });
+    return conversation(address).submit({ ...sealed, exhausted: { retryAfterMs } });
   }
-  const outcome = await conversation(address).submit(submission);
+  const outcome = await conversation(address).submit(sealed);
   if (outcome.kind !== "answered" && outcome.kind !== "accepted") allowance.giveBack();
   return outcome;
 }

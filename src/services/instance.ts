@@ -53,5 +53,14 @@ export function requireReady(bundle: InstanceBundle | null, instanceId: string, 
     throw notFound("instance", instanceId);
   if (bundle.config === null) throw notFound("config", instanceId);
   responderOf(bundle.config);
-  return { ...bundle, config: bundle.config };
+  return bundle as ReadyBundle;
+}
+
+const sealed = new WeakMap<InstanceBundle, string>();
+
+/** A bundle as JSON; written once for as long as the bundle is cached. */
+export function seal(bundle: InstanceBundle): string {
+  const json = sealed.get(bundle) ?? JSON.stringify(bundle);
+  sealed.set(bundle, json);
+  return json;
 }

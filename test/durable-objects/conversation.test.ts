@@ -13,7 +13,7 @@ class Conversation {
     return env.CONVERSATIONS.getByName(this.#address);
   }
 
-  submit = (message: Submission) => this.#port.submit(message);
+  submit = (message: Submission) => this.#port.submit({ ...message, bundle: JSON.stringify(message.bundle) });
   pull = () => this.#port.pull(1_000_000);
   confirm = (upTo: number) => this.#port.confirm(upTo);
 

@@ -94,7 +94,8 @@ function recordConversations(): RecordedConversations {
     submissions: [],
     outcome: null,
     at: (address) => ({
-      submit: async (submission) => {
+      submit: async (sealed) => {
+        const submission = { ...sealed, bundle: JSON.parse(sealed.bundle) as Submission["bundle"] };
         recorded.submissions.push({ address, submission });
         return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
       },
