@@ -3,7 +3,7 @@ import { chaos } from "../chaos/chaos.ts";
 import type { ChaosReport } from "../chaos/chaos.ts";
 
 /** Every fault once, in pairs; `npm run chaos` is the long way. */
-const SECONDS = Number(process.env.CHAOS_SECONDS ?? 20);
+const SECONDS = Number(process.env.CHAOS_SECONDS ?? 30);
 const SEED = Number(process.env.CHAOS_SEED ?? 8);
 
 let report: ChaosReport;

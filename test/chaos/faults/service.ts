@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
+import { hang } from "../../support/graph-api.ts";
 import { POINTS } from "../control.ts";
 import type { Point } from "../control.ts";
 import { pick } from "../random.ts";
@@ -18,6 +19,20 @@ const killedAt = (point: Point): Fault => ({
     return (await within(FELT_WITHIN_MS, killed)) ? 1 : 0;
   },
 });
+
+/** WhatsApp has a reply and nobody has been told: whoever comes after can't know, and must not send it again. */
+const killedDuringDelivery: Fault = {
+  kind: "service",
+  name: "kill -9 during-delivery",
+  run: async ({ world }) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.graph.next((call, response) => {
+      resolve(world.crash());
+      return hang(call, response);
+    });
+    return (await within(FELT_WITHIN_MS, promise)) ? 1 : 0;
+  },
+};
 
 /** The conversation's object dies, and nothing else: what it promised is kept by its next incarnation. */
 const abortedAt = (point: Point): Fault => ({
@@ -71,6 +86,7 @@ const rings = (
 
 export const serviceFaults: readonly Fault[] = [
   ...POINTS.map(killedAt),
+  killedDuringDelivery,
   ...(["after-admit", "after-settle", "after-ring"] as const).map(abortedAt),
   evicted,
 ];
