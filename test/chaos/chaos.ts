@@ -110,7 +110,7 @@ export async function chaos({
     say(`${elapsed().toFixed(0).padStart(4)} s  the faults are over`);
     await Promise.all(people);
     const endedAt = elapsed();
-    const findings = await auditWhenQuiet(world, journal);
+    const { findings, waiting } = await auditWhenQuiet(world, journal);
     const quietAfter = elapsed() - endedAt;
     return {
       seed,
@@ -121,6 +121,7 @@ export async function chaos({
       findings,
       quietAfter,
       failures: [
+        ...(waiting === 0 ? [] : [`${waiting} entries still wait in outboxes`]),
         ...findings.flatMap(({ invariant, violations }) => violations.map((what) => `${invariant} broken: ${what}`)),
         ...findings.flatMap(({ promise, checked }) => (checked === 0 ? [`never looked at: ${promise}`] : [])),
         ...[...fired].flatMap(([name, times]) => (times === 0 ? [`never fired: ${name}`] : [])),
@@ -131,10 +132,13 @@ export async function chaos({
   }
 }
 
-/** Once nothing waits and every promise is kept; or at the deadline, with what is broken by then. */
-async function auditWhenQuiet(world: World, journal: Journal): Promise<Finding[]> {
+/**
+ * Once nothing waits and every promise is kept, twice in a row: what comes twice may come late. Or at the deadline, with what
+ * waits and is broken by then.
+ */
+async function auditWhenQuiet(world: World, journal: Journal): Promise<{ findings: Finding[]; waiting: number }> {
   const deadline = Date.now() + QUIET_WITHIN_MS;
-  for (;;) {
+  for (let inARow = 0; ;) {
     const waiting = await world.waiting();
     const { turns, letters, transcripts, broadcasts, breaches, looks } = journal;
     const rows = await readRows(world);
@@ -147,9 +151,10 @@ async function auditWhenQuiet(world: World, journal: Journal): Promise<Finding[]
       leaseMs: LEASE_MS,
       defaultReplies: defaults.map(({ default_reply }) => default_reply ?? ""),
     });
-    if (waiting === 0 && findings.every(({ violations }) => violations.length === 0)) return findings;
-    if (Date.now() > deadline) return findings;
-    await setTimeout(500);
+    const isQuiet = waiting === 0 && findings.every(({ violations }) => violations.length === 0);
+    inARow = isQuiet ? inARow + 1 : 0;
+    if (inARow === 2 || Date.now() > deadline) return { findings, waiting };
+    await setTimeout(isQuiet ? 2_000 : 500);
   }
 }
 
