@@ -1,7 +1,14 @@
 import type { KnipConfig } from "knip";
 
 const config: KnipConfig = {
-  entry: ["scripts/*.ts", "scripts/dev/guard.ts", "test/**/*.test.ts", "test/support/runtime.ts", "test/chaos/worker.ts"],
+  entry: [
+    "scripts/*.ts",
+    "scripts/dev/guard.ts",
+    "test/**/*.test.ts",
+    "test/support/runtime.ts",
+    "test/bench/{main,floor,database,orchestrator}.ts",
+    "test/chaos/worker.ts",
+  ],
   project: ["src/**/*.ts", "durable-objects/**/*.ts", "scripts/**/*.ts", "test/**/*.ts"],
   ignoreExportsUsedInFile: true,
   // The runtime's own modules; and wrangler's own runtime, since one of ours would be another.

@@ -21,6 +21,7 @@ import type { Place } from "./flows/introduce-whatsapp-message.ts";
 import { Allowances } from "./services/allowance.ts";
 import { Cache } from "./services/cache.ts";
 import { isAbsence } from "./services/absence.ts";
+import { Entrance } from "./services/entrance.ts";
 import type { Acquaintances } from "./services/identity.ts";
 import { KeySets } from "./services/key-set.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -35,6 +36,7 @@ export type IsolateCaches = {
   acquaintances: Cache<Acquaintances>;
   newcomers: Cache<FoundUser>;
   allowances: Allowances;
+  entrance: Entrance;
 };
 
 /** Everything an invocation may touch, built once for it. Functions ask for the part they use. */
@@ -101,6 +103,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances((instanceId) => env.LIMITERS.getByName(instanceId)),
+    entrance: new Entrance(),
   };
   caches.set(config.databaseUrl, made);
   return made;

@@ -40,13 +40,14 @@ export async function findAcquaintances(
 ): Promise<Acquaintances> {
   const { instanceId, tokenUserId, identifiers } = claims;
   if (tokenUserId === null && identifiers.length === 0) return { byToken: null, byIdentifier: [] };
-  return caches.acquaintances.get(keyOf(claims), async () => {
+  const lookUp = async () => {
     const [byToken, byIdentifier] = await Promise.all([
       tokenUserId === null ? null : read(userById(instanceId, tokenUserId)),
       identifiers.length === 0 ? [] : read(usersByIdentifiers(claims, identifiers)),
     ]);
     return { byToken, byIdentifier };
-  });
+  };
+  return caches.acquaintances.get(keyOf(claims), () => caches.entrance.pass(lookUp));
 }
 
 /**
@@ -96,16 +97,18 @@ const priority = ({ by }: FoundUser): number => STORED_IDENTIFIER_TYPES.findInde
 /** First contact. However many come at once with the same claims, one user is made. */
 async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instance, claims: Claims): Promise<Speaker> {
   const person = await deps.caches.newcomers.get(keyOf(claims), () =>
-    createUser(deps.db, {
-      instanceId: instance.id,
-      brandId: instance.brandId,
-      channel: claims.channel,
-      user: { id: uuidv7(deps.now()), tier: tierFor(claims.channel) },
-      identifiers: claims.identifiers,
-      ...(claims.address === undefined ? {} : { address: claims.address }),
-      metadata: {},
-      now: deps.now(),
-    }),
+    deps.caches.entrance.pass(() =>
+      createUser(deps.db, {
+        instanceId: instance.id,
+        brandId: instance.brandId,
+        channel: claims.channel,
+        user: { id: uuidv7(deps.now()), tier: tierFor(claims.channel) },
+        identifiers: claims.identifiers,
+        ...(claims.address === undefined ? {} : { address: claims.address }),
+        metadata: {},
+        now: deps.now(),
+      }),
+    ),
   );
   deps.caches.acquaintances.set(keyOf(claims), {
     byToken: null,
@@ -127,15 +130,17 @@ export async function guestSpeaker(
   const { requestId, fingerprint, clientAddress } = visit;
   const id = await uuidOf(JSON.stringify(["guest", instance.id, channel, requestId, fingerprint, clientAddress]));
   const person = await deps.caches.newcomers.get(id, () =>
-    createUser(deps.db, {
-      instanceId: instance.id,
-      brandId: instance.brandId,
-      channel,
-      user: { id, tier: "guest" },
-      identifiers: [],
-      metadata: visit.unverified,
-      now: deps.now(),
-    }),
+    deps.caches.entrance.pass(() =>
+      createUser(deps.db, {
+        instanceId: instance.id,
+        brandId: instance.brandId,
+        channel,
+        user: { id, tier: "guest" },
+        identifiers: [],
+        metadata: visit.unverified,
+        now: deps.now(),
+      }),
+    ),
   );
   return { user: person.user, authState: "guest", openSession: person.openSession };
 }

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 
 // What the runtime costs before any of our own code: what everything else is measured beside.
 
-type Env = { FLOORS: DurableObjectNamespace<Floor>; ORCHESTRATOR_URL: string };
+type Env = { FLOORS: DurableObjectNamespace<Floor>; ORCHESTRATOR_URL: string; NEON_ENDPOINT: string };
 
 export class Floor extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
@@ -29,7 +29,15 @@ export class Floor extends DurableObject<Env> {
 type Body = { conversation: string; content: string };
 
 const app = new Hono<{ Bindings: Env }>();
+app.get("/live", (c) => c.json({ success: true }));
 app.post("/route", async (c) => c.json({ success: true, data: await c.req.json<Body>() }));
+app.post("/query", async (c) => {
+  await c.req.json<Body>();
+  const headers = { "Neon-Connection-String": "postgresql://floor:floor@localhost/floor" };
+  const body = JSON.stringify({ query: "select 1 as one", params: [] });
+  const response = await fetch(c.env.NEON_ENDPOINT, { method: "POST", headers, body });
+  return c.json({ success: true, data: await response.json() });
+});
 app.post("/object", async (c) => {
   const { conversation, content } = await c.req.json<Body>();
   return c.json({ success: true, data: await c.env.FLOORS.getByName(conversation).write(content) });

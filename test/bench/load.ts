@@ -24,25 +24,40 @@ export function send({ method = "POST", url, headers = {}, body = "" }: Call): P
   return promise;
 }
 
-/** So many callers, each sending the next as soon as it has its answer, for so long. */
-export async function closedLoop(next: () => Call, { callers, ms }: { callers: number; ms: number }) {
+/** So many callers, each sending the next as soon as it has its answer, for so long or until `most` are sent. */
+export async function closedLoop(
+  next: () => Call,
+  { callers, ms, most = Number.POSITIVE_INFINITY }: { callers: number; ms: number; most?: number },
+) {
   const samples: Sample[] = [];
   const start = performance.now();
+  let sent = 0;
   const caller = async () => {
-    while (performance.now() - start < ms) samples.push(await send(next()));
+    while (performance.now() - start < ms && sent < most) {
+      sent += 1;
+      samples.push(await send(next()));
+    }
   };
   await Promise.all(Array.from({ length: callers }, caller));
   return { samples, perSecond: samples.length / ((performance.now() - start) / 1000) };
 }
 
 /** So many a second whatever becomes of them, as people do: who is slow is not waited for. A lost answer has status 0. */
-export async function openLoop(next: () => Call, { perSecond, seconds }: { perSecond: number; seconds: number }) {
+export async function openLoop(
+  next: () => Call,
+  {
+    perSecond,
+    seconds,
+    onAnswer = () => undefined,
+  }: { perSecond: number; seconds: number; onAnswer?: (sample: Sample) => void },
+) {
   const pending: Promise<Sample>[] = [];
   const start = performance.now();
   for (let sent = 0; sent < perSecond * seconds; sent += 1) {
     const early = start + (sent * 1000) / perSecond - performance.now();
     if (early > 0) await new Promise((resolve) => setTimeout(resolve, early));
-    pending.push(send(next()).catch((error: Error) => ({ status: 0, ms: Number.NaN, body: error.message })));
+    const answered = send(next()).catch((error: Error) => ({ status: 0, ms: Number.NaN, body: error.message }));
+    pending.push(answered.then((sample) => (onAnswer(sample), sample)));
   }
   return Promise.all(pending);
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildWorker, startRuntime } from "../support/built-worker.ts";
-import type { Runtime } from "../support/built-worker.ts";
+import type { BuiltWorker, Runtime } from "../support/built-worker.ts";
 import { freePort } from "../support/service.ts";
 import type { Question } from "./database.ts";
 
@@ -13,8 +13,7 @@ export type Stage = {
   parley: string;
   floor: string;
   runtime: Runtime;
-  /** The folder of Parley's bundle. */
-  bundle: string;
+  workers: { parley: BuiltWorker; floor: BuiltWorker };
   isPostgres: boolean;
   /** True when the runtime has a core to itself. */
   isPinned: boolean;
@@ -27,7 +26,7 @@ export type Stage = {
 const ROOT = join(import.meta.dirname, "../..");
 
 /** Builds both Workers and starts them in one runtime on the first core; everything else stays on the others. */
-export async function setStage({ root = ROOT, variables = {} as Record<string, string> } = {}): Promise<Stage> {
+export async function setStage(variables: Record<string, string> = {}, root = ROOT): Promise<Stage> {
   const cores = cpus().length;
   const isPinned = cores > 1 && pin(process.pid, `1-${cores - 1}`);
   const folder = await mkdtemp(join(tmpdir(), "parley-bench-"));
@@ -52,37 +51,32 @@ export async function setStage({ root = ROOT, variables = {} as Record<string, s
   const [port] = await once(orchestrator, "message");
   const orchestratorUrl = `http://127.0.0.1:${port}/`;
 
-  const ports = { parley: await freePort(), floor: await freePort() };
-  const runtime = await startRuntime({
-    stateDir: join(folder, "state"),
-    workers: [
-      {
-        ...{ config: config.parley, bundle: bundle.parley, port: ports.parley },
-        variables: {
-          ENVIRONMENT: "development",
-          DATABASE_URL: "postgresql://bench:bench@localhost/bench",
-          NEON_ENDPOINT: endpoint,
-          ORCHESTRATOR_URL: orchestratorUrl,
-          JWT_SECRET: "parley-development-secret-not-for-production",
-          WHATSAPP_APP_SECRET: "parley-dev-app-secret",
-          RATE_LIMIT_USER_PER_MINUTE: "0",
-          RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
-          INSTANCE_CACHE_SECONDS: "3600",
-          ...variables,
-        },
-      },
-      {
-        ...{ config: config.floor, bundle: bundle.floor, port: ports.floor },
-        variables: { ORCHESTRATOR_URL: orchestratorUrl },
-      },
-    ],
-  });
+  const parley: BuiltWorker = {
+    ...{ config: config.parley, bundle: bundle.parley, port: await freePort() },
+    variables: {
+      ENVIRONMENT: "development",
+      DATABASE_URL: "postgresql://bench:bench@localhost/bench",
+      NEON_ENDPOINT: endpoint,
+      ORCHESTRATOR_URL: orchestratorUrl,
+      JWT_SECRET: "parley-development-secret-not-for-production",
+      WHATSAPP_APP_SECRET: "parley-dev-app-secret",
+      RATE_LIMIT_USER_PER_MINUTE: "0",
+      RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+      INSTANCE_CACHE_SECONDS: "3600",
+      ...variables,
+    },
+  };
+  const floor: BuiltWorker = {
+    ...{ config: config.floor, bundle: bundle.floor, port: await freePort() },
+    variables: { ORCHESTRATOR_URL: orchestratorUrl, NEON_ENDPOINT: endpoint },
+  };
+  const runtime = await startRuntime({ stateDir: join(folder, "state"), workers: [parley, floor] });
   if (isPinned) pin(runtime.workerd, "0");
 
   return {
-    parley: `http://127.0.0.1:${ports.parley}`,
-    floor: `http://127.0.0.1:${ports.floor}`,
-    ...{ runtime, bundle: bundle.parley, isPostgres, isPinned },
+    parley: `http://127.0.0.1:${parley.port}`,
+    floor: `http://127.0.0.1:${floor.port}`,
+    ...{ runtime, workers: { parley, floor }, isPostgres, isPinned },
     query: async (sql, params = []) => ask({ sql, params }),
     requests: async () => ask("requests"),
     close: async () => {

@@ -1,13 +1,6 @@
+import { table } from "../support/table.ts";
 import type { ChaosReport } from "./chaos.ts";
 import type { Attempt } from "./journal.ts";
-
-/** A table as Markdown, aligned so that a terminal can be read too. */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)));
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
-  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
-}
 
 const isOk = ({ status }: Attempt): boolean => status !== null && status < 400;
 /** What was there already: a right answer to somebody who asks again. */

@@ -5,6 +5,7 @@ import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
 import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
+import { Entrance } from "../../src/services/entrance.ts";
 import { Allowances } from "../../src/services/allowance.ts";
 import { Cache } from "../../src/services/cache.ts";
 import { KeySets } from "../../src/services/key-set.ts";
@@ -79,6 +80,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
+    entrance: new Entrance(),
   };
 }
 

@@ -1,0 +1,69 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { cpus } from "node:os";
+import { dirname } from "node:path";
+import { parseArgs } from "node:util";
+import { burst, memory, sustain } from "./endurance.ts";
+import { send } from "./load.ts";
+import { measureRates } from "./rates.ts";
+import { render } from "./report.ts";
+import { message, scenarios } from "./scenarios.ts";
+import { setStage } from "./stage.ts";
+import type { Stage } from "./stage.ts";
+import { bundleSize, startUp } from "./start.ts";
+
+// npm run bench [-- --rounds 5] [--seconds 60] [--messages 100000] [--report docs/bench.md]
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    seconds: { type: "string", default: "60" },
+    messages: { type: "string", default: "100000" },
+    report: { type: "string", default: "docs/bench.md" },
+  },
+});
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+/** Round trips before the answer: to Postgres, of somebody nobody knows, and of the same person right after. */
+async function roundTrips(stage: Stage) {
+  const trips = async () => {
+    const before = await stage.requests();
+    await send(message(stage, "counted"));
+    return (await stage.requests()) - before;
+  };
+  return { first: await trips(), warm: await trips() };
+}
+
+say("building, starting");
+const stage = await setStage();
+const trips = await roundTrips(stage);
+say("rates beside their floors");
+const rates = await measureRates(stage, await scenarios(stage), { rounds: Number(values.rounds), ms: 1_000 });
+say(`100 requests a second for ${values.seconds} s`);
+const sustained = await sustain(stage, { perSecond: 100, seconds: Number(values.seconds) });
+await stage.close();
+
+say(`memory over ${values.messages} messages`);
+const fresh = await setStage();
+const most = Number(values.messages);
+const held = await memory(fresh, [most / 100, most / 10, most / 2, most]);
+const { parley, floor } = fresh.workers;
+const size = await bundleSize(parley.bundle);
+const start = { parley: await startUp(parley, "/live"), floor: await startUp(floor, "/live") };
+await fresh.close();
+
+say("1,000 requests in a second, with the limits as they come");
+const limited = await setStage({ RATE_LIMIT_USER_PER_MINUTE: "60", RATE_LIMIT_INSTANCE_PER_MINUTE: "6000" });
+const crowd = await burst(limited);
+await limited.close();
+
+const machine = {
+  cores: cpus().length,
+  model: cpus()[0]?.model ?? "unknown",
+  isPinned: stage.isPinned,
+  isPostgres: stage.isPostgres,
+};
+const { text, broken } = render({ machine, trips, rates, sustained, held, size, start, crowd });
+await mkdir(dirname(values.report), { recursive: true });
+await writeFile(values.report, text);
+say(`\n${text}`);
+process.exit(broken ? 1 : 0);

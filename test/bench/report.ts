@@ -1,0 +1,122 @@
+import { table } from "../support/table.ts";
+import type { Burst, Memory, Sustained } from "./endurance.ts";
+import type { Rate } from "./rates.ts";
+import { FLOORS } from "./scenarios.ts";
+import type { BundleSize } from "./start.ts";
+
+export type Figures = {
+  machine: { cores: number; model: string; isPinned: boolean; isPostgres: boolean };
+  trips: { first: number; warm: number };
+  rates: Rate[];
+  sustained: Sustained;
+  /** The last after a minute of rest. */
+  held: Memory[];
+  size: BundleSize;
+  /** Milliseconds. */
+  start: { parley: number; floor: number };
+  crowd: Burst;
+};
+
+/** `promise`: one that is broken fails the run. A ratio is a goal: it depends on the machine. */
+type Goal = { name: string; seen: string; isMet: boolean; promise: boolean };
+
+const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 0)} ms`;
+const mb = (bytes: number): string => `${Math.round(bytes / 1_000_000)} MB`;
+const ratio = ({ perSecond, floorMs, ms }: Rate): number =>
+  perSecond === null ? floorMs / ms : perSecond.ours / perSecond.floor;
+
+function goalsOf({ rates, sustained, held, crowd, trips }: Figures): Goal[] {
+  const named = (name: string) => rates.find((rate) => rate.name === name);
+  const atLeast = (name: string, wanted: number): Goal => {
+    const rate = named(name);
+    const seen = rate ? ratio(rate) : Number.NaN;
+    return { name: `${name}: ${wanted} of its floor`, seen: seen.toFixed(2), isMet: seen >= wanted, promise: false };
+  };
+  const [early, late] = [held[0], held.at(-2)];
+  const growth = (late?.bytes ?? Number.NaN) / (early?.bytes ?? Number.NaN);
+  const spread = sustained.p99 / sustained.p50;
+  return [
+    atLeast("warm message", 0.75),
+    atLeast("warm message, 16 conversations", 0.75),
+    atLeast("duplicate", 0.8),
+    {
+      name: "transactions per message under load: at most 0.01",
+      seen: sustained.transactionsPerMessage.toFixed(4),
+      isMet: sustained.transactionsPerMessage <= 0.01,
+      promise: false,
+    },
+    {
+      name: "round trips before the answer: 2 for a first contact, 0 warm",
+      seen: `${trips.first} and ${trips.warm}`,
+      isMet: trips.first === 2 && trips.warm === 0,
+      promise: true,
+    },
+    {
+      name: "100 requests a second, no error",
+      seen: `${sustained.errors} errors of ${sustained.sent}`,
+      isMet: sustained.errors === 0,
+      promise: true,
+    },
+    { name: "its p99 under 5 times its p50", seen: spread.toFixed(1), isMet: spread < 5, promise: false },
+    {
+      name: "1,000 requests in a second: each answered right, none lost",
+      seen: `${crowd.answered} x 200, ${crowd.limited} x 429, ${crowd.wrong.length} wrong; ${crowd.rows} rows`,
+      isMet: crowd.wrong.length === 0 && crowd.rows === crowd.answered,
+      promise: true,
+    },
+    {
+      name: `memory flat: ${late?.messages} messages against ${early?.messages}, at most 1.25`,
+      seen: growth.toFixed(2),
+      isMet: growth <= 1.25,
+      promise: false,
+    },
+  ];
+}
+
+/** The figures as Markdown; `broken` when a promise is. */
+export function render(figures: Figures): { text: string; broken: boolean } {
+  const { machine, rates, sustained, held, size, start, crowd } = figures;
+  const goals = goalsOf(figures);
+  const text = [
+    "# npm run bench",
+    `${machine.cores} x ${machine.model}; the runtime ${machine.isPinned ? "has a core to itself" : "shares its cores with everything else"}; ` +
+      `${machine.isPostgres ? "a Postgres server" : "the embedded Postgres"}. Medians of rounds that alternate with the floor. ` +
+      "Machines like this one are noisy: ratios count, times are this machine's.",
+    "## Beside the floor",
+    "Rates of sixteen callers; times of one who waits for each answer. A ratio of 1 would be no cost at all.",
+    table(
+      ["", "floor", "floor /s", "/s", "ratio", "floor p50", "p50"],
+      rates.map((rate) => [
+        rate.name,
+        FLOORS[rate.floor],
+        rate.perSecond?.floor.toFixed(0) ?? "-",
+        rate.perSecond?.ours.toFixed(0) ?? "-",
+        `${ratio(rate).toFixed(2)}${rate.perSecond === null ? " (p50)" : ""}`,
+        ms(rate.floorMs),
+        ms(rate.ms),
+      ]),
+    ),
+    "## Goals",
+    table(
+      ["goal", "seen", ""],
+      goals.map(({ name, seen, isMet, promise }) => [name, seen, isMet ? "met" : promise ? "**broken**" : "missed"]),
+    ),
+    "## Figures",
+    table(
+      ["", ""],
+      [
+        ["100 a second: p50, p95, p99", [sustained.p50, sustained.p95, sustained.p99].map(ms).join(", ")],
+        ["ledger lag p95, to a quarter of a second", ms(sustained.ledgerLagP95)],
+        ["bundle", `${Math.round(size.gzip / 1024)} KiB gzip, ${Math.round(size.bytes / 1024)} KiB`],
+        ["start of the runtime to the first answer", `${ms(start.parley)}; the floor's ${ms(start.floor)}`],
+        ...held.map(({ messages, bytes }, index): [string, string] => [
+          `memory after ${messages} messages${index === held.length - 1 ? " and a minute of rest" : ""}`,
+          mb(bytes),
+        ]),
+        ["burst: first wrong answer", crowd.wrong[0] ? JSON.stringify(crowd.wrong[0]).slice(0, 200) : "none"],
+      ],
+    ),
+    "",
+  ].join("\n\n");
+  return { text, broken: goals.some(({ promise, isMet }) => promise && !isMet) };
+}
