@@ -13,6 +13,8 @@ const config: KnipConfig = {
   ignoreExportsUsedInFile: true,
   // The runtime's own modules; and wrangler's own runtime, since one of ours would be another.
   ignoreDependencies: ["cloudflare", "miniflare"],
+  // Linux's own, used where it is.
+  ignoreBinaries: ["taskset"],
 };
 
 export default config;

@@ -1,7 +1,7 @@
 import { AppError } from "../domain/errors.ts";
 
 /** More than this would still be waiting for Postgres when its deadline is over, and all of them in vain. */
-const MOST_INSIDE = 128;
+const MOST_INSIDE = 64;
 const RETRY_AFTER_MS = 1_000;
 
 /**

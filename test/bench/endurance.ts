@@ -1,15 +1,16 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { closedLoop, openLoop, percentile } from "./load.ts";
 import type { Sample } from "./load.ts";
-import { message, people } from "./scenarios.ts";
+import { floors, message, people } from "./scenarios.ts";
 import type { Stage } from "./stage.ts";
 
-export type Sustained = {
+type Percentiles = { p50: number; p95: number; p99: number };
+
+export type Sustained = Percentiles & {
   sent: number;
   errors: number;
-  p50: number;
-  p95: number;
-  p99: number;
+  /** The bare shape of a turn under the same load, right before. */
+  floor: Percentiles;
   transactionsPerMessage: number;
   /** From an answer to its row in Postgres. */
   ledgerLagP95: number;
@@ -17,11 +18,17 @@ export type Sustained = {
 
 const SPEAKERS = 300;
 
+function percentiles(samples: readonly Sample[]): Percentiles {
+  const times = samples.map(({ ms }) => ms);
+  return { p50: percentile(times, 0.5), p95: percentile(times, 0.95), p99: percentile(times, 0.99) };
+}
+
 /** The same load for a while, whatever becomes of it; then what Postgres has of it. */
 export async function sustain(stage: Stage, load: { perSecond: number; seconds: number }): Promise<Sustained> {
   const speaker = people("sustained", SPEAKERS);
   await closedLoop(() => message(stage, speaker()), { callers: 16, ms: 60_000, most: SPEAKERS });
   await written(stage, "m-%");
+  const bare = await openLoop(floors(stage).turn, load);
 
   const before = await stage.requests();
   const answeredAt = new Map<string, number>();
@@ -39,13 +46,11 @@ export async function sustain(stage: Stage, load: { perSecond: number; seconds: 
   await written(stage, `${prefix}-%`, samples.filter(({ status }) => status === 200).length);
   watcher.abort();
   await watch;
-  const times = samples.map(({ ms }) => ms);
   return {
+    ...percentiles(samples),
     sent,
     errors: samples.filter(({ status }) => status !== 200).length,
-    p50: percentile(times, 0.5),
-    p95: percentile(times, 0.95),
-    p99: percentile(times, 0.99),
+    floor: percentiles(bare),
     transactionsPerMessage: ((await stage.requests()) - before) / sent,
     ledgerLagP95: percentile(lags, 0.95),
   };
@@ -111,10 +116,16 @@ export async function burst(stage: Stage, count = 1_000): Promise<Burst> {
 }
 
 export type Memory = { messages: number; bytes: number };
+export type Endured = {
+  /** The last after a minute of rest. */
+  held: Memory[];
+  transactionsPerMessage: number;
+};
 
-/** What the runtime holds after so many messages, and once more after a minute of rest. */
-export async function memory(stage: Stage, milestones: readonly number[]): Promise<Memory[]> {
+/** As many messages as go through, and what the runtime holds after so many of them. */
+export async function endure(stage: Stage, milestones: readonly number[]): Promise<Endured> {
   const speaker = people("remembered");
+  const before = await stage.requests();
   const seen: Memory[] = [];
   let sent = 0;
   for (const milestone of milestones) {
@@ -128,5 +139,9 @@ export async function memory(stage: Stage, milestones: readonly number[]): Promi
     seen.push({ messages: sent, bytes: stage.runtime.residentBytes() });
   }
   await pause(60_000);
-  return [...seen, { messages: sent, bytes: stage.runtime.residentBytes() }];
+  const transactions = (await stage.requests()) - before;
+  return {
+    held: [...seen, { messages: sent, bytes: stage.runtime.residentBytes() }],
+    transactionsPerMessage: transactions / sent,
+  };
 }

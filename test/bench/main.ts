@@ -2,7 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
-import { burst, memory, sustain } from "./endurance.ts";
+import { burst, endure, sustain } from "./endurance.ts";
 import { send } from "./load.ts";
 import { measureRates } from "./rates.ts";
 import { render } from "./report.ts";
@@ -42,10 +42,10 @@ say(`100 requests a second for ${values.seconds} s`);
 const sustained = await sustain(stage, { perSecond: 100, seconds: Number(values.seconds) });
 await stage.close();
 
-say(`memory over ${values.messages} messages`);
+say(`${values.messages} messages as fast as they go`);
 const fresh = await setStage();
 const most = Number(values.messages);
-const held = await memory(fresh, [most / 100, most / 10, most / 2, most]);
+const endured = await endure(fresh, [most / 100, most / 10, most / 2, most]);
 const { parley, floor } = fresh.workers;
 const size = await bundleSize(parley.bundle);
 const start = { parley: await startUp(parley, "/live"), floor: await startUp(floor, "/live") };
@@ -62,7 +62,7 @@ const machine = {
   isPinned: stage.isPinned,
   isPostgres: stage.isPostgres,
 };
-const { text, broken } = render({ machine, trips, rates, sustained, held, size, start, crowd });
+const { text, broken } = render({ machine, trips, rates, sustained, endured, size, start, crowd });
 await mkdir(dirname(values.report), { recursive: true });
 await writeFile(values.report, text);
 say(`\n${text}`);

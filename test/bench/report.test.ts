@@ -1,0 +1,79 @@
+import { describe, expect, it } from "vitest";
+import { render } from "./report.ts";
+import type { Figures } from "./report.ts";
+
+/** Figures of a run in which everything was as it should be. */
+function good(): Figures {
+  const rate = (name: string, floor: Figures["rates"][number]["floor"]) => ({
+    ...{ name, floor, floorMs: 2, ms: 2 },
+    perSecond: { floor: 100, ours: 100 },
+  });
+  return {
+    machine: { cores: 2, model: "one", isPinned: true, isPostgres: true },
+    trips: { first: 2, warm: 0 },
+    rates: [
+      rate("warm message", "turn"),
+      rate("warm message, 16 conversations", "turn"),
+      rate("first contact", "first-turn"),
+      rate("duplicate", "object"),
+    ],
+    sustained: {
+      ...{ sent: 6_000, errors: 0, p50: 10, p95: 20, p99: 30, transactionsPerMessage: 0.009, ledgerLagP95: 900 },
+      floor: { p50: 5, p95: 10, p99: 15 },
+    },
+    endured: {
+      held: [100, 101, 102, 103, 90].map((mega, index) => ({ messages: 1_000 * (index + 1), bytes: mega * 1e6 })),
+      transactionsPerMessage: 0.009,
+    },
+    size: { bytes: 2_000, gzip: 1_000 },
+    start: { parley: 200, floor: 100 },
+    crowd: { sent: 1_000, answered: 900, limited: 100, wrong: [], rows: 900 },
+  };
+}
+
+const lineOf = (text: string, name: RegExp): string => text.split("\n").find((line) => name.test(line)) ?? "";
+
+describe("a bench run", () => {
+  it("in which everything was as it should be passes, and says so line by line", () => {
+    const { text, broken } = render(good());
+    expect(broken).toBe(false);
+    expect(text).not.toMatch(/missed|broken/);
+  });
+
+  it.each<[string, RegExp, (figures: Figures) => void]>([
+    ["[G3.2.1] a p50 of half a second", /p50 of 100 requests/, ({ sustained }) => void (sustained.p50 = 500)],
+    ["[G3.2.2] a p95 of two seconds", /p95 of 100 requests/, ({ sustained }) => void (sustained.p95 = 2_000)],
+    ["[G3.2.3] a p99 of five seconds", /p99 of 100 requests/, ({ sustained }) => void (sustained.p99 = 5_000)],
+    ["[G3.5.1] a first message of a second", /first message/, ({ rates }) => void (rates[2]!.ms = 1_000)],
+    [
+      "[G3.4.1, G3.4.2] memory that still grows at the end",
+      /memory stable/,
+      ({ endured }) => void (endured.held[3]!.bytes *= 1.2),
+    ],
+    ["an error", /no error/, ({ sustained }) => void (sustained.errors = 1)],
+    [
+      "a wrong answer in a burst",
+      /within|in a second/,
+      ({ crowd }) => crowd.wrong.push({ status: 503, ms: 1, body: "" }),
+    ],
+    ["a lost row", /in a second/, ({ crowd }) => void (crowd.rows = 899)],
+    ["a third round trip", /round trips/, ({ trips }) => void (trips.first = 3)],
+  ])("fails for %s", (_what, line, spoil) => {
+    const figures = good();
+    spoil(figures);
+    const { text, broken } = render(figures);
+    expect([broken, lineOf(text, line)]).toEqual([true, expect.stringContaining("**broken**")]);
+  });
+
+  it.each<[string, RegExp, (figures: Figures) => void]>([
+    ["a warm message", /^\| warm message: /, ({ rates }) => void (rates[0]!.perSecond!.ours = 74)],
+    ["a duplicate", /^\| duplicate: /, ({ rates }) => void (rates[3]!.perSecond!.ours = 79)],
+    ["a transaction too many", /transactions/, ({ endured }) => void (endured.transactionsPerMessage = 0.011)],
+    ["a wide spread", /its p99/, ({ sustained }) => void (sustained.p99 = 50)],
+  ])("says which goal is missed (%s), and passes: that is the machine's too", (_what, line, spoil) => {
+    const figures = good();
+    spoil(figures);
+    const { text, broken } = render(figures);
+    expect([broken, lineOf(text, line)]).toEqual([false, expect.stringContaining("missed")]);
+  });
+});
