@@ -115,7 +115,8 @@ export async function burst(stage: Stage, count = 1_000): Promise<Burst> {
   };
 }
 
-export type Memory = { messages: number; bytes: number };
+/** Bytes: what the process holds, and what of it is JavaScript's after a collection. */
+export type Memory = { messages: number; resident: number; heap: number };
 export type Endured = {
   /** The last after a minute of rest. */
   held: Memory[];
@@ -123,11 +124,19 @@ export type Endured = {
 };
 
 /** As many messages as go through, and what the runtime holds after so many of them. */
-export async function endure(stage: Stage, milestones: readonly number[]): Promise<Endured> {
+export async function endure(
+  stage: Stage,
+  heapBytes: () => Promise<number>,
+  milestones: readonly number[],
+): Promise<Endured> {
   const speaker = people("remembered");
   const before = await stage.requests();
-  const seen: Memory[] = [];
+  const held: Memory[] = [];
   let sent = 0;
+  const look = async () => {
+    const heap = await heapBytes();
+    held.push({ messages: sent, resident: stage.runtime.residentBytes(), heap });
+  };
   for (const milestone of milestones) {
     while (sent < milestone) {
       const left = milestone - sent;
@@ -136,12 +145,9 @@ export async function endure(stage: Stage, milestones: readonly number[]): Promi
       if (wrong) throw new Error(`A message was answered ${wrong.status}: ${wrong.body.slice(0, 300)}`);
       sent += samples.length;
     }
-    seen.push({ messages: sent, bytes: stage.runtime.residentBytes() });
+    await look();
   }
   await pause(60_000);
-  const transactions = (await stage.requests()) - before;
-  return {
-    held: [...seen, { messages: sent, bytes: stage.runtime.residentBytes() }],
-    transactionsPerMessage: transactions / sent,
-  };
+  await look();
+  return { held, transactionsPerMessage: ((await stage.requests()) - before) / sent };
 }

@@ -2,7 +2,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
+import { freePort } from "../support/service.ts";
 import { burst, endure, sustain } from "./endurance.ts";
+import { heapBytes } from "./heap.ts";
 import { send } from "./load.ts";
 import { measureRates } from "./rates.ts";
 import { render } from "./report.ts";
@@ -43,16 +45,19 @@ const sustained = await sustain(stage, { perSecond: 100, seconds: Number(values.
 await stage.close();
 
 say(`${values.messages} messages as fast as they go`);
-const fresh = await setStage();
+const inspectorPort = await freePort();
+const fresh = await setStage({ inspectorPort });
 const most = Number(values.messages);
-const endured = await endure(fresh, [most / 100, most / 10, most / 2, most]);
+const endured = await endure(fresh, () => heapBytes(inspectorPort, "parley"), [most / 100, most / 10, most / 2, most]);
 const { parley, floor } = fresh.workers;
 const size = await bundleSize(parley.bundle);
 const start = { parley: await startUp(parley, "/live"), floor: await startUp(floor, "/live") };
 await fresh.close();
 
 say("1,000 requests in a second, with the limits as they come");
-const limited = await setStage({ RATE_LIMIT_USER_PER_MINUTE: "60", RATE_LIMIT_INSTANCE_PER_MINUTE: "6000" });
+const limited = await setStage({
+  variables: { RATE_LIMIT_USER_PER_MINUTE: "60", RATE_LIMIT_INSTANCE_PER_MINUTE: "6000" },
+});
 const crowd = await burst(limited);
 await limited.close();
 

@@ -22,7 +22,9 @@ function good(): Figures {
       floor: { p50: 5, p95: 10, p99: 15 },
     },
     endured: {
-      held: [100, 101, 102, 103, 90].map((mega, index) => ({ messages: 1_000 * (index + 1), bytes: mega * 1e6 })),
+      held: [100, 101, 102, 103, 90].map((mega, index) => ({
+        ...{ messages: 1_000 * (index + 1), resident: 5e8, heap: mega * 1e6 },
+      })),
       transactionsPerMessage: 0.009,
     },
     size: { bytes: 2_000, gzip: 1_000 },
@@ -47,8 +49,8 @@ describe("a bench run", () => {
     ["[G3.5.1] a first message of a second", /first message/, ({ rates }) => void (rates[2]!.ms = 1_000)],
     [
       "[G3.4.1, G3.4.2] memory that still grows at the end",
-      /memory stable/,
-      ({ endured }) => void (endured.held[3]!.bytes *= 1.2),
+      /heap stable/,
+      ({ endured }) => void (endured.held[3]!.heap *= 1.2),
     ],
     ["an error", /no error/, ({ sustained }) => void (sustained.errors = 1)],
     [

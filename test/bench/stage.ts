@@ -23,10 +23,18 @@ export type Stage = {
   close(): Promise<void>;
 };
 
+export type StageOptions = {
+  /** Beside what is needed: no limits, and nothing is looked up twice within the hour. */
+  variables?: Record<string, string>;
+  /** Another tree of the project than this one: its predecessor. */
+  root?: string;
+  inspectorPort?: number;
+};
+
 const ROOT = join(import.meta.dirname, "../..");
 
 /** Builds both Workers and starts them in one runtime on the first core; everything else stays on the others. */
-export async function setStage(variables: Record<string, string> = {}, root = ROOT): Promise<Stage> {
+export async function setStage({ variables, root = ROOT, inspectorPort }: StageOptions = {}): Promise<Stage> {
   const cores = cpus().length;
   const isPinned = cores > 1 && pin(process.pid, `1-${cores - 1}`);
   const folder = await mkdtemp(join(tmpdir(), "parley-bench-"));
@@ -70,8 +78,11 @@ export async function setStage(variables: Record<string, string> = {}, root = RO
     ...{ config: config.floor, bundle: bundle.floor, port: await freePort() },
     variables: { ORCHESTRATOR_URL: orchestratorUrl, NEON_ENDPOINT: endpoint },
   };
-  const runtime = await startRuntime({ stateDir: join(folder, "state"), workers: [parley, floor] });
-  if (isPinned) pin(runtime.workerd, "0");
+  const runtime = await startRuntime({
+    ...{ stateDir: join(folder, "state"), workers: [parley, floor] },
+    ...(inspectorPort === undefined ? {} : { inspectorPort }),
+  });
+  if (isPinned) pin(runtime.workerd(), "0");
 
   return {
     parley: `http://127.0.0.1:${parley.port}`,

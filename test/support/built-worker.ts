@@ -24,8 +24,8 @@ export type BuiltWorker = {
 export type Runtime = {
   /** Its process: Miniflare, with workerd and nothing else below it. */
   pid: number;
-  /** The runtime itself below it. */
-  workerd: number;
+  /** The runtime itself below it (Linux). */
+  workerd(): number;
   /** What the Workers have written so far, when it is recorded. */
   output(): string;
   /** Bytes resident in workerd at this moment (Linux). */
@@ -44,6 +44,8 @@ export type RuntimeOptions = {
   stateDir: string;
   /** What the Workers write is kept instead of thrown away. */
   recorded?: boolean;
+  /** Where the runtime can be looked into, by the protocol of Chrome's DevTools. */
+  inspectorPort?: number;
 };
 
 /** What the runtime's process can be told. */
@@ -66,8 +68,8 @@ export async function buildWorker({ config, entry, bundle }: { config: string; e
  * Built Workers in the runtime they are deployed to, each on a port of its own that leads straight into it: no development
  * server, no proxy before it. Ends with this process, however that ends.
  */
-export async function startRuntime({ workers, stateDir, recorded = false }: RuntimeOptions): Promise<Runtime> {
-  const child = fork(join(import.meta.dirname, "runtime.ts"), [JSON.stringify({ workers, stateDir })], {
+export async function startRuntime({ recorded = false, ...options }: RuntimeOptions): Promise<Runtime> {
+  const child = fork(join(import.meta.dirname, "runtime.ts"), [JSON.stringify(options)], {
     stdio: ["ignore", recorded ? "pipe" : "ignore", "inherit", "ipc"],
     // wrangler looks for secrets in the environment and is told of them otherwise.
     env: { ...process.env, ...QUIET, WRANGLER_LOG: "none" },
@@ -78,12 +80,11 @@ export async function startRuntime({ workers, stateDir, recorded = false }: Runt
   const [first] = await Promise.race([once(child, "message"), ended]);
   if (first !== "ready" || child.pid === undefined) throw new Error("The runtime ended before it was ready");
   const { pid } = child;
-  const workerd = workerdOf(pid);
   return {
     pid,
-    workerd,
+    workerd: () => workerdOf(pid),
     output: () => printed.join(""),
-    residentBytes: () => residentBytes(workerd),
+    residentBytes: () => residentBytes(workerdOf(pid)),
     evict: async (...object) => {
       const error = await ask(child, { evict: object });
       if (error === undefined) return true;

@@ -6,11 +6,11 @@ import type { RuntimeOptions, RuntimeOrder } from "./built-worker.ts";
 
 // The process `startRuntime` starts: built Workers in workerd, until nobody is connected any more.
 
-const { workers, stateDir } = JSON.parse(process.argv[2] ?? "") as RuntimeOptions;
+const { workers, stateDir, inspectorPort } = JSON.parse(process.argv[2] ?? "") as RuntimeOptions;
 
 const runtime = new Miniflare(
   convertV4MiniflareOptions({
-    ...(process.env.INSPECT ? { inspectorPort: Number(process.env.INSPECT) } : {}),
+    ...(inspectorPort === undefined ? {} : { inspectorPort }),
     log: new Log(LogLevel.ERROR),
     cf: false,
     defaultPersistRoot: stateDir,
