@@ -37,8 +37,11 @@ import { record, transcribe } from "./conversation/record.ts";
 import { gone } from "./conversation/refusal.ts";
 import { unsaved } from "./conversation/unsaved.ts";
 
-/** After a turn began or waits: late enough to cost nothing, early enough that nobody waits for an orphan. */
-const WATCH_MS = 10_000;
+/**
+ * When to look after a turn that began or waits: late enough to cost nothing, before an idle object is taken out of memory
+ * (ten seconds), and not for everybody at once who spoke at once.
+ */
+const watchMs = (): number => 6_000 * (1 + Math.random() / 2);
 
 /**
  * One conversation: the single writer that decides what runs, in which order, once. Addressed by `src/domain/address.ts`.
@@ -68,7 +71,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
       now: now(),
     });
     if (entrance.kind !== "enter") return entrance;
-    alarm.noLaterThan(now() + WATCH_MS);
+    alarm.noLaterThan(now() + watchMs());
     const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
     if (answer === "dropped") return gone(entrance.sessionId);
     if (answer !== "queued") return { kind: "answered", answer };
@@ -85,7 +88,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const home = await correspondence.home(arrival.aliases);
     if (home !== null) return this.#deps.conversation(home).receive(arrival);
     const received = correspondence.receive(arrival);
-    alarm.noLaterThan(this.#deps.now() + WATCH_MS);
+    alarm.noLaterThan(this.#deps.now() + watchMs());
     runner.pump();
     return received;
   }

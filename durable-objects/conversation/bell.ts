@@ -1,7 +1,7 @@
 import type { Outbox } from "./outbox.ts";
 
 /** Not before the object is woken anyway after a turn: an alarm that is set anew for every message costs a write each. */
-const FIRST_REPEAT_MS = 10_000;
+const FIRST_REPEAT_MS = 9_000;
 const LONGEST_REPEAT_MS = 24_000;
 
 /**
