@@ -15,6 +15,7 @@ import {
   endless,
   garbage,
   hang,
+  packed,
   redirect,
   reset,
   startOrchestrator,
@@ -188,6 +189,7 @@ describe("an orchestrator that fails", () => {
     ["says nothing at all", (_call, response) => void response.writeHead(200).end(), "JSON"],
     ["sends us elsewhere", redirect, "answered 302"],
     ["never stops talking", endless, "larger than"],
+    ["says little that unfolds to more than it may say", packed, "larger than"],
   ])("because it %s, leaves the person with the default reply [B2.4.4]", async (_, behaviour, reason) => {
     orchestrator.behave(behaviour);
     const { result, lines } = await run();

@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 
 /** What the stand-in was asked. */
 export type OrchestratorCall = { headers: IncomingHttpHeaders; adapter: Record<string, any>; at: number };
@@ -72,6 +73,12 @@ export const drip: Behaviour = (_call, response) => {
   response.writeHead(200, { "Content-Type": "application/json" });
   const timer = setInterval(() => response.write(" "), 20);
   response.on("close", () => clearInterval(timer));
+};
+
+/** A few kilobytes over the network, and more than anybody may say once they are unpacked. */
+export const packed: Behaviour = (_call, response) => {
+  const body = gzipSync(JSON.stringify({ text: "x".repeat(3 * 1024 * 1024) }));
+  response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": body.length }).end(body);
 };
 
 /** An answer without end, as fast as it is taken. */
