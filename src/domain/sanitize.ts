@@ -93,9 +93,12 @@ function walkEntries(value: object, rules: Walk, above: unknown[]): JsonObject {
   for (const [name, item] of Object.entries(value)) {
     if (count >= rules.maxItems) break;
     if (item === undefined) continue;
-    const kind = kindOfKey(name);
+    const key = rules.key(name);
+    const found = kindOfKey(name);
+    // A name that was cut is another one.
+    const kind = found === "plain" && key !== name ? kindOfKey(key) : found;
     if (kind === "prototype" || (kind === "secret" && rules.secret === undefined)) continue;
-    copy[rules.key(name)] = kind === "secret" ? (rules.secret ?? null) : walk(item, rules, above);
+    copy[key] = kind === "secret" ? (rules.secret ?? null) : walk(item, rules, above);
     count += 1;
   }
   return copy;

@@ -102,6 +102,12 @@ describe("data somebody sent", () => {
     expect([Object.getOwnPropertyNames(kept), Object.getPrototypeOf(kept)]).toEqual([["a"], Object.prototype]);
   });
 
+  it("can't reach one, nor keep a secret, under a name that is known for what it is only once it is cut", () => {
+    const long = (name: string) => `${name}${" ".repeat(256)}x`;
+    const kept = sanitizeData(JSON.parse(`{"${long("__proto__")}":{"admin":true},"${long("token")}":"t","a":3}`));
+    expect([Object.getOwnPropertyNames(kept), Object.getPrototypeOf(kept)]).toEqual([["a"], Object.prototype]);
+  });
+
   it("ends at a depth of 32, and in a circle", () => {
     const circle: Record<string, unknown> = { name: "x" };
     circle.self = circle;
