@@ -103,7 +103,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances((instanceId) => env.LIMITERS.getByName(instanceId)),
-    entrance: new Entrance(),
+    entrance: new Entrance(Date.now),
   };
   caches.set(config.databaseUrl, made);
   return made;

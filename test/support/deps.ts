@@ -80,7 +80,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     acquaintances: new Cache(options),
     newcomers: new Cache(options),
     allowances: new Allowances(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
-    entrance: new Entrance(),
+    entrance: new Entrance(now),
   };
 }
 
