@@ -18,8 +18,10 @@ export class Outbox {
   readonly #facts: Pick<FactStore, "get" | "set">;
   /** Postgres has everything up to this position. Kept in memory first: it may be forgotten, see `confirm`. */
   #confirmedUpTo: number;
-  /** The tail of the session that was asked for last: what was added since is all that has to be read again. */
-  #tail: { sessionId: string; upTo: number; entries: LedgerEntry[] } = { sessionId: "", upTo: 0, entries: [] };
+  /** What this incarnation has given away: it can be told of nothing else that Postgres has it. */
+  #pulledUpTo = 0;
+  /** The tail of the session that was asked for last, by entry: what was added since is all that has to be read again. */
+  #tail: { sessionId: string; upTo: number; said: Message[][] } = { sessionId: "", upTo: 0, said: [] };
 
   constructor(storage: Storage, facts: Pick<FactStore, "get" | "set">) {
     this.#storage = storage;
@@ -53,6 +55,7 @@ export class Outbox {
       )
       .toArray();
     const upTo = rows.at(-1)?.position ?? 0;
+    this.#pulledUpTo = Math.max(this.#pulledUpTo, upTo);
     return {
       entries: rows.filter(({ session_id }) => session_id !== "").map(toEntry),
       notices: rows.filter(({ session_id }) => session_id === "").map(({ entry }) => JSON.parse(entry) as LedgerNotice),
@@ -63,10 +66,11 @@ export class Outbox {
 
   /**
    * Postgres has everything up to a position. Not worth a commit of its own: an object that dies before `tidy` brings it
-   * once more, and Postgres, which knows every entry by its id, changes nothing.
+   * once more, and Postgres, which knows every entry by its id, changes nothing. Word that comes late to an object that has
+   * emptied itself since, and counts from one again, is about other entries.
    */
   confirm(upTo: number): void {
-    this.#confirmedUpTo = Math.max(this.#confirmedUpTo, upTo);
+    this.#confirmedUpTo = Math.max(this.#confirmedUpTo, Math.min(upTo, this.#pulledUpTo));
   }
 
   /** Drops what Postgres has, but for the tail the model may still be told. */
@@ -112,7 +116,7 @@ export class Outbox {
 
   /** The last messages of a session in the order the model gets them: a turn's stand together. Not what nobody heard. */
   history(sessionId: string): Message[] {
-    const tail = this.#tail.sessionId === sessionId ? this.#tail : { sessionId, upTo: 0, entries: [] };
+    const tail = this.#tail.sessionId === sessionId ? this.#tail : { sessionId, upTo: 0, said: [] };
     const added = this.#storage.sql
       .exec<Row>(
         `SELECT position, entry FROM entries WHERE session_id = ? AND position > ?
@@ -122,15 +126,15 @@ export class Outbox {
       )
       .toArray()
       .toReversed();
-    const entries = [...tail.entries, ...added.map(toEntry)].slice(-KEPT_FOR_HISTORY);
-    this.#tail = { sessionId, upTo: added.at(-1)?.position ?? tail.upTo, entries };
-    return entries.flatMap(({ messages }) => messages).filter(({ content }) => content !== "");
+    const said = [...tail.said, ...added.map((row) => toEntry(row).messages)].slice(-KEPT_FOR_HISTORY);
+    this.#tail = { sessionId, upTo: added.at(-1)?.position ?? tail.upTo, said };
+    return said.flat().filter(({ content }) => content !== "");
   }
 
   /** Forgets what is confirmed: the session it belongs to is over. */
   forgetHistory(): void {
     this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#confirmedUpTo);
-    this.#tail = { sessionId: "", upTo: 0, entries: [] };
+    this.#tail = { sessionId: "", upTo: 0, said: [] };
   }
 }
 

@@ -94,6 +94,7 @@ class World {
       case "alarm":
         this.object.runner.resume(this.clock);
         this.object.turns.sweep(this.clock);
+        this.object.outbox.tidy();
         break;
       case "pull":
         this.pull();
@@ -167,7 +168,10 @@ class World {
     const { entries, upTo } = this.object.outbox.pull(1_000_000);
     const order = entries.flatMap(({ messages }) => messages.map(({ seq }) => seq));
     expect(order, "entries come in the order of the conversation").toEqual(order.toSorted((a, b) => a - b));
-    for (const entry of entries) this.entries.set(entry.id, entry);
+    for (const entry of entries) {
+      expect(this.entries.get(entry.id) ?? entry, "what is brought again is the same").toEqual(entry);
+      this.entries.set(entry.id, entry);
+    }
     this.pulledUpTo = Math.max(this.pulledUpTo, upTo);
   }
 
