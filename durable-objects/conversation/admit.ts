@@ -3,6 +3,7 @@ import type { AdapterInput } from "../../src/domain/adapter.ts";
 import type { Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
 import { scopeFor } from "../../src/domain/idempotency.ts";
 import { inboundMessageIdOf, newTurnId } from "../../src/domain/ids.ts";
+import type { InstanceBundle } from "../../src/domain/instance.ts";
 import type { Session } from "../../src/domain/session.ts";
 import { MAX_WAITING_TURNS } from "../../src/domain/turn.ts";
 import type { Storage } from "../storage.ts";
@@ -26,6 +27,12 @@ type Options = {
   turnsPerMinute: number;
   now: number;
 };
+
+/**
+ * What has made an adapter makes one again: the message itself is small and its shape was looked at. A bundle may be known
+ * to its conversation and never have made one.
+ */
+const proven = new WeakSet<InstanceBundle>();
 
 /** `enter`: the caller holds this turn and waits for it. Everything else is an answer. */
 export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
@@ -64,14 +71,14 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
   const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, facts.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
-  // What has made an adapter before makes one again: the message itself is small and its shape was looked at.
-  const isKnown = facts.get("bundle") === message.bundle;
-  const refusal = isKnown ? null : refusalOf(() => buildAdapter(adapterInput(message, said, turnId, now)));
+  const isProven = proven.has(message.bundle);
+  const refusal = isProven ? null : refusalOf(() => buildAdapter(adapterInput(message, said, turnId, now)));
   if (refusal !== null) return refusal;
+  proven.add(message.bundle);
 
   storage.transactionSync(() => {
     enter(facts, said, now);
-    if (!isKnown) facts.set("bundle", message.bundle);
+    if (facts.get("bundle") !== message.bundle) facts.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });

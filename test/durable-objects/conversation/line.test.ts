@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { SubmitOutcome } from "../../../src/domain/conversation.ts";
 import { MAX_WAITING_TURNS } from "../../../src/domain/turn.ts";
+import { demoBundle } from "../../support/bundle.ts";
 import { incarnation, LEASE_MS, LIFETIME_MS, SESSION_TIMEOUT_MS, submission } from "../../support/conversation.ts";
 import type { BegunRun } from "../../support/conversation.ts";
 import { sqliteStorage } from "../../support/sqlite-storage.ts";
@@ -199,6 +200,15 @@ describe("a conversation", () => {
     await answerAll();
     const stranger = submission("a", "x", { user: { id: crypto.randomUUID(), tier: "standard" } });
     expect(await object.submit(stranger)).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND", details: {} });
+  });
+
+  it("says at once that it can't answer, also when it has begun and knows its instance already", async () => {
+    const demo = demoBundle();
+    const bundle = { ...demo, config: demo.config && { ...demo.config, routingPlanKey: "" } };
+    object.facts.set("bundle", bundle);
+    const message = submission("a", "x", { bundle: object.facts.read("bundle", JSON.stringify(bundle)) });
+    expect(await object.submit(message)).toMatchObject({ kind: "refused", code: "VALIDATION_ERROR" });
+    expect(object.turns.waiting()).toBe(0);
   });
 
   it("closes the session that was quiet too long and tells Postgres when", async () => {
