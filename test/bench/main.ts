@@ -3,6 +3,7 @@ import { cpus } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { freePort } from "../support/service.ts";
+import { against } from "./against.ts";
 import { burst, endure, sustain } from "./endurance.ts";
 import { heapBytes } from "./heap.ts";
 import { send } from "./load.ts";
@@ -14,6 +15,7 @@ import type { Stage } from "./stage.ts";
 import { bundleSize, startUp } from "./start.ts";
 
 // npm run bench [-- --rounds 5] [--seconds 60] [--messages 100000] [--report docs/bench.md]
+// npm run bench -- --against <folder of another tree>...: that beside this one, and nothing else
 
 const { values } = parseArgs({
   options: {
@@ -21,9 +23,15 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "60" },
     messages: { type: "string", default: "100000" },
     report: { type: "string", default: "docs/bench.md" },
+    against: { type: "string", multiple: true, default: [] },
   },
 });
 const say = (line: string) => process.stdout.write(`${line}\n`);
+
+if (values.against.length > 0) {
+  say(await against(values.against, Number(values.rounds)));
+  process.exit(0);
+}
 
 /** Round trips before the answer: to Postgres, of somebody nobody knows, and of the same person right after. */
 async function roundTrips(stage: Stage) {

@@ -31,7 +31,8 @@ export type StageOptions = {
   inspectorPort?: number;
 };
 
-const ROOT = join(import.meta.dirname, "../..");
+/** This tree. */
+export const ROOT = join(import.meta.dirname, "../..");
 
 /** Builds both Workers and starts them in one runtime on the first core; everything else stays on the others. */
 export async function setStage({ variables, root = ROOT, inspectorPort }: StageOptions = {}): Promise<Stage> {
