@@ -222,8 +222,10 @@ describe.each(deaths)("an object that %s between two calls", (_how, die) => {
     const { upTo } = await conversation.pull();
     await conversation.submit(message("b"));
     await die(conversation);
-    expect(await conversation.confirm(upTo)).toEqual({ waiting: 1 });
-    const { entries } = await conversation.pull();
-    expect(entries.map(({ turn }) => turn?.requestId)).toEqual(["b"]);
+    // It knows nothing of having given anything away, and brings all of it once more.
+    expect(await conversation.confirm(upTo)).toEqual({ waiting: 2 });
+    const again = await conversation.pull();
+    expect(again.entries.map(({ turn }) => turn?.requestId)).toEqual(["a", "b"]);
+    expect(await conversation.confirm(again.upTo)).toEqual({ waiting: 0 });
   });
 });

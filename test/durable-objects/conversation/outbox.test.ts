@@ -57,6 +57,14 @@ describe("what waits for Postgres", () => {
     expect(brought().map(([id]) => id)).toEqual(["three"]);
   });
 
+  it("is not taken for what was brought before it was said", () => {
+    add("one");
+    const { upTo } = outbox.pull(1_000_000);
+    add("two");
+    outbox.confirm(upTo);
+    expect(brought().map(([id]) => id)).toEqual(["two"]);
+  });
+
   it("is not taken for what was brought before the object emptied itself and counted from one again", () => {
     outbox.confirm(500);
     add("one");
