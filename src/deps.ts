@@ -21,7 +21,7 @@ import type { Place } from "./flows/introduce-whatsapp-message.ts";
 import { Allowances } from "./services/allowance.ts";
 import { Cache } from "./services/cache.ts";
 import { isAbsence } from "./services/absence.ts";
-import { Entrance } from "./services/entrance.ts";
+import { Entrance, isTurnedAway } from "./services/entrance.ts";
 import type { Acquaintances } from "./services/identity.ts";
 import { KeySets } from "./services/key-set.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -77,7 +77,7 @@ const WHATSAPP_DEADLINE_MS = 15_000;
 /** How long a statement may take before the request gives up on it. */
 const DATABASE_DEADLINE_MS = 5_000;
 
-/** What is known goes on being known for so long while Postgres can't be asked. */
+/** What is known goes on being known for so long while Postgres can't be asked, or too many ask it. */
 const KEPT_WITHOUT_DATABASE_MS = 24 * 3_600_000;
 
 const caches = new Map<string, IsolateCaches>();
@@ -90,7 +90,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     ttlMs: config.instanceCacheSeconds * 1000,
     maxEntries: 10_000,
     patienceMs: 2_000,
-    keep: { ms: KEPT_WITHOUT_DATABASE_MS, when: isAbsence },
+    keep: { ms: KEPT_WITHOUT_DATABASE_MS, when: (error: unknown) => isAbsence(error) || isTurnedAway(error) },
     now: Date.now,
   };
   // A key that was revoked is refused within a minute, however long anything else is remembered.

@@ -6,9 +6,12 @@ const RETRY_AFTER_MS = 1_000;
 /** Longer than Postgres is waited for. Whoever is cut off by then, by their client or the platform, never says that they leave. */
 const LONGEST_STAY_MS = 20_000;
 
+/** Whether somebody was turned away, and nobody asked about them. */
+export const isTurnedAway = (error: unknown): boolean => error instanceof AppError && error.code === "RATE_LIMITED";
+
 /**
  * Where people wait whom an isolate has to ask Postgres about. When a crowd of strangers comes at once, those who don't fit
- * are asked to come again, and the others are answered in time. Whoever is known doesn't come this way.
+ * are asked to come again, and the others are answered in time. Whoever is known goes on with what is known of them.
  */
 export class Entrance {
   readonly #now: () => number;

@@ -1,5 +1,8 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { createDeps } from "../../src/deps.ts";
 import { Entrance } from "../../src/services/entrance.ts";
+import { findAcquaintances } from "../../src/services/identity.ts";
+import { INSTANCE } from "../support/demo.ts";
 
 describe("a crowd of strangers", () => {
   it("is let in up to what can be answered in time; the others are told when to come again", async () => {
@@ -29,5 +32,24 @@ describe("a crowd of strangers", () => {
     await expect(entrance.pass(async () => "in")).rejects.toMatchObject({ code: "RATE_LIMITED" });
     now = 60_000;
     expect(await entrance.pass(async () => "in")).toBe("in");
+  });
+});
+
+describe("whoever is known", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it("goes on with what is known of them when it is time to ask again and everybody is asking", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const variables = { ENVIRONMENT: "development", DATABASE_URL: "postgresql://crowd:crowd@localhost/crowd" };
+    const { caches, config } = createDeps(variables as unknown as Env);
+    const identifiers = [{ type: "device", value: "theirs" }] as const;
+    const claims = { instanceId: INSTANCE.chat, channel: "api", tokenUserId: null, tokenDecides: false, identifiers };
+    const ask = (read: () => Promise<unknown>) => findAcquaintances({ read: read as never, caches }, claims as never);
+    const known = await ask(async () => ["somebody"]);
+    vi.setSystemTime(Date.now() + config.instanceCacheSeconds * 1_000 + 1);
+    const crowd = () => caches.entrance.pass(() => new Promise(() => undefined));
+    for (let stranger = 0; stranger < 64; stranger += 1) void crowd();
+    await expect(crowd()).rejects.toMatchObject({ code: "RATE_LIMITED" });
+    expect(await ask(() => Promise.reject(new Error("is not asked")))).toEqual(known);
   });
 });
