@@ -36,8 +36,9 @@ export async function eraseSession(
 }
 
 const claimRow = (session: Session): SQL => sql`
-  insert into sessions (id, brand_id, instance_id, user_id, channel, address)
-  select ${session.id}, i.brand_id, i.id, u.id, ${session.channel}, ${addressOfSession(session.id) ?? ""}
+  insert into sessions (id, brand_id, instance_id, user_id, channel, address, started_at)
+  select ${session.id}, i.brand_id, i.id, u.id, ${session.channel}, ${addressOfSession(session.id) ?? ""},
+    ${iso(session.startedAt)}::timestamptz
   from instances i join users u on u.brand_id = i.brand_id
   where i.id = ${session.instanceId} and u.id = ${session.userId} and i.brand_id = ${session.brandId}
   on conflict (id) do nothing`;

@@ -107,6 +107,17 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters.map(({ reason }) => reason)).toEqual(["before", "elsewhere", "of another brand"]);
   });
 
+  it("takes such letters with it also when Postgres hears of it for the first time", async () => {
+    const session = { ...newSession(107), startedAt: Date.now() - 60_000 };
+    const address = addressOfSession(session.id);
+    await database.query(
+      "insert into dead_letters (source, reason, address, created_at) values ('whatsapp', 'unheard', $1, $2)",
+      [address, new Date(session.startedAt + 1).toISOString()],
+    );
+    await erase(session);
+    expect(await database.query("select id from dead_letters where address = $1", [address])).toEqual([]);
+  });
+
   it("takes no neighbour in the same batch with it", async () => {
     const [erased, other] = [newSession(101), newSession(102)];
     await erase(erased);
