@@ -9,6 +9,7 @@ import type { Identifiers } from "../domain/identity.ts";
 import { brandOf } from "../domain/principal.ts";
 import { explainAbsence } from "../services/absence.ts";
 import { authorize, instanceOf } from "../services/authorize.ts";
+import { together } from "../services/cache.ts";
 import { authenticate, requireKey } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
@@ -71,7 +72,7 @@ async function introduce(
   print: string,
 ): Promise<{ bundle: ReadyBundle; speaker: Speaker }> {
   const claims = await claimsOf(deps, message);
-  const [principal, found, known] = await Promise.all([
+  const [principal, found, known] = await together([
     authenticate(deps, message.credential),
     findInstance(deps, message.instanceId),
     findAcquaintances(deps, claims),

@@ -10,6 +10,7 @@ import { brandOf } from "../domain/principal.ts";
 import { codePoints } from "../domain/text.ts";
 import { explainAbsence } from "../services/absence.ts";
 import { authorize, instanceOf } from "../services/authorize.ts";
+import { together } from "../services/cache.ts";
 import { authenticate, requireKey } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import type { Speaker } from "../services/identity.ts";
@@ -83,7 +84,7 @@ async function introduce(
   const key = instanceId === null ? { channel: "whatsapp" as const, recipientNumber: to } : { id: instanceId };
   const finding = instanceId === null ? findInstanceByChannel(deps, "whatsapp", to) : findInstance(deps, instanceId);
   const guess = whatsappAddress({ number: to, phoneNumberId: null }, person);
-  const [principal, found, people] = await Promise.all([
+  const [principal, found, people] = await together([
     authenticate(deps, credential),
     finding,
     findWhatsAppUsers(deps, { instance: key, address: guess, person }),

@@ -8,6 +8,7 @@ import { fingerprint } from "../domain/idempotency.ts";
 import { uuidv7 } from "../domain/ids.ts";
 import { authorize } from "../services/authorize.ts";
 import { requireServer, ring } from "../services/broadcast.ts";
+import { together } from "../services/cache.ts";
 import { authenticate } from "../services/credential.ts";
 import type { Credential } from "../services/credential.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
@@ -50,7 +51,7 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
     throw invalid("user_ids", `At most ${MAX_RECIPIENTS} user ids are taken`);
   requireServer(deps, broadcast.credential);
 
-  const [principal, bundle, known, before] = await Promise.all([
+  const [principal, bundle, known, before] = await together([
     authenticate(deps, broadcast.credential),
     findInstance(deps, instanceId),
     deps.read(usersOfBrand(instanceId, userIds)),

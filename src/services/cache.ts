@@ -98,6 +98,17 @@ export class Cache<T> {
   }
 }
 
+/**
+ * `Promise.all` that waits for the rest also when one of them fails: what a request has begun to load ends with it, and
+ * others may be waiting for that.
+ */
+export async function together<Work extends readonly unknown[] | []>(
+  work: Work,
+): Promise<{ -readonly [Index in keyof Work]: Awaited<Work[Index]> }> {
+  await Promise.allSettled(work);
+  return Promise.all(work);
+}
+
 type Options = {
   ttlMs: number;
   maxEntries: number;
