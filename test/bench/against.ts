@@ -5,7 +5,7 @@ import { measureRates } from "./rates.ts";
 import { scenarios } from "./scenarios.ts";
 import { ROOT, setStage } from "./stage.ts";
 
-const NAMES = ["warm message", "first contact", "duplicate", "transcript save"];
+const NAMES = ["warm message", "first contact", "duplicate"];
 
 /**
  * Other trees of the project beside this one: what a change gained. Each has its own runtime and database; the rounds go
