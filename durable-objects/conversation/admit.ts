@@ -57,14 +57,15 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
   }
 
   const current = facts.get("session");
-  const session = sessionFor(facts, turns.waiting() > 0, visit);
+  const waiting = turns.waiting();
+  const session = sessionFor(facts, waiting > 0, visit);
   const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
   const told = outcomeOf(admission);
   if (told !== null) return told;
   if (admission.kind === "take_over") return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
 
-  const limit = limited(turns, message, options);
+  const limit = limited(turns, waiting, message, options);
   if (limit !== null) return limit;
 
   const turnId = newTurnId(now);
@@ -102,14 +103,19 @@ function asOwner(facts: FactStore, message: Submission): Submission {
 }
 
 /** Only new turns count: a duplicate has been answered before this. */
-function limited(turns: Turns, { exhausted }: Submission, { turnsPerMinute, now }: Options): SubmitOutcome | null {
+function limited(
+  turns: Turns,
+  waiting: number,
+  { exhausted }: Submission,
+  { turnsPerMinute, now }: Options,
+): SubmitOutcome | null {
   if (exhausted) return { kind: "limited", scope: "instance", ...exhausted };
   const oldest = turnsPerMinute > 0 ? turns.admissionTime(turnsPerMinute) : null;
   if (oldest !== null && oldest > now - MINUTE_MS) {
     return { kind: "limited", scope: "user", retryAfterMs: oldest + MINUTE_MS - now };
   }
   // The running turn is not waiting.
-  if (turns.waiting() > MAX_WAITING_TURNS) {
+  if (waiting > MAX_WAITING_TURNS) {
     return { kind: "limited", scope: "conversation", retryAfterMs: RETRY_AFTER_MS };
   }
   return null;

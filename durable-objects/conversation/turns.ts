@@ -166,21 +166,12 @@ export class Turns {
   }
 
   isQueued(turnId: string): boolean {
-    const [row] = this.#storage.sql
-      .exec<{ n: number }>("SELECT count(*) AS n FROM turns WHERE turn_id = ? AND state = 'queued'", turnId)
-      .toArray();
-    return (row?.n ?? 0) > 0;
+    return this.#count("turn_id = ? AND state = 'queued'", turnId) > 0;
   }
 
   /** How many turns wait or run. */
   waiting(): number {
-    const [row] = this.#storage.sql
-      .exec<{ n: number }>(
-        "SELECT count(*) AS n FROM turns WHERE position >= ? AND state IN ('queued', 'running')",
-        this.#lineFrom,
-      )
-      .toArray();
-    return row?.n ?? 0;
+    return this.#count("position >= ? AND state IN ('queued', 'running')", this.#lineFrom);
   }
 
   /** Turns that wait in a session, oldest first. */
@@ -208,6 +199,13 @@ export class Turns {
     this.#storage.sql.exec("DELETE FROM turns WHERE expires_at <= ?", now);
     const [row] = this.#storage.sql.exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM turns").toArray();
     return row?.at ?? null;
+  }
+
+  #count(condition: string, binding: string | number): number {
+    const [row] = this.#storage.sql
+      .exec<{ n: number }>(`SELECT count(*) AS n FROM turns WHERE ${condition}`, binding)
+      .toArray();
+    return row?.n ?? 0;
   }
 
   #one(query: string, ...bindings: (string | number)[]): StoredTurn | null {

@@ -97,50 +97,50 @@ function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
   return result;
 }
 
-/**
- * One transaction; if Postgres refuses something for its content, halves, until the one that is refused stands alone. Also
- * if it is more than can be done within the deadline: what is too much even alone is kept where it is, and told by throwing.
- */
-async function write(deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> {
-  try {
-    const lost = await withRetry(() => writeEntries(deps.db, entries), REPEATABLE);
-    for (const entry of entries.filter(({ id }) => lost.includes(id))) {
-      await bury(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
-    }
-  } catch (error) {
-    if (!mayPassInHalves(error)) throw error;
-    const [only] = entries;
-    if (entries.length === 1 && only) {
-      if (!isRefusedForContent(error)) throw error;
-      return bury(deps, only, sqlState(error) ?? "refused");
-    }
-    const middle = Math.ceil(entries.length / 2);
-    await write(deps, entries.slice(0, middle));
-    await write(deps, entries.slice(middle));
-  }
-}
+/** One transaction. An entry that Postgres refuses for its content goes alone to the dead letters. */
+const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> =>
+  inHalves(entries, {
+    write: async (some) => {
+      const lost = await withRetry(() => writeEntries(deps.db, some), REPEATABLE);
+      for (const entry of some.filter(({ id }) => lost.includes(id))) {
+        await bury(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
+      }
+    },
+    refused: (entry, error) => bury(deps, entry, sqlState(error) ?? "refused"),
+  });
 
 /** After the entries they are about. One that Postgres refuses for its content is told in the log, and is gone. */
-async function notify(deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> {
-  if (notices.length === 0) return;
+const notify = (deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> =>
+  inHalves(notices, {
+    write: (some) => withRetry(() => writeNotices(deps.db, some), REPEATABLE),
+    refused: ({ kind }, error) => deps.log.error("notice_refused", { reason: sqlState(error), kind }),
+  });
+
+type Halves<T> = {
+  write: (items: readonly T[]) => Promise<void>;
+  refused: (item: T, error: unknown) => Promise<void> | undefined;
+};
+
+/**
+ * All at once; if Postgres refuses something for its content, halves, until the one that is refused stands alone. Also if
+ * it is more than can be done within the deadline: what is too much even alone is kept where it is, and told by throwing.
+ */
+async function inHalves<T>(items: readonly T[], { write, refused }: Halves<T>): Promise<void> {
   try {
-    await withRetry(() => writeNotices(deps.db, notices), REPEATABLE);
+    await write(items);
   } catch (error) {
-    if (!mayPassInHalves(error)) throw error;
-    const [only] = notices;
-    if (notices.length === 1 && only) {
-      if (!isRefusedForContent(error)) throw error;
-      deps.log.error("notice_refused", { reason: sqlState(error), kind: only.kind });
-      return;
+    const isRefused = isRefusedForContent(error);
+    if (!isRefused && databaseErrorCode(error) !== "TIMEOUT_ERROR") throw error;
+    const [only] = items;
+    if (items.length === 1 && only) {
+      if (!isRefused) throw error;
+      return refused(only, error);
     }
-    const middle = Math.ceil(notices.length / 2);
-    await notify(deps, notices.slice(0, middle));
-    await notify(deps, notices.slice(middle));
+    const middle = Math.ceil(items.length / 2);
+    await inHalves(items.slice(0, middle), { write, refused });
+    await inHalves(items.slice(middle), { write, refused });
   }
 }
-
-const mayPassInHalves = (error: unknown): boolean =>
-  isRefusedForContent(error) || databaseErrorCode(error) === "TIMEOUT_ERROR";
 
 async function bury({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
   await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);

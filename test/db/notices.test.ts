@@ -9,7 +9,7 @@ import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+import { answeredTurn, keyed, letter, sessionOf } from "../support/entries.ts";
 
 let database: TestDatabase;
 let db: ReturnType<typeof createTestDeps>["db"];
@@ -68,16 +68,6 @@ describe("a message's delivery in Postgres", () => {
 });
 
 describe("a letter about what belongs to nobody", () => {
-  const letter = (id: string, payload: Record<string, unknown>): LedgerNotice => ({
-    kind: "dead_letter",
-    id,
-    brandId: null,
-    address: "somewhere",
-    source: "whatsapp",
-    reason: "no_instance",
-    payload,
-  });
-
   it("is kept once, however often it is told", async () => {
     const id = uuidv7(1);
     await writeNotices(db, [letter(id, { message: "a" }), news("sent")]);

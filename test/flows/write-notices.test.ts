@@ -6,14 +6,13 @@ import { migrate } from "../../durable-objects/migrate.ts";
 import { createUser } from "../../src/db/identities.ts";
 import type { Conversation } from "../../src/domain/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import type { LedgerNotice } from "../../src/domain/ledger.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
-import { answeredTurn, sessionOf } from "../support/entries.ts";
+import { answeredTurn, letter, sessionOf } from "../support/entries.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
 
 let database: TestDatabase;
@@ -39,16 +38,6 @@ beforeEach(async () => {
       },
     }) as Conversation;
   database.forget();
-});
-
-const letter = (id: string): LedgerNotice => ({
-  kind: "dead_letter",
-  id,
-  brandId: null,
-  address: "somewhere",
-  source: "whatsapp",
-  reason: "no_instance",
-  payload: {},
 });
 
 it("a reply's delivery that is told with its turn is written after it, and what was said stays for the model", async () => {

@@ -1,11 +1,22 @@
 import { inboundMessageIdOf, newTurnId, replyMessageIdOf, usageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import { idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
-import type { LedgerEntry, Message } from "../../src/domain/ledger.ts";
+import type { LedgerEntry, LedgerNotice, Message } from "../../src/domain/ledger.ts";
 import type { KeyedEntry } from "../../src/db/ledger.ts";
 import type { Session } from "../../src/domain/session.ts";
 import { ACME, INSTANCE } from "./demo.ts";
 
 const DAY_MS = 86_400_000;
+
+/** A letter about what belongs to nobody. */
+export const letter = (id: string, payload: Record<string, unknown> = {}): LedgerNotice => ({
+  kind: "dead_letter",
+  id,
+  brandId: null,
+  address: "somewhere",
+  source: "whatsapp",
+  reason: "no_instance",
+  payload,
+});
 
 /** A session as an object has it, whose user a test has made. */
 export const sessionOf = (userId: string, changes: Partial<Session> = {}): Session => ({

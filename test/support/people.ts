@@ -3,7 +3,6 @@ import type { Gateway } from "./gateway.ts";
 import { tokenFor } from "./tokens.ts";
 
 /** A person a brand knows, with their token, and what they can do. */
-/** A person a brand knows, with their token, and what they can do. */
 export type Person = Awaited<ReturnType<typeof somebody>>;
 
 export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = INSTANCE.chat } = {}) {
