@@ -18,24 +18,24 @@ import type {
   SubmitOutcome,
   Transcript,
   Unknown,
-} from "../src/domain/conversation.ts";
+} from "../src/rpc/conversation.ts";
 import { inboundMessageIdOf } from "../src/domain/ids.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
 import { createObjectDeps } from "../src/deps.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import { sessionTimeoutMs } from "../src/services/session.ts";
-import { admit } from "./conversation/admit.ts";
-import { join } from "./conversation/alias.ts";
-import { begin } from "./conversation/begin.ts";
-import { erase, TOMBSTONE_MS } from "./conversation/erase.ts";
-import { expire } from "./conversation/expire.ts";
-import { WEBHOOK_MEMORY_MS } from "./conversation/inbound.ts";
-import { createParts } from "./conversation/parts.ts";
-import type { Parts } from "./conversation/parts.ts";
-import { recall } from "./conversation/recall.ts";
-import { record, transcribe } from "./conversation/record.ts";
+import { admit } from "./conversation/turns/admit.ts";
+import { join } from "./conversation/channel/forwarding.ts";
+import { begin } from "./conversation/sessions/start.ts";
+import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
+import { expire } from "./conversation/sessions/expire.ts";
+import { WEBHOOK_MEMORY_MS } from "./conversation/channel/receive.ts";
+import { createParts } from "./conversation/create.ts";
+import type { Parts } from "./conversation/create.ts";
+import { recall } from "./conversation/turns/status.ts";
+import { record, transcribe } from "./conversation/sessions/record.ts";
 import { gone } from "./conversation/refusal.ts";
-import { unsaved } from "./conversation/unsaved.ts";
+import { unsaved } from "./conversation/sessions/unsaved.ts";
 
 /**
  * When to look after a turn that began or waits: late enough to cost nothing, before an idle object is taken out of memory

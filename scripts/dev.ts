@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { parseConfig } from "../src/config.ts";
-import type { Backend } from "./database/backend.ts";
+import type { Backend } from "./neon-proxy/backend.ts";
 import { DEMO_INSTANCES } from "./database/demo.ts";
-import { EmbeddedBackend } from "./database/embedded.ts";
-import { startEndpoint } from "./database/endpoint.ts";
+import { EmbeddedBackend } from "./neon-proxy/pglite.ts";
+import { startEndpoint } from "./neon-proxy/server.ts";
 import { migrate } from "./database/migrate.ts";
-import { PostgresBackend } from "./database/postgres.ts";
+import { PostgresBackend } from "./neon-proxy/postgres.ts";
 import { isEmpty, seed } from "./database/seed.ts";
 import { readSettings, workerVariables } from "./dev/configuration.ts";
 import type { DevSettings } from "./dev/configuration.ts";

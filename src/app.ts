@@ -3,15 +3,15 @@ import { createDeps } from "./deps.ts";
 import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
 import { SECURITY_SCHEMES } from "./http/openapi.ts";
-import { configured, request } from "./http/request.ts";
-import { unknownRoute } from "./http/unknown-route.ts";
-import { broadcastRoutes } from "./routes/broadcasts.ts";
+import { configured, request } from "./http/middleware.ts";
+import { unknownRoute } from "./http/not-found.ts";
+import { broadcastRoutes } from "./routes/broadcasts/routes.ts";
 import { conversationReadRoutes } from "./routes/conversations/read.ts";
 import { conversationWriteRoutes } from "./routes/conversations/write.ts";
 import { healthRoutes } from "./routes/health.ts";
-import { messageRoutes } from "./routes/messages.ts";
-import { webhookRoutes } from "./routes/webhooks.ts";
-import { whatsappRoutes } from "./routes/whatsapp.ts";
+import { messageRoutes } from "./routes/messages/routes.ts";
+import { webhookRoutes } from "./routes/webhooks/whatsapp.ts";
+import { whatsappRoutes } from "./routes/messages/whatsapp.ts";
 import { VERSION } from "./services/health.ts";
 
 /** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */

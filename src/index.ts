@@ -6,7 +6,7 @@ import { cleanUp } from "./services/retention.ts";
 
 export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";
-export { Limiter } from "../durable-objects/limiter.ts";
+export { Limiter } from "../durable-objects/rate-limiter.ts";
 
 const app = createApp();
 

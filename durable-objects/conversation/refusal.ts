@@ -1,4 +1,4 @@
-import type { Refused } from "../../src/domain/conversation.ts";
+import type { Refused } from "../../src/rpc/conversation.ts";
 import { AppError, notFound } from "../../src/domain/errors.ts";
 
 /** The refusal a check throws, as the value that goes across RPC; null when it has nothing against it. */

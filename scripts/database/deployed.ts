@@ -1,4 +1,4 @@
-import { PostgresBackend } from "./postgres.ts";
+import { PostgresBackend } from "../neon-proxy/postgres.ts";
 
 /** Runs a command against the Postgres of DATABASE_URL and ends the process with 1 and one clear line when it fails. */
 export async function onDeployedDatabase(command: (backend: PostgresBackend) => Promise<void>): Promise<void> {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import type { Backend, Statement } from "./backend.ts";
-import { query } from "./backend.ts";
-import { DatabaseFailure } from "./failure.ts";
+import type { Backend, Statement } from "../neon-proxy/backend.ts";
+import { query } from "../neon-proxy/backend.ts";
+import { DatabaseFailure } from "../neon-proxy/errors.ts";
 import { readMigrations } from "./migrations.ts";
 import type { Migration } from "./migrations.ts";
 

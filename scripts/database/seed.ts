@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Backend, Statement } from "./backend.ts";
-import { query } from "./backend.ts";
+import type { Backend, Statement } from "../neon-proxy/backend.ts";
+import { query } from "../neon-proxy/backend.ts";
 import { DEMO_BRANDS, DEMO_INSTANCES } from "./demo.ts";
 
 type Value = string | boolean | null | undefined | readonly unknown[] | Readonly<Record<string, unknown>>;

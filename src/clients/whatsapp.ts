@@ -1,4 +1,4 @@
-import { record, text } from "../channels/whatsapp/loose.ts";
+import { record, text } from "../channels/whatsapp/json.ts";
 import { readError } from "../channels/whatsapp/webhook.ts";
 import type { DeliveryError } from "../domain/delivery.ts";
 

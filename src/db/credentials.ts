@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { Db } from "./client.ts";
 import type { Query } from "./reader.ts";
-import { iso } from "./values.ts";
+import { iso } from "./sql.ts";
 import { write } from "./write.ts";
 
 /** Times are epoch milliseconds. A key without scopes may do everything. */

@@ -4,7 +4,7 @@ import { addressOfSession } from "../domain/address.ts";
 import type { Session } from "../domain/session.ts";
 import type { Db } from "./client.ts";
 import { lettersOf } from "./dead-letters.ts";
-import { ids, iso } from "./values.ts";
+import { ids, iso } from "./sql.ts";
 import { write } from "./write.ts";
 
 /** What hangs on a session, a million rows of it perhaps: no statement takes more than this of any table. */

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import type { Channel } from "../domain/channel.ts";
-import type { ChannelEndpoint } from "../domain/inbound.ts";
+import type { ChannelEndpoint } from "../domain/inbound-message.ts";
 import type { InstanceBundle } from "../domain/instance.ts";
 import type { Query } from "./reader.ts";
 

@@ -8,7 +8,7 @@ import type { InstanceKey } from "./instances.ts";
 import type { Query } from "./reader.ts";
 import { sessionColumns, toStoredSession } from "./sessions.ts";
 import type { Scope, StoredSession } from "./sessions.ts";
-import { ids, iso } from "./values.ts";
+import { ids, iso } from "./sql.ts";
 
 export type MessageWindow = {
   /** Only what is older. */

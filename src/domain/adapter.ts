@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { CHANNELS, type Channel } from "./channel.ts";
-import type { AuthState } from "./conversation.ts";
+import type { AuthState } from "../rpc/conversation.ts";
 import { invalid, notFound } from "./errors.ts";
 import { userTypeFor, type UserType } from "./identity.ts";
 import type {
@@ -15,7 +15,7 @@ import { ROLES, type Role } from "./role.ts";
 import { byteLength, isRecord, type JsonObject, sanitizeData } from "./sanitize.ts";
 import type { Session } from "./session.ts";
 import { formatIso } from "./time.ts";
-import { buildTokenPlan, type TokenPlan } from "./token.ts";
+import { buildTokenPlan, type TokenPlan } from "./usage.ts";
 import type { User } from "./user.ts";
 
 export const ADAPTER_VERSION = "1.0";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { ChannelEndpoint, ChannelIdentity } from "./inbound.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 
 /**
  * The address of a conversation: the name of the object that decides for it. All of them are made here, from what is

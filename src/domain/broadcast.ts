@@ -1,10 +1,10 @@
 import { chatAddress, whatsappAddress } from "./address.ts";
 import type { Channel } from "./channel.ts";
-import type { Recording } from "./conversation.ts";
+import type { Recording } from "../rpc/conversation.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
 import type { ErrorCode } from "./errors.ts";
 import { invalid } from "./errors.ts";
-import type { ChannelEndpoint, ChannelIdentity } from "./inbound.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import type { WhatsAppTemplate } from "./instance.ts";
 import { MAX_CONTENT } from "./message.ts";
 import type { Session } from "./session.ts";

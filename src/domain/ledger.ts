@@ -1,7 +1,7 @@
 import type { Delivery } from "./delivery.ts";
 import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
-import type { UsageRecord } from "./token.ts";
+import type { UsageRecord } from "./usage.ts";
 
 /** A message as it was said. `createdAt` is at least a millisecond after the one before it in its conversation. */
 export type Message = {

@@ -1,7 +1,7 @@
 import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { isRecent } from "./time.ts";
-import type { TokenPlan } from "./token.ts";
+import type { TokenPlan } from "./usage.ts";
 
 /** A conversation as the API calls it: what one person and one instance say to each other until it has been quiet too long. */
 export type Session = {

@@ -1,4 +1,4 @@
-import { nextRound } from "../db/broadcast-rounds.ts";
+import { nextRound } from "../db/broadcast-claims.ts";
 import type { Deps } from "../deps.ts";
 import { addressOf, recordingOf, verdictOn } from "../domain/broadcast.ts";
 import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";

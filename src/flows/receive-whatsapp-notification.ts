@@ -1,8 +1,8 @@
 import { readNotification } from "../channels/whatsapp/webhook.ts";
 import type { Deps } from "../deps.ts";
 import { whatsappAddress } from "../domain/address.ts";
-import type { Arrival } from "../domain/conversation.ts";
-import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound.ts";
+import type { Arrival } from "../rpc/conversation.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound-message.ts";
 import { unavailable } from "../domain/errors.ts";
 
 type Circumstances = { traceId: string; receivedAt: number };

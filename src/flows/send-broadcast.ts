@@ -6,11 +6,11 @@ import type { BroadcastAnswer } from "../domain/broadcast.ts";
 import { invalid } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { uuidv7 } from "../domain/ids.ts";
-import { authorize } from "../services/authorize.ts";
+import { authorize } from "../domain/authorization.ts";
 import { requireServer, ring } from "../services/broadcast.ts";
-import { together } from "../services/cache.ts";
-import { authenticate } from "../services/credential.ts";
-import type { Credential } from "../services/credential.ts";
+import { together } from "../isolate/cache.ts";
+import { authenticate } from "../services/authentication.ts";
+import type { Credential } from "../services/authentication.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 
 /** A broadcast as a route hands it over: its shape is right, nothing else is known. */

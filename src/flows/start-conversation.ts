@@ -9,11 +9,11 @@ import type { Instance } from "../domain/instance.ts";
 import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { User } from "../domain/user.ts";
-import { authorize, instanceOf } from "../services/authorize.ts";
+import { authorize, instanceOf } from "../domain/authorization.ts";
 import { findAcquaintances, resolveSpeaker } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { SessionSummary } from "../services/session.ts";
-import { planSession } from "../services/token.ts";
+import { planSession } from "../services/usage.ts";
 import { refusal } from "../services/unsaved.ts";
 
 export type Start = {

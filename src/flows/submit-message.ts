@@ -1,5 +1,5 @@
 import type { Deps } from "../deps.ts";
-import type { Submission, SubmitOutcome } from "../domain/conversation.ts";
+import type { Submission, SubmitOutcome } from "../rpc/conversation.ts";
 import { seal } from "../services/instance.ts";
 
 /** Gives a conversation a message, within the instance's rate. Only new messages count against it. */

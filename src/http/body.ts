@@ -2,7 +2,7 @@ import { createMiddleware } from "hono/factory";
 import { z } from "zod";
 import { AppError } from "../domain/errors.ts";
 import type { AppEnv } from "./context.ts";
-import { echoableRequestId, traceIdOf } from "./ids.ts";
+import { echoableRequestId, traceIdOf } from "./request-ids.ts";
 
 export const MAX_BODY_BYTES = 256 * 1024;
 const MAX_DEPTH = 32;

@@ -5,9 +5,9 @@ import type { Progress, RecipientPage } from "../domain/broadcast.ts";
 import { AppError, invalid, notFound } from "../domain/errors.ts";
 import { Uuid } from "../domain/ids.ts";
 import type { Action } from "../domain/principal.ts";
-import { authorize } from "./authorize.ts";
-import { authenticate } from "./credential.ts";
-import type { Credential } from "./credential.ts";
+import { authorize } from "../domain/authorization.ts";
+import { authenticate } from "./authentication.ts";
+import type { Credential } from "./authentication.ts";
 
 type BroadcastDeps = Pick<Deps, "config" | "now" | "db" | "read" | "caches" | "log" | "background">;
 

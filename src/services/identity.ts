@@ -1,8 +1,8 @@
-import { addIdentifiers, createUser, userById, usersByIdentifiers } from "../db/identities.ts";
-import type { FoundUser } from "../db/identities.ts";
+import { addIdentifiers, createUser, userById, usersByIdentifiers } from "../db/users.ts";
+import type { FoundUser } from "../db/users.ts";
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import type { AuthState } from "../domain/conversation.ts";
+import type { AuthState } from "../rpc/conversation.ts";
 import { AppError } from "../domain/errors.ts";
 import { uuidOf, uuidv7 } from "../domain/ids.ts";
 import { tierFor } from "../domain/identity.ts";

@@ -2,7 +2,7 @@ import { eraseSession } from "../db/erasure.ts";
 import { sessionById } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
-import type { Conversation, Ending, Refused, Unknown } from "../domain/conversation.ts";
+import type { Conversation, Ending, Refused, Unknown } from "../rpc/conversation.ts";
 import { notFound } from "../domain/errors.ts";
 import type { Caller } from "../domain/principal.ts";
 import { refusal } from "./unsaved.ts";

@@ -9,7 +9,7 @@ import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import { endOf, minutesSince } from "../domain/session.ts";
 import type { Session } from "../domain/session.ts";
-import { authorize, conversationOf } from "./authorize.ts";
+import { authorize, conversationOf } from "../domain/authorization.ts";
 import { withUnsaved } from "./unsaved.ts";
 
 /** How long a session may be quiet, in milliseconds: the instance's own setting, else the service's. */

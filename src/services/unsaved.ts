@@ -1,7 +1,7 @@
 import type { StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
-import type { Refused, SessionRequest, Unsaved } from "../domain/conversation.ts";
+import type { Refused, SessionRequest, Unsaved } from "../rpc/conversation.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Cursor } from "../domain/page.ts";
 

@@ -6,7 +6,7 @@ import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
 import { timeOfUuid, Uuid } from "../domain/ids.ts";
 import type { UserPrincipal } from "../domain/principal.ts";
-import type { KeySetStore } from "./key-set.ts";
+import type { KeySetStore } from "../isolate/key-sets.ts";
 
 const LONGEST_TOKEN = 8_192;
 const CLOCK_TOLERANCE_SECONDS = 5;

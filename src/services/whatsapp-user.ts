@@ -1,11 +1,11 @@
-import { createUser, moveIdentifiers, usersOnWhatsApp } from "../db/identities.ts";
-import type { FoundUser } from "../db/identities.ts";
+import { createUser, moveIdentifiers, usersOnWhatsApp } from "../db/users.ts";
+import type { FoundUser } from "../db/users.ts";
 import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
 import { invalid } from "../domain/errors.ts";
 import { uuidv7 } from "../domain/ids.ts";
 import { tierFor, validateIdentifier } from "../domain/identity.ts";
-import type { ChannelIdentity } from "../domain/inbound.ts";
+import type { ChannelIdentity } from "../domain/inbound-message.ts";
 import type { Instance } from "../domain/instance.ts";
 import type { StoredIdentifier } from "../domain/user.ts";
 import type { Speaker } from "./identity.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { DatabaseFailure } from "../../scripts/database/failure.ts";
+import { DatabaseFailure } from "../../scripts/neon-proxy/errors.ts";
 import { buildWorker, startRuntime } from "../support/built-worker.ts";
 import type { Runtime } from "../support/built-worker.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { sql } from "drizzle-orm";
 import { transaction } from "../../src/db/client.ts";
-import { createUser } from "../../src/db/identities.ts";
+import { createUser } from "../../src/db/users.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { replyMessageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";

@@ -2,7 +2,7 @@ import { PgDialect } from "drizzle-orm/pg-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { messageById, messagesPage } from "../../src/db/messages.ts";
 import { sessionById, sessionsPage, sessionWithCounts } from "../../src/db/sessions.ts";
-import { usageByTemplate } from "../../src/db/tokens.ts";
+import { usageByTemplate } from "../../src/db/usage.ts";
 import type { Query } from "../../src/db/reader.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";

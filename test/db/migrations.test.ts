@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { query } from "../../scripts/database/backend.ts";
-import { EmbeddedBackend } from "../../scripts/database/embedded.ts";
+import { query } from "../../scripts/neon-proxy/backend.ts";
+import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
 import { migrate, MIGRATIONS_FOLDER, rollback } from "../../scripts/database/migrate.ts";
 import { readMigrations } from "../../scripts/database/migrations.ts";
 import { isEmpty, seed } from "../../scripts/database/seed.ts";

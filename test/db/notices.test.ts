@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { writeEntries } from "../../src/db/ledger.ts";
-import { createUser } from "../../src/db/identities.ts";
+import { createUser } from "../../src/db/users.ts";
 import { writeNotices } from "../../src/db/notices.ts";
 import type { DeliveryState } from "../../src/domain/delivery.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";

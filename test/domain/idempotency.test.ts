@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
-import { Turns } from "../../durable-objects/conversation/turns.ts";
-import type { NewTurn } from "../../durable-objects/conversation/turns.ts";
-import { migrate } from "../../durable-objects/migrate.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
+import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import type { NewTurn } from "../../durable-objects/conversation/stores/turns.ts";
+import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { parseConfig } from "../../src/config.ts";
-import type { Answer } from "../../src/domain/conversation.ts";
+import type { Answer } from "../../src/rpc/conversation.ts";
 import { cacheable, canonicalJson, fingerprint, idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
 import { newTurnId } from "../../src/domain/ids.ts";
 import { admission, leaseIsOver, settle, start } from "../../src/domain/turn.ts";

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
-import type { Conversation as ConversationPort, Submission } from "../../src/domain/conversation.ts";
+import type { Conversation as ConversationPort, Submission } from "../../src/rpc/conversation.ts";
 import { submission } from "../support/conversation.ts";
 import type { Stage } from "../support/orchestrator-binding.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { nextRound } from "../../src/db/broadcast-rounds.ts";
+import { nextRound } from "../../src/db/broadcast-claims.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { CLAIM_MS, MAX_ATTEMPTS, recordingOf } from "../../src/domain/broadcast.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";

@@ -3,7 +3,7 @@ import { createApp } from "../../src/app.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { receiveMessage } from "../../src/flows/receive-message.ts";
 import type { IncomingMessage } from "../../src/flows/receive-message.ts";
-import { readCredential } from "../../src/services/credential.ts";
+import { readCredential } from "../../src/services/authentication.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";

@@ -1,12 +1,12 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { FactStore } from "../../durable-objects/conversation/facts.ts";
-import { Outbox } from "../../durable-objects/conversation/outbox.ts";
-import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
-import { migrate } from "../../durable-objects/migrate.ts";
-import { createUser } from "../../src/db/identities.ts";
-import type { Conversation } from "../../src/domain/conversation.ts";
+import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
+import { migrate } from "../../durable-objects/runtime/migrate.ts";
+import { createUser } from "../../src/db/users.ts";
+import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";

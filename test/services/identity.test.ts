@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createUser, userById, usersByIdentifiers } from "../../src/db/identities.ts";
+import { createUser, userById, usersByIdentifiers } from "../../src/db/users.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { presented } from "../../src/domain/identity.ts";
 import type { Identifiers } from "../../src/domain/identity.ts";

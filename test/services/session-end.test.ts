@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { addressOfSession } from "../../src/domain/address.ts";
-import type { Conversation } from "../../src/domain/conversation.ts";
+import type { Conversation } from "../../src/rpc/conversation.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { startGateway } from "../support/gateway.ts";

@@ -3,7 +3,7 @@ import { base64url, exportSPKI, importJWK, SignJWT } from "jose";
 import type { JWTPayload } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AppError } from "../../src/domain/errors.ts";
-import { readCredential } from "../../src/services/credential.ts";
+import { readCredential } from "../../src/services/authentication.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX } from "../support/demo.ts";

@@ -1,11 +1,11 @@
-import { FactStore } from "../../durable-objects/conversation/facts.ts";
-import { Outbox } from "../../durable-objects/conversation/outbox.ts";
-import { record } from "../../durable-objects/conversation/record.ts";
-import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
-import { Turns } from "../../durable-objects/conversation/turns.ts";
-import { migrate } from "../../durable-objects/migrate.ts";
+import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
+import { record } from "../../durable-objects/conversation/sessions/record.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
+import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import type { BroadcastTimer } from "../../src/domain/broadcast.ts";
-import type { Conversation, Recording } from "../../src/domain/conversation.ts";
+import type { Conversation, Recording } from "../../src/rpc/conversation.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { createTestDeps } from "./deps.ts";
 import type { TestDeps } from "./deps.ts";

@@ -1,15 +1,15 @@
-import { admit } from "../../durable-objects/conversation/admit.ts";
-import { FactStore } from "../../durable-objects/conversation/facts.ts";
-import { Outbox } from "../../durable-objects/conversation/outbox.ts";
-import { Runner } from "../../durable-objects/conversation/runner.ts";
-import { settle } from "../../durable-objects/conversation/settle.ts";
-import { MIGRATIONS } from "../../durable-objects/conversation/tables.ts";
-import { Turns } from "../../durable-objects/conversation/turns.ts";
-import type { StoredTurn } from "../../durable-objects/conversation/turns.ts";
-import { migrate } from "../../durable-objects/migrate.ts";
-import type { Storage } from "../../durable-objects/storage.ts";
-import type { Answer, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
-import type { TurnResult } from "../../src/flows/answer-turn.ts";
+import { admit } from "../../durable-objects/conversation/turns/admit.ts";
+import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
+import { Runner } from "../../durable-objects/conversation/turns/runner.ts";
+import { settle } from "../../durable-objects/conversation/turns/settle.ts";
+import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
+import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import type { StoredTurn } from "../../durable-objects/conversation/stores/turns.ts";
+import { migrate } from "../../durable-objects/runtime/migrate.ts";
+import type { Storage } from "../../durable-objects/runtime/storage.ts";
+import type { Answer, Submission, SubmitOutcome } from "../../src/rpc/conversation.ts";
+import type { TurnResult } from "../../durable-objects/conversation/turns/answer.ts";
 import { demoBundle } from "./bundle.ts";
 
 export const LEASE_MS = 300_000;

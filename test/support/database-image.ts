@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { EmbeddedBackend } from "../../scripts/database/embedded.ts";
+import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
 import { migrate } from "../../scripts/database/migrate.ts";
 
 /** Names the file in which the workers of a test run find a migrated database. */

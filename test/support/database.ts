@@ -1,10 +1,10 @@
 import { openAsBlob } from "node:fs";
-import { EmbeddedBackend } from "../../scripts/database/embedded.ts";
-import { startEndpoint } from "../../scripts/database/endpoint.ts";
-import type { ObservedRequest } from "../../scripts/database/endpoint.ts";
-import { query } from "../../scripts/database/backend.ts";
+import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
+import { startEndpoint } from "../../scripts/neon-proxy/server.ts";
+import type { ObservedRequest } from "../../scripts/neon-proxy/server.ts";
+import { query } from "../../scripts/neon-proxy/backend.ts";
 import { migrate } from "../../scripts/database/migrate.ts";
-import { PostgresBackend } from "../../scripts/database/postgres.ts";
+import { PostgresBackend } from "../../scripts/neon-proxy/postgres.ts";
 import { seed } from "../../scripts/database/seed.ts";
 import { DATABASE_IMAGE } from "./database-image.ts";
 import { startPostgres } from "./postgres.ts";

@@ -1,14 +1,14 @@
-import { fetchKeySet } from "../../src/clients/key-set.ts";
-import { createOrchestrator } from "../../src/clients/orchestrator.ts";
+import { fetchKeySet } from "../../src/clients/jwks.ts";
+import { createOrchestrator } from "../../src/clients/orchestrator/orchestrator.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
-import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/domain/conversation.ts";
-import { Entrance } from "../../src/services/entrance.ts";
-import { Allowances } from "../../src/services/allowance.ts";
-import { Cache } from "../../src/services/cache.ts";
-import { KeySets } from "../../src/services/key-set.ts";
+import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/rpc/conversation.ts";
+import { Entrance } from "../../src/isolate/concurrency-limit.ts";
+import { Allowances } from "../../src/isolate/rate-limits.ts";
+import { Cache } from "../../src/isolate/cache.ts";
+import { KeySets } from "../../src/isolate/key-sets.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 
 type Options = {

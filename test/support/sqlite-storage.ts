@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
-import type { SqlValue, Storage } from "../../durable-objects/storage.ts";
+import type { SqlValue, Storage } from "../../durable-objects/runtime/storage.ts";
 
 /**
  * An object's storage on plain SQLite in memory: what survives when an incarnation of the object dies. A test that

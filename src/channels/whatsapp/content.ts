@@ -1,7 +1,7 @@
-import type { InboundKind } from "../../domain/inbound.ts";
+import type { InboundKind } from "../../domain/inbound-message.ts";
 import { isRecord, sanitizeData } from "../../domain/sanitize.ts";
-import { number, record, records, text } from "./loose.ts";
-import type { Loose } from "./loose.ts";
+import { number, record, records, text } from "./json.ts";
+import type { Loose } from "./json.ts";
 
 /** What a message says in words, and what of it has a place of its own. What has no words is told in brackets. */
 export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };

@@ -1,12 +1,12 @@
-import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound.ts";
+import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound-message.ts";
 import { MAX_CONTENT } from "../../domain/message.ts";
 import { fitMetadata, sanitizeData } from "../../domain/sanitize.ts";
 import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readCircumstances, readContent } from "./content.ts";
-import { record, text } from "./loose.ts";
-import type { Loose } from "./loose.ts";
-import { identity, phoneOf, userIdOf } from "./person.ts";
+import { record, text } from "./json.ts";
+import type { Loose } from "./json.ts";
+import { identity, phoneOf, userIdOf } from "./contact.ts";
 
 /** Room for the rest of a message's metadata is left: 64 KB is what a message may have. */
 const MAX_WHATSAPP_BYTES = 48 * 1024;

@@ -1,4 +1,4 @@
-import type { ChannelIdentity } from "../../domain/inbound.ts";
+import type { ChannelIdentity } from "../../domain/inbound-message.ts";
 import type { WhatsAppTemplate } from "../../domain/instance.ts";
 
 /** The most one text message may hold, in UTF-16 units. */

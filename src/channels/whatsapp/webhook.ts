@@ -1,13 +1,13 @@
 import { DELIVERY_STATES } from "../../domain/delivery.ts";
 import type { DeliveryError, DeliveryNews, DeliveryState } from "../../domain/delivery.ts";
-import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound.ts";
+import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound-message.ts";
 import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readContent } from "./content.ts";
-import { number, record, records, text } from "./loose.ts";
-import type { Loose } from "./loose.ts";
+import { number, record, records, text } from "./json.ts";
+import type { Loose } from "./json.ts";
 import { readMessage, subjectOf, timeOf } from "./message.ts";
-import { endpointOf, identity, messageIdOf, phoneOf, senderOf, userIdOf } from "./person.ts";
+import { endpointOf, identity, messageIdOf, phoneOf, senderOf, userIdOf } from "./contact.ts";
 
 /** A status of a message we sent, and whom it was sent to. */
 export type Status = { person: ChannelIdentity; business: ChannelEndpoint; news: DeliveryNews };

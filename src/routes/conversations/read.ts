@@ -7,10 +7,10 @@ import { note } from "../../http/context.ts";
 import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
 import { query } from "../../http/query.ts";
 import { explainAbsence } from "../../services/absence.ts";
-import { findMessage, history } from "../../services/message.ts";
+import { findMessage, history } from "../../services/history.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
-import { usageRecordsOf, usageStats } from "../../services/token.ts";
-import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./request.ts";
+import { usageRecordsOf, usageStats } from "../../services/usage.ts";
+import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./params.ts";
 import {
   ConversationDetails,
   ConversationList,
@@ -23,7 +23,7 @@ import {
   Usage,
   usageJson,
   UsageRecords,
-} from "./shapes.ts";
+} from "./schemas.ts";
 
 const ListQuery = SessionPageQuery.safeExtend({
   user_id: Uuid.optional().meta({ description: "For a brand's key: the conversations of one person" }),

@@ -12,8 +12,8 @@ import { BODY_REFUSALS, json, refusals, success, WITH_CREDENTIAL } from "../../h
 import { explainAbsence } from "../../services/absence.ts";
 import { eraseConversation, expireSession } from "../../services/session-end.ts";
 import { saveTranscript } from "../../services/transcript.ts";
-import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./request.ts";
-import { ConversationSummary, summaryJson } from "./shapes.ts";
+import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./params.ts";
+import { ConversationSummary, summaryJson } from "./schemas.ts";
 
 const StartRequest = z
   .object({

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readNotification } from "../../../src/channels/whatsapp/webhook.ts";
-import { wantsReply } from "../../../src/domain/inbound.ts";
+import { wantsReply } from "../../../src/domain/inbound-message.ts";
 import { mangled, strange } from "../../support/mangle.ts";
 import { change, fixture, fixtures, messages, newWamid, notification, text } from "../../support/whatsapp.ts";
 

@@ -1,4 +1,4 @@
-import type { Answer } from "../../../src/domain/conversation.ts";
+import type { Answer } from "../../../src/rpc/conversation.ts";
 import { call, untilKnown } from "../caller.ts";
 import type { Reply } from "../caller.ts";
 import { sentNow } from "../journal.ts";

@@ -1,0 +1,124 @@
+import type { SendOutcome, WhatsAppSender } from "../../../src/clients/whatsapp.ts";
+import type { DeliveryError } from "../../../src/domain/delivery.ts";
+import type { Logger } from "../../../src/telemetry/logger.ts";
+import type { Deliveries, Part } from "../stores/deliveries.ts";
+
+/** How often one part is tried before it is given up. */
+const MAX_ATTEMPTS = 12;
+const LONGEST_PAUSE_MS = 10 * 60_000;
+/** The first pause; doubled each time. One message to one person in six seconds: https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput */
+const FIRST_PAUSE_MS = { rate: 1_000, transient: 1_000, pair: 6_000 };
+/** How soon a message that nobody here is sending any more is looked for. */
+const WATCH_MS = 30_000;
+
+const NOT_CONFIGURED: DeliveryError = {
+  code: "NOT_CONFIGURED",
+  reason: "Nothing can be sent: there is no access token",
+};
+const WINDOW_CLOSED: DeliveryError = {
+  code: "WINDOW_CLOSED",
+  reason: "The person last wrote more than 24 hours ago, and the instance has no template for that",
+};
+const NO_ANSWER: DeliveryError = { code: "NO_ANSWER", reason: "We stopped while it was being sent" };
+
+type Options = {
+  deliveries: Deliveries;
+  /** null when nothing is configured to send with. */
+  send: WhatsAppSender | null;
+  /** Whether the person may be written to freely now. */
+  windowIsOpen: (now: number) => boolean;
+  /** A message's delivery has changed. */
+  changed: (messageId: string) => void;
+  background: (work: Promise<void>) => void;
+  /** Asks to be woken at a time. */
+  wake: (at: number) => void;
+  now: () => number;
+  random: () => number;
+  log: Logger;
+};
+
+/**
+ * Sends what waits, one after the other and in its order: a person is written to by nobody else. What it is sending it
+ * knows in memory only; a part that is found on its way by another incarnation may have arrived, and is not sent again.
+ */
+export class Courier {
+  readonly #options: Options;
+  #busy = false;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** Sends the next part that is due, unless one is on its way. */
+  pump(): void {
+    const { deliveries, now, background, wake } = this.#options;
+    for (let part = deliveries.next(); part !== null && !this.#busy; part = deliveries.next()) {
+      if (part.state === "sending") this.#settle(part, () => deliveries.lost(part, NO_ANSWER));
+      else if (part.dueAt > now()) return wake(part.dueAt);
+      else {
+        const request = this.#requestFor(part);
+        if ("reason" in request) this.#settle(part, () => deliveries.fail(part, request));
+        else {
+          this.#busy = true;
+          deliveries.start(part);
+          wake(now() + WATCH_MS);
+          background(this.#send(part, request.send, request.body));
+        }
+      }
+    }
+  }
+
+  /** A duty. */
+  readonly work = (now: number): number | null => {
+    this.pump();
+    const part = this.#options.deliveries.next();
+    if (part === null) return null;
+    return this.#busy ? now + WATCH_MS : part.dueAt;
+  };
+
+  /** What is to be sent and with what, or why nothing may be. */
+  #requestFor(part: Part): { send: WhatsAppSender; body: Record<string, unknown> } | DeliveryError {
+    const { send, windowIsOpen, now } = this.#options;
+    if (send === null) return NOT_CONFIGURED;
+    const body = windowIsOpen(now()) ? part.request : part.template;
+    return body === null ? WINDOW_CLOSED : { send, body };
+  }
+
+  async #send(part: Part, send: WhatsAppSender, body: Record<string, unknown>): Promise<void> {
+    const outcome = await send(part.phoneNumberId, body);
+    this.#busy = false;
+    this.#settle(part, () => this.#take(part, outcome));
+    this.pump();
+  }
+
+  #take(part: Part, outcome: SendOutcome): void {
+    const { deliveries, log, now } = this.#options;
+    if (outcome.kind === "sent") return deliveries.sent(part, outcome.id);
+    const line = { message_id: part.messageId, code: outcome.error.code, attempts: part.attempts + 1 };
+    if (outcome.kind === "unknown") {
+      log.warn("delivery_unknown", line);
+      return deliveries.lost(part, outcome.error);
+    }
+    const { remedy, error } = outcome;
+    if (remedy.kind === "retry" && part.attempts + 1 < MAX_ATTEMPTS) {
+      log.warn("delivery_postponed", line);
+      return deliveries.postpone(part, now() + this.#pause(part, remedy.pace, outcome.retryAfterMs));
+    }
+    if (remedy.kind === "template" && part.template !== null && part.request?.type !== part.template.type) {
+      return deliveries.postpone(part, now(), part.template);
+    }
+    log[remedy.kind === "give_up" && remedy.alert ? "error" : "warn"]("delivery_failed", line);
+    return deliveries.fail(part, error);
+  }
+
+  /** At least what they ask for; else longer each time, and never the same for two. */
+  #pause({ attempts }: Part, pace: keyof typeof FIRST_PAUSE_MS, retryAfterMs: number | null): number {
+    const pause = Math.min(FIRST_PAUSE_MS[pace] * 2 ** attempts, LONGEST_PAUSE_MS);
+    return Math.max(pause, retryAfterMs ?? 0) * (1 + this.#options.random() / 4);
+  }
+
+  #settle({ messageId }: Part, change: () => void): void {
+    change();
+    this.#options.changed(messageId);
+  }
+}

@@ -1,0 +1,99 @@
+import type { RecordedMessage, Recording, RecordOutcome, Transcript, Unknown } from "../../../src/rpc/conversation.ts";
+import { uuidv7 } from "../../../src/domain/ids.ts";
+import type { Session } from "../../../src/domain/session.ts";
+import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
+import type { Storage } from "../../runtime/storage.ts";
+import type { FactStore } from "../stores/state.ts";
+import type { Outbox } from "../stores/outbox.ts";
+import { gone, refusalOf } from "../refusal.ts";
+import { enter, isErased, isForeign, sessionFor } from "./current.ts";
+import type { Turns } from "../stores/turns.ts";
+import { knownSession } from "./unsaved.ts";
+
+type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Options = { address: string; now: number };
+
+/** Keeps messages that are no turn, each id once. One synchronous step: what it says is already written. */
+export function record(parts: Parts, recording: Recording, options: Options): RecordOutcome {
+  const { facts, turns } = parts;
+  if (isForeign(facts, recording)) {
+    return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
+  }
+  const session = sessionFor(facts, turns.waiting() > 0, { ...recording, ...options });
+  keep(parts, session, recording.messages, { ...options, enters: true });
+  return { kind: "recorded", sessionId: session.id };
+}
+
+/**
+ * Keeps what was said in one certain session, whether it is open or over: a transcript may come late. One that has ended
+ * and in which something was said afterwards is open again.
+ */
+export function transcribe(parts: Parts, transcript: Transcript, options: Options): RecordOutcome | Unknown {
+  const { sessionId, caller, messages } = transcript;
+  if (isErased(parts.facts, sessionId)) return gone(sessionId);
+  const session = knownSession(parts, sessionId) ?? transcript.session;
+  if (session === null) return { kind: "unknown" };
+  const refusal = refusalOf(() => authorize(caller, "conversations:write", conversationOf(session)));
+  if (refusal !== null) return refusal;
+  // What is written into a session that was left behind leaves the present one as it is.
+  const current = parts.facts.get("session");
+  keep(parts, session, messages, { ...options, enters: current === null || current.id === sessionId });
+  return { kind: "recorded", sessionId };
+}
+
+/** Writes what of it is new into a session, as one entry. */
+function keep(
+  { storage, facts, outbox }: Parts,
+  session: Session,
+  recorded: readonly RecordedMessage[],
+  { address, now, enters }: Options & { enters: boolean },
+): void {
+  storage.transactionSync(() => {
+    const fresh = recorded.filter(({ id }) => remember(storage, id, now));
+    if (fresh.length === 0) return;
+
+    let saidAt = Math.max(now - 1, session.lastMessageAt, facts.get("lastSaidAt") ?? 0);
+    const messages = fresh.map((message) => ({
+      id: message.id,
+      role: message.role,
+      content: message.content,
+      createdAt: message.saidAt ?? (saidAt += 1),
+      requestId: message.requestId,
+      traceId: message.traceId,
+      channelMessageId: null,
+      metadata: message.metadata,
+    }));
+    // A clock that is ahead must not keep a session open.
+    const latest = Math.max(now, saidAt);
+    const times = messages.map(({ createdAt }) => Math.min(createdAt, latest));
+    const replies = times.filter((_, index) => messages[index]?.role === "assistant");
+    const lastReplyAt = Math.max(session.lastAssistantMessageAt ?? 0, ...replies);
+    const after = {
+      ...session,
+      lastMessageAt: Math.max(session.lastMessageAt, ...times),
+      lastAssistantMessageAt: lastReplyAt === 0 ? null : lastReplyAt,
+    };
+    if (enters) enter(facts, after, now);
+    const closed = facts.get("closed");
+    outbox.add({ id: uuidv7(now), address, session: after, closed, turn: null, messages, usage: null });
+    facts.remove("closed");
+  });
+}
+
+/** False when it is remembered already. */
+const remember = (storage: Storage, messageId: string, now: number): boolean =>
+  storage.sql
+    .exec<{ message_id: string }>(
+      "INSERT INTO recorded (message_id, recorded_at) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING message_id",
+      messageId,
+      now,
+    )
+    .toArray().length > 0;
+
+/** By then its message is in Postgres, whose own key keeps it from coming twice. */
+const REMEMBERED_MS = 24 * 3_600_000;
+
+/** Forgets ids that Postgres remembers. Only while nothing waits for it. */
+export const forgetRecorded = (storage: Storage, now: number): void => {
+  storage.sql.exec("DELETE FROM recorded WHERE recorded_at < ?", now - REMEMBERED_MS);
+};

@@ -1,0 +1,47 @@
+import type { Refused, SessionRequest, Unknown, Unsaved } from "../../../src/rpc/conversation.ts";
+import { newestFirst } from "../../../src/domain/history.ts";
+import type { Message } from "../../../src/domain/ledger.ts";
+import type { Cursor } from "../../../src/domain/page.ts";
+import type { Session } from "../../../src/domain/session.ts";
+import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
+import type { FactStore } from "../stores/state.ts";
+import type { Outbox } from "../stores/outbox.ts";
+import { gone, refusalOf } from "../refusal.ts";
+import { isEnded, isErased } from "./current.ts";
+
+type Parts = { facts: FactStore; outbox: Outbox };
+
+/** A session as this object knows it: its own, or one that has been left behind and waits for Postgres. */
+export function knownSession({ facts, outbox }: Parts, sessionId: string): Session | null {
+  const current = facts.get("session");
+  return current?.id === sessionId ? current : outbox.lastSession(sessionId);
+}
+
+/** What a session holds that Postgres may not know yet: the newest `limit` messages older than `before`, and all usage. */
+export function unsaved(
+  parts: Parts,
+  { sessionId, caller, before, limit }: SessionRequest & { before: Cursor | null; limit: number },
+): ({ kind: "unsaved" } & Unsaved) | Unknown | Refused {
+  const { facts, outbox } = parts;
+  if (isErased(facts, sessionId)) return gone(sessionId);
+  const session = knownSession(parts, sessionId);
+  if (session === null) return { kind: "unknown" };
+  const refusal = refusalOf(() => authorize(caller, "conversations:read", conversationOf(session)));
+  if (refusal !== null) return refusal;
+
+  const entries = outbox.waitingOf(sessionId);
+  return {
+    kind: "unsaved",
+    session,
+    endedAt: isEnded(facts, session) ? (facts.get("ended")?.expiredAt ?? null) : null,
+    messages: entries
+      .flatMap(({ messages }) => messages)
+      .filter((message) => before === null || isOlder(message, before))
+      .toSorted(newestFirst)
+      .slice(0, limit),
+    usage: entries.flatMap(({ usage }) => usage ?? []),
+  };
+}
+
+const isOlder = ({ createdAt, seq }: Message, { at, tie }: Cursor): boolean =>
+  createdAt < at || (createdAt === at && seq < tie);

@@ -1,0 +1,197 @@
+import { climb, overall, readReference } from "../../../src/domain/delivery.ts";
+import type { Delivery, DeliveryError, DeliveryNews, DeliveryState } from "../../../src/domain/delivery.ts";
+import type { SqlValue, Storage } from "../../runtime/storage.ts";
+
+/** Messages lie unread for weeks, and their statuses come when they are read. */
+const LIFETIME_MS = 30 * 24 * 3_600_000;
+
+/** One part of a message on its way. `sending`: it left us, and nobody has said yet what became of it. */
+export type Part = {
+  position: number;
+  messageId: string;
+  part: number;
+  phoneNumberId: string;
+  state: DeliveryState | "sending";
+  /** The request body; null when it won't be sent (again). */
+  request: Record<string, unknown> | null;
+  /** What is sent instead when only a template may be; of a first part, where the instance has one. */
+  template: Record<string, unknown> | null;
+  attempts: number;
+  /** Not to be sent before. */
+  dueAt: number;
+};
+
+/** A message to be sent: the request bodies of its parts, in order. */
+export type Parcel = {
+  messageId: string;
+  brandId: string;
+  phoneNumberId: string;
+  requests: Record<string, unknown>[];
+  template: Record<string, unknown> | null;
+};
+
+type Row = {
+  position: number;
+  message_id: string;
+  part: number;
+  brand_id: string;
+  phone_number_id: string;
+  state: Part["state"];
+  request: string | null;
+  template: string | null;
+  attempts: number;
+  due_at: number;
+  channel_message_id: string | null;
+  error: string | null;
+  announced: string | null;
+};
+
+/** What has been sent in this conversation, is being sent or waits for it. */
+export class Deliveries {
+  readonly #storage: Storage;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  queue({ messageId, brandId, phoneNumberId, requests, template }: Parcel, now: number): void {
+    for (const [index, request] of requests.entries()) {
+      this.#run(
+        `INSERT INTO deliveries (message_id, part, brand_id, phone_number_id, state, request, template, due_at, expires_at)
+         VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+        messageId,
+        index + 1,
+        brandId,
+        phoneNumberId,
+        JSON.stringify(request),
+        index === 0 && template !== null ? JSON.stringify(template) : null,
+        now,
+        now + LIFETIME_MS,
+      );
+    }
+  }
+
+  /** The one that is sent next: what is said is heard in its order. */
+  next(): Part | null {
+    const [row] = this.#rows("SELECT * FROM deliveries WHERE state IN ('queued', 'sending') ORDER BY position LIMIT 1");
+    return row ? toPart(row) : null;
+  }
+
+  /** Before it leaves us: whoever finds it so and does not know of it can't know whether it arrived. */
+  start({ position }: Part): void {
+    this.#run("UPDATE deliveries SET state = 'sending', attempts = attempts + 1 WHERE position = ?", position);
+  }
+
+  /** It was taken, and is known by this id. A status may have come first, and counts for more. */
+  sent({ position }: Part, channelMessageId: string): void {
+    this.#run("UPDATE deliveries SET channel_message_id = ? WHERE position = ?", channelMessageId, position);
+    this.#climb(position, "sent", null);
+  }
+
+  /** What became of it is not known. */
+  lost({ position }: Part, error: DeliveryError): void {
+    this.#climb(position, "unknown", error);
+  }
+
+  /** It will be sent again, unless a status has settled it meanwhile. */
+  postpone({ position }: Part, dueAt: number, request?: Record<string, unknown>): void {
+    this.#run(
+      `UPDATE deliveries SET state = 'queued', due_at = ?, request = coalesce(?, request)
+       WHERE position = ? AND state = 'sending'`,
+      dueAt,
+      request === undefined ? null : JSON.stringify(request),
+      position,
+    );
+  }
+
+  /** It will not be sent, and neither will what comes after it of the same message. */
+  fail({ position, messageId }: Part, error: DeliveryError): void {
+    this.#climb(position, "failed", error);
+    for (const row of this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND state = 'queued'", messageId)) {
+      this.#climb(row.position, "failed", error);
+    }
+  }
+
+  /** Takes in what the channel says of something sent from here: the message it is about, or null when it is none of ours. */
+  hear({ id, reference, state, error }: DeliveryNews): string | null {
+    const named = readReference(reference);
+    const [row] = named
+      ? this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND part = ?", named.messageId, named.part)
+      : this.#rows("SELECT * FROM deliveries WHERE channel_message_id = ? ORDER BY position DESC LIMIT 1", id);
+    if (row === undefined) return null;
+    this.#run(
+      "UPDATE deliveries SET channel_message_id = coalesce(channel_message_id, ?) WHERE position = ?",
+      id,
+      row.position,
+    );
+    this.#climb(row.position, state, error);
+    return row.message_id;
+  }
+
+  /** A message's delivery if it has changed since this was last asked, and whose it is. */
+  announcement(messageId: string): { brandId: string; delivery: Delivery } | null {
+    const parts = this.#rows("SELECT * FROM deliveries WHERE message_id = ? ORDER BY part", messageId);
+    const [first, ...rest] = parts;
+    if (first === undefined) return null;
+    const error = parts.find(({ state }) => state === "failed" || state === "unknown")?.error;
+    const delivery: Delivery = {
+      state: overall([visible(first), ...rest.map(visible)]),
+      ids: parts.flatMap(({ channel_message_id }) => channel_message_id ?? []),
+      ...(error ? { error: JSON.parse(error) as DeliveryError } : {}),
+    };
+    const announced = JSON.stringify(delivery);
+    if (announced === first.announced) return null;
+    this.#run("UPDATE deliveries SET announced = ? WHERE position = ?", announced, first.position);
+    return { brandId: first.brand_id, delivery };
+  }
+
+  /** How many wait or are on their way. */
+  waiting(): number {
+    return this.#rows("SELECT * FROM deliveries WHERE state IN ('queued', 'sending')").length;
+  }
+
+  /** Forgets what nobody will ever say anything about again, and tells when the next is forgotten. */
+  sweep(now: number): number | null {
+    this.#run("DELETE FROM deliveries WHERE expires_at <= ?", now);
+    const [row] = this.#storage.sql
+      .exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM deliveries")
+      .toArray();
+    return row?.at ?? null;
+  }
+
+  #climb(position: number, news: DeliveryState, error: DeliveryError | null): void {
+    const [row] = this.#rows("SELECT * FROM deliveries WHERE position = ?", position);
+    if (row === undefined) return;
+    const state = climb(visible(row), news);
+    if (state !== news) return;
+    this.#run(
+      "UPDATE deliveries SET state = ?, error = ?, request = NULL, template = NULL WHERE position = ?",
+      state,
+      error === null ? null : JSON.stringify(error),
+      position,
+    );
+  }
+
+  #rows(query: string, ...bindings: SqlValue[]): Row[] {
+    return this.#storage.sql.exec<Row>(query, ...bindings).toArray();
+  }
+
+  #run(query: string, ...bindings: SqlValue[]): void {
+    this.#storage.sql.exec(query, ...bindings);
+  }
+}
+
+/** Nobody outside needs to know that it is on its way this very moment. */
+const visible = ({ state }: Pick<Row, "state">): DeliveryState => (state === "sending" ? "queued" : state);
+
+const toPart = (row: Row): Part => ({
+  position: row.position,
+  messageId: row.message_id,
+  part: row.part,
+  phoneNumberId: row.phone_number_id,
+  state: row.state,
+  request: row.request === null ? null : (JSON.parse(row.request) as Record<string, unknown>),
+  template: row.template === null ? null : (JSON.parse(row.template) as Record<string, unknown>),
+  attempts: row.attempts,
+  dueAt: row.due_at,
+});

@@ -1,0 +1,100 @@
+import type { Orchestrator } from "../../../src/clients/orchestrator/orchestrator.ts";
+import { buildAdapter, primaryFunction } from "../../../src/domain/adapter.ts";
+import type { Adapter, AdapterInput } from "../../../src/domain/adapter.ts";
+import type { Answer } from "../../../src/rpc/conversation.ts";
+import { readReply } from "../../../src/domain/reply.ts";
+import { extractUsage, usageRecord } from "../../../src/domain/usage.ts";
+import type { TokenPlan, UsageRecord } from "../../../src/domain/usage.ts";
+import { isGivenUp } from "../../../src/domain/turn.ts";
+import type { Logger } from "../../../src/telemetry/logger.ts";
+
+/** What came of a run, before it is settled. */
+export type TurnResult = {
+  text: string;
+  /** The default reply was given: the orchestrator failed, took too long, or said nothing. */
+  fallback: boolean;
+  tokenUsage: Answer["token_usage"];
+  /** null when no usage was reported: nothing is known, which is not the same as nothing used. */
+  usage: UsageRecord | null;
+  /** null only when the turn was given up before the session was planned. */
+  tokenPlan: TokenPlan | null;
+  /** `orchestrator_response`, for the reply's metadata. */
+  metadata: Record<string, unknown>;
+  orchestratorMs: number;
+};
+
+type Run = {
+  /** `fence` counts the runs begun. */
+  turn: { turnId: string; fence: number };
+  adapter: AdapterInput;
+  signal: AbortSignal;
+};
+
+const NO_USAGE: Answer["token_usage"] = { prompt_in: 0, completion_out: 0, total: 0, cost_usd: null };
+
+/**
+ * One run of a turn: the adapter is built, the orchestrator asked, its answer read and counted. Whatever the orchestrator
+ * does, somebody gets an answer: the instance's default reply if need be.
+ */
+export async function answerTurn(
+  deps: { orchestrator: Orchestrator; log: Logger; now: () => number },
+  { turn, adapter: input, signal }: Run,
+): Promise<TurnResult> {
+  const { config } = input.bundle;
+  if (config === null) throw new Error("A turn was admitted without a configuration");
+  const log = deps.log.with({ trace_id: input.traceId, turn_id: turn.turnId, session_id: input.session.id });
+  const fallback = { text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
+  if (isGivenUp(turn)) {
+    // Before anything that may be what killed the runs before.
+    log.error("turn_given_up", { runs: turn.fence });
+    return { ...fallback, tokenPlan: input.session.tokenPlan, orchestratorMs: 0 };
+  }
+  const { adapter, warnings } = buildAdapter(input);
+  for (const warning of warnings) log.warn("token_plan_incomplete", { warning });
+
+  const startedAt = deps.now();
+  const response = await ask(deps.orchestrator, adapter, turn.turnId, signal, log);
+  const run = { tokenPlan: adapter.token_plan, orchestratorMs: deps.now() - startedAt };
+  if (response === undefined) return { ...fallback, ...run };
+
+  const reply = readReply(response, config.defaultReply);
+  for (const warning of reply.warnings) log.warn("orchestrator_answer_amended", { warning });
+  const counted = usageOf(response, adapter, input, log);
+  return { ...run, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
+}
+
+/** The orchestrator's answer; undefined, and a line in the log, when there is none to be had. */
+async function ask(
+  orchestrator: Orchestrator,
+  adapter: Adapter,
+  turnId: string,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<unknown> {
+  try {
+    return await orchestrator(adapter, { turnId, signal });
+  } catch (error) {
+    return log.error("orchestrator_failed", { error });
+  }
+}
+
+function usageOf(
+  response: unknown,
+  adapter: Adapter,
+  input: AdapterInput,
+  log: Logger,
+): Pick<TurnResult, "usage" | "tokenUsage"> {
+  const usage = extractUsage(response);
+  const templateSet = input.bundle.config?.templateSet;
+  if (usage === null || !templateSet) return { usage: null, tokenUsage: NO_USAGE };
+  const { name, template } = primaryFunction(templateSet);
+  const { record, warnings } = usageRecord({
+    templateKey: template.templateKey,
+    functionName: name,
+    plannedTokens: adapter.token_plan.templates[template.templateKey]?.total_budget ?? 0,
+    usage,
+    model: template.llmModel,
+  });
+  for (const warning of warnings) log.warn("usage_amended", { warning });
+  return { usage: record, tokenUsage: { ...usage, cost_usd: record.costUsd } };
+}

@@ -1,0 +1,40 @@
+import type { Answer } from "../../../src/rpc/conversation.ts";
+import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import { answerTurn } from "./answer.ts";
+import { WEBHOOK_MEMORY_MS } from "../channel/receive.ts";
+import type { Parts, Surroundings } from "../create.ts";
+import { settle } from "./settle.ts";
+import type { StoredTurn } from "../stores/turns.ts";
+
+/** Runs a turn and settles it. Null when another run has replaced this one: then nothing is changed. */
+export async function runTurn(
+  { storage, facts, turns, outbox, bell, alarm, correspondence }: Parts,
+  { address, deps }: Pick<Surroundings, "address" | "deps">,
+  turn: StoredTurn,
+  signal: AbortSignal,
+): Promise<Answer | null> {
+  const { work } = turn;
+  const session = facts.get("session");
+  const bundle = facts.get("bundle");
+  if (work === null || session === null || bundle === null) throw new Error("A turn lacks what it is run with");
+  const adapter = {
+    ...work,
+    bundle,
+    session,
+    message: { ...work, id: inboundMessageIdOf(turn.turnId) },
+    history: outbox.history(session.id).map(({ role, content }) => ({ role, content })),
+    now: deps.now(),
+  };
+  const result = await answerTurn(deps, { turn, adapter, signal });
+
+  const now = deps.now();
+  const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : deps.config.idempotencyTtlMinutes * 60_000;
+  const answer = settle({ storage, facts, turns, outbox }, turn, work, result, { address, lifetimeMs, now });
+  if (answer === null) return null;
+  if (work.origin) {
+    const reply = { id: answer.message_id, content: answer.text };
+    correspondence.send(reply, work.origin, work.origin.channelMessageId);
+  }
+  alarm.noLaterThan(bell.ring(now));
+  return answer;
+}

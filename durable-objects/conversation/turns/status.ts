@@ -1,0 +1,37 @@
+import type { Recall, Recalled, SubmitOutcome, Unknown } from "../../../src/rpc/conversation.ts";
+import type { FactStore } from "../stores/state.ts";
+import type { Turns } from "../stores/turns.ts";
+
+/** What somebody is told to wait who comes while their request is running. */
+export const RETRY_AFTER_MS = 1_000;
+
+type Parts = { facts: FactStore; turns: Turns };
+
+/** What has become of a request id in this conversation, about the instance it is with. Nothing is changed. */
+export function recall(
+  { facts, turns }: Parts,
+  { instanceId, requestId, fingerprint }: Recall,
+  { address, held, now }: { address: string; held: (turnId: string) => boolean; now: number },
+): Recalled | Unknown {
+  const session = facts.get("session");
+  if (session === null || (instanceId !== null && session.instanceId !== instanceId)) return { kind: "unknown" };
+  const outcome = outcomeOf(turns.admission({ scope: address, requestId, fingerprint }, held, now));
+  return outcome === null ? { kind: "unknown" } : { kind: "recalled", brandId: session.brandId, outcome };
+}
+
+/** What somebody is told whose request id is known; null for who may have the turn. */
+export function outcomeOf(admission: ReturnType<Turns["admission"]>): SubmitOutcome | null {
+  switch (admission.kind) {
+    case "mismatch":
+      return { kind: "mismatch" };
+    case "in_progress":
+      return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
+    case "completed":
+      // A message of a webhook that was kept or rejected, and not answered, is nobody's request.
+      return admission.turn.answer === null
+        ? { kind: "mismatch" }
+        : { kind: "completed", answer: admission.turn.answer };
+    default:
+      return null;
+  }
+}

@@ -1,0 +1,70 @@
+import { isChannelMessageKnown } from "../db/messages.ts";
+import type { InstanceKey } from "../db/instances.ts";
+import type { Deps } from "../deps.ts";
+import { AppError } from "../domain/errors.ts";
+import type { ErrorCode } from "../domain/errors.ts";
+import type { InboundMessage } from "../domain/inbound-message.ts";
+import type { Preparation } from "../domain/resolution.ts";
+import { findInstanceBy, requireReady } from "../services/instance.ts";
+import { findWhatsAppUsers, renameWhatsAppUser, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
+
+/** Webhooks are sent again for 7 days; what is older than that may be a message the object has forgotten. */
+const SENT_AGAIN_MS = 7 * 24 * 3_600_000;
+
+/** Postgres can't be reached, or can't do anything at all: it will be back. */
+const AWAY: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR", "DATABASE_ERROR"];
+
+type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log">;
+
+/** What the conversation a message came to knows of itself. */
+export type Place = { address: string; owner: { brandId: string; userId: string } | null };
+
+/**
+ * Finds out to whom and by whom a message is that came through a webhook: the instance by its number, the person by
+ * either of their ids. One round trip for somebody known, two on first contact. What can't be is a value, also that
+ * Postgres is away.
+ */
+export async function introduceWhatsAppMessage(
+  deps: IntroduceDeps,
+  message: InboundMessage,
+  place: Place,
+): Promise<Preparation> {
+  try {
+    return await introduce(deps, message, place);
+  } catch (error) {
+    if (!(error instanceof AppError) || !AWAY.includes(error.code)) throw error;
+    deps.log.warn("message_waits_for_database", { error });
+    return { kind: "unavailable" };
+  }
+}
+
+async function introduce(
+  deps: IntroduceDeps,
+  { id, person, business, became, sentAt }: InboundMessage,
+  { address, owner }: Place,
+): Promise<Preparation> {
+  const key: InstanceKey = { endpoint: business };
+  const correspondent = { instance: key, address, person };
+  const mayBeKnown = owner === null || sentAt < deps.now() - SENT_AGAIN_MS;
+  const [bundle, found, isKnown] = await Promise.all([
+    findInstanceBy(deps, key),
+    findWhatsAppUsers(deps, correspondent),
+    mayBeKnown && deps.read(isChannelMessageKnown(key, id)),
+  ]);
+  if (isKnown) return { kind: "known" };
+  if (bundle === null) return { kind: "rejected", reason: "no_instance", brandId: null };
+  const { instance } = bundle;
+  if (bundle.config === null) return { kind: "rejected", reason: "no_config", brandId: instance.brandId };
+  try {
+    requireReady(bundle, instance.id, null);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { kind: "rejected", reason: "not_configured", brandId: instance.brandId };
+  }
+  // A number that has changed hands belongs to another brand: whose conversation it was says nothing any more.
+  const known = owner?.brandId === instance.brandId ? owner.userId : null;
+  const speaker = await resolveWhatsAppUser(deps, instance, correspondent, found, known);
+  if (speaker === null) return { kind: "rejected", reason: "guests_not_accepted", brandId: instance.brandId };
+  if (became !== null) await renameWhatsAppUser(deps, instance, speaker.user.id, { was: person, became });
+  return { kind: "ready", bundle, user: speaker.user, openSession: speaker.openSession };
+}

@@ -1,0 +1,86 @@
+import { createLocalJWKSet } from "jose";
+import type { JWK, JWTVerifyGetKey } from "jose";
+import type { KeySetFetcher } from "../clients/jwks.ts";
+import { unavailable } from "../domain/errors.ts";
+import { Cache } from "./cache.ts";
+
+/** Public keys as they were fetched. `fetchedAt` is epoch milliseconds. */
+export type KeySet = { keys: JWK[]; fetchedAt: number };
+
+/** Where the last good key set is kept beyond this isolate. */
+export type KeySetStore = {
+  load: (url: string) => Promise<KeySet | null>;
+  save: (url: string, set: KeySet) => Promise<void>;
+  report: (error: unknown) => void;
+};
+
+const FRESH_MS = 10 * 60_000;
+/** How long keys that are known are good for while their address doesn't answer. */
+const LAST_GOOD_MS = 24 * 3_600_000;
+/** A key nobody has heard of costs one fetch in this time, however many tokens name it. */
+const COOLDOWN_MS = 30_000;
+
+type Options = { fetch: KeySetFetcher; now: () => number };
+type Usable = KeySet & { resolve: JWTVerifyGetKey };
+
+const usable = (set: KeySet): Usable => ({ ...set, resolve: createLocalJWKSet({ keys: set.keys }) });
+const has = ({ keys }: KeySet, kid: string | undefined): boolean =>
+  kid === undefined || keys.some((key) => key.kid === kid);
+
+/** The key sets an isolate knows, by address. */
+export class KeySets {
+  readonly #options: Options;
+  readonly #sets: Cache<Usable>;
+  readonly #lastGood = new Map<string, Usable>();
+  readonly #triedAt = new Map<string, number>();
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#sets = new Cache({ ttlMs: FRESH_MS, maxEntries: 1_000, patienceMs: 6_000, now: options.now });
+  }
+
+  /**
+   * Finds the key a token names; null when the set has none of this name. An address that is away locks nobody out whose
+   * key is known. Refuses (503) when no keys were ever to be had from there.
+   */
+  async find(url: string, kid: string | undefined, store: KeySetStore): Promise<JWTVerifyGetKey | null> {
+    const current = () => this.#sets.get(url, () => this.#load(url, store));
+    let set = await current();
+    if (!has(set, kid)) {
+      if (this.#mayTry(url)) this.#sets.invalidate(url);
+      // Also whoever may not try waits for the one who does.
+      set = await current();
+    }
+    return has(set, kid) ? set.resolve : null;
+  }
+
+  #mayTry(url: string): boolean {
+    return (this.#triedAt.get(url) ?? Number.NEGATIVE_INFINITY) + COOLDOWN_MS <= this.#options.now();
+  }
+
+  async #load(url: string, store: KeySetStore): Promise<Usable> {
+    const { fetch, now } = this.#options;
+    if (this.#mayTry(url)) {
+      this.#triedAt.set(url, now());
+      try {
+        const set = { keys: await fetch(url), fetchedAt: now() };
+        const good = usable(set);
+        this.#lastGood.set(url, good);
+        await store.save(url, set);
+        return good;
+      } catch (error) {
+        store.report(error);
+      }
+    }
+    const last = this.#lastGood.get(url) ?? (await storedAt(url, store));
+    if (last === null || last.fetchedAt + LAST_GOOD_MS < now())
+      throw unavailable("The keys of this issuer can't be fetched", null);
+    this.#lastGood.set(url, last);
+    return last;
+  }
+}
+
+async function storedAt(url: string, store: KeySetStore): Promise<Usable | null> {
+  const set = await store.load(url);
+  return set && usable(set);
+}

@@ -1,0 +1,196 @@
+import type { Channel } from "../domain/channel.ts";
+import type { DeliveryNews } from "../domain/delivery.ts";
+import type { ErrorDetails, ErrorCode } from "../domain/errors.ts";
+import type { ChannelIdentity, InboundMessage } from "../domain/inbound-message.ts";
+import type { InstanceBundle, WhatsAppTemplate } from "../domain/instance.ts";
+import type { LedgerPull, LedgerUsage, Message } from "../domain/ledger.ts";
+import type { Cursor } from "../domain/page.ts";
+import type { Caller } from "../domain/principal.ts";
+import type { Role } from "../domain/role.ts";
+import type { Session } from "../domain/session.ts";
+import type { User } from "../domain/user.ts";
+
+/** How the speaker was recognised; it decides what the model may do for them. */
+export type AuthState = "anonymous" | "guest" | "identified" | "authenticated";
+
+/** A message on its way into its conversation: checked, cleaned, with everything known that can be known outside. */
+export type Submission = {
+  requestId: string;
+  traceId: string;
+  channel: Channel;
+  content: string;
+  metadata: Record<string, unknown>;
+  fingerprint: string;
+  user: User;
+  authState: AuthState;
+  bundle: InstanceBundle;
+  /** The open session Postgres knows of; used only when the object has none. */
+  openSession: Session | null;
+  /** Set when the instance's rate is used up: then only somebody who asks again is answered. */
+  exhausted?: { retryAfterMs: number };
+  /** Epoch milliseconds at which the request reached us. */
+  receivedAt: number;
+};
+
+/** A message as it travels: the bundle as JSON, since the object mostly has it already and need not read it again. */
+export type SealedSubmission = Omit<Submission, "bundle"> & { bundle: string };
+
+/** What the first caller was told, kept for those who ask again. Field names are the API's. */
+export type Answer = {
+  request_id: string;
+  session_id: string;
+  user_id: string;
+  is_guest: boolean;
+  inbound_message_id: string;
+  message_id: string;
+  text: string;
+  token_usage: { prompt_in: number; completion_out: number; total: number; cost_usd: string | null };
+  fallback: boolean;
+  timing_ms: { total: number; admission: number; orchestrator: number };
+};
+
+/** Everything a caller can expect; anything else is an exception and a bug. */
+export type SubmitOutcome =
+  | { kind: "answered"; answer: Answer }
+  | { kind: "accepted"; sessionId: string; inboundMessageId: string }
+  | { kind: "in_progress"; retryAfterMs: number }
+  | { kind: "completed"; answer: Answer }
+  | { kind: "mismatch" }
+  | { kind: "limited"; scope: "user" | "conversation" | "instance"; retryAfterMs: number }
+  | Refused;
+
+/** A refusal of the error table, as a value. */
+export type Refused = { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+
+/** Words that are no turn: a transcript, a broadcast's message. Kept in the order they come, answered by nobody. */
+export type Recording = {
+  brandId: string;
+  instanceId: string;
+  userId: string;
+  channel: Channel;
+  /** The open session Postgres knows of; used only when the object has none. */
+  openSession: Session | null;
+  sessionTimeoutMs: number;
+  messages: RecordedMessage[];
+  /** Where these messages go out besides, in a conversation that goes through a channel. */
+  outbound?: Outbound | null;
+};
+
+/** Who is written to through a channel, from where, and what is sent when only a template may be. */
+export type Outbound = {
+  person: ChannelIdentity;
+  /** null when the business can't be written from. */
+  phoneNumberId: string | null;
+  template: WhatsAppTemplate | null;
+};
+
+/** An id that was recorded before changes nothing. */
+export type RecordedMessage = {
+  id: string;
+  role: Role;
+  content: string;
+  /** When it was said, if the one who recorded it knows. Epoch milliseconds. */
+  saidAt: number | null;
+  requestId: string | null;
+  traceId: string | null;
+  metadata: Record<string, unknown>;
+};
+
+export type RecordOutcome = { kind: "recorded"; sessionId: string } | Refused;
+
+/** One of a conversation's sessions, and who asks about it. */
+export type SessionRequest = { sessionId: string; caller: Caller };
+
+/** What was said in a session and is written down by somebody else: a voice pipeline. */
+export type Transcript = SessionRequest & {
+  /** The session as Postgres knows it, for an object that has forgotten it. */
+  session: Session | null;
+  messages: RecordedMessage[];
+};
+
+/** A session that begins without a message. */
+export type Beginning = { session: Session; bundle: InstanceBundle };
+export type Begun = { kind: "begun"; session: Session };
+
+/** A session that has been ended by hand. Epoch milliseconds. */
+export type Expired = { kind: "expired"; expiredAt: number };
+
+/** A session to be ended or forgotten. */
+export type Ending = SessionRequest & {
+  /** As Postgres knows it, for an object that has forgotten it. */
+  session: Session | null;
+};
+/** Nothing of it is here any more, and nothing comes back. null when that was so before. */
+export type Erased = { kind: "erased"; session: Session | null };
+
+/** What a session holds that Postgres may not know yet. */
+export type Unsaved = {
+  session: Session;
+  /** Somebody has ended it. Epoch milliseconds. */
+  endedAt: number | null;
+  /** Newest first. */
+  messages: Message[];
+  usage: LedgerUsage[];
+};
+
+/** The object knows nothing of such a session: only Postgres can tell. */
+export type Unknown = { kind: "unknown" };
+
+/** What a webhook brought of one person: nothing is known of it but what it says itself. */
+export type Arrival = {
+  /** In the order they were sent. */
+  messages: InboundMessage[];
+  /** Of what was sent to the person. */
+  news: DeliveryNews[];
+  /** Other addresses of the same person, told by messages that name them by two ids. */
+  aliases: string[];
+  traceId: string;
+  /** Epoch milliseconds. */
+  receivedAt: number;
+};
+
+/** How many messages were new, and how many had come before; and news of what was never sent from here. */
+export type Received = { fresh: number; duplicates: number; unheard: DeliveryNews[] };
+
+/** A request id, before anything has been looked up. */
+export type Recall = {
+  requestId: string;
+  fingerprint: string;
+  /** The instance the caller means, if they name one. */
+  instanceId: string | null;
+};
+
+/** What has become of it, and whose conversation it is: for that brand's ears only. */
+export type Recalled = { kind: "recalled"; brandId: string; outcome: SubmitOutcome };
+
+/** `follow`: the conversation is at the other address, and the asker's own only passes on. */
+export type JoinOutcome = { kind: "joined" } | { kind: "follow"; to: string };
+
+/** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
+export type Conversation = {
+  submit(message: SealedSubmission): Promise<SubmitOutcome>;
+  /** Takes in what a webhook brought. Every message is kept when this returns; nothing has been asked of anybody. */
+  receive(arrival: Arrival): Promise<Received>;
+  /** What has become of a request id, told without anything that would have to be looked up. */
+  recall(request: Recall): Promise<Recalled | Unknown>;
+  /** From now on this address passes on to `main`, unless a conversation is here and none is there (`established`). */
+  join(main: string, established: boolean): Promise<JoinOutcome>;
+  /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
+  record(recording: Recording): Promise<RecordOutcome>;
+  /** A session begins at this address before anything is said; one that has begun goes on. */
+  begin(beginning: Beginning): Promise<Begun | Refused>;
+  /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */
+  transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
+  /** Ends a session: what is said next begins another. */
+  expire(ending: Ending): Promise<Expired | Unknown | Refused>;
+  /** Forgets a session and what is in flight in it; whoever waits for an answer in it is refused one. */
+  erase(ending: Ending): Promise<Erased | Unknown | Refused>;
+  /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
+  unsaved(
+    request: SessionRequest & { before: Cursor | null; limit: number },
+  ): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
+  /** Entries that wait for Postgres, oldest first, at most `maxBytes` of them (one at least). */
+  pull(maxBytes: number): Promise<LedgerPull>;
+  /** Everything up to here is in Postgres (or in `dead_letters`). Tells whether more waits. */
+  confirm(upTo: number): Promise<{ waiting: number }>;
+};

@@ -1,0 +1,74 @@
+import { messageById, messagesPage } from "../db/messages.ts";
+import type { Deps } from "../deps.ts";
+import { notFound } from "../domain/errors.ts";
+import { pageOf, savedWindow } from "../domain/history.ts";
+import type { HistoryMessage } from "../domain/history.ts";
+import { encodeCursor } from "../domain/page.ts";
+import type { MessagePage, Pagination } from "../domain/page.ts";
+import type { Caller } from "../domain/principal.ts";
+import { authorize, conversationOf } from "../domain/authorization.ts";
+import { MOST_UNSAVED, scopeOf } from "./session.ts";
+import { withUnsaved } from "./unsaved.ts";
+
+type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
+
+/**
+ * A part of what was said in a conversation, newest first: what Postgres has, and what its object has not handed over yet.
+ * One query, one call to the object. Refuses (404) a conversation the brand doesn't have, (403) another person's.
+ */
+export async function history(
+  deps: Pick<Deps, "read" | "conversation">,
+  caller: Caller,
+  sessionId: string,
+  { limit, page = 1, before: cursor }: MessagePage,
+): Promise<HistoryPage> {
+  const before = cursor ?? null;
+  const offset = before === null ? (page - 1) * limit : 0;
+  // One more than is shown tells whether there is more.
+  const wanted = { offset, limit: limit + 1 };
+  const request = { sessionId, caller, before, limit: offset + wanted.limit };
+
+  const found = await withUnsaved(deps, request, ({ messages }) =>
+    deps.read(
+      messagesPage(scopeOf(caller), sessionId, {
+        before,
+        ...savedWindow(messages.length, offset, wanted.limit),
+        except: messages.map(({ id }) => id),
+      }),
+    ),
+  );
+  const session = found.saved?.session ?? found.unsaved?.session;
+  if (session === undefined) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:read", conversationOf(session));
+
+  const messages = pageOf<HistoryMessage>(found.unsaved?.messages ?? [], found.saved?.messages ?? [], wanted);
+  const shown = messages.slice(0, limit);
+  const last = shown.at(-1);
+  const hasMore = messages.length > limit && last !== undefined;
+  return {
+    messages: shown,
+    pagination: {
+      limit,
+      page: before === null ? page : null,
+      has_more: hasMore,
+      next_cursor: hasMore ? encodeCursor({ at: last.createdAt, tie: last.seq }) : null,
+    },
+  };
+}
+
+/** One message of a conversation; null when it has no such message. Refuses like `history`. */
+export async function findMessage(
+  deps: Pick<Deps, "read" | "conversation">,
+  caller: Caller,
+  sessionId: string,
+  messageId: string,
+): Promise<HistoryMessage | null> {
+  const request = { sessionId, caller, before: null, limit: MOST_UNSAVED };
+  const { saved, unsaved } = await withUnsaved(deps, request, () =>
+    deps.read(messageById(scopeOf(caller), sessionId, messageId)),
+  );
+  const session = saved?.session ?? unsaved?.session;
+  if (session === undefined) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:read", conversationOf(session));
+  return unsaved?.messages.find(({ id }) => id === messageId) ?? saved?.message ?? null;
+}

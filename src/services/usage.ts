@@ -1,0 +1,110 @@
+import { usageByTemplate, usageRecords } from "../db/usage.ts";
+import type { StoredUsage, TemplateUsage, UsageSums } from "../db/usage.ts";
+import type { Deps } from "../deps.ts";
+import { invalid, notFound } from "../domain/errors.ts";
+import type { LedgerUsage } from "../domain/ledger.ts";
+import { addMoney } from "../domain/money.ts";
+import { encodeCursor } from "../domain/page.ts";
+import type { UsagePage } from "../domain/page.ts";
+import type { Caller } from "../domain/principal.ts";
+import { formatIso } from "../domain/time.ts";
+import { buildTokenPlan } from "../domain/usage.ts";
+import type { TokenPlan } from "../domain/usage.ts";
+import { authorize, conversationOf } from "../domain/authorization.ts";
+import type { ReadyBundle } from "./instance.ts";
+import { scopeOf } from "./session.ts";
+import { withUnsaved } from "./unsaved.ts";
+
+/** What one turn took. */
+export type TurnUsage = StoredUsage;
+
+export type UsageStats = {
+  /** null until the session has been planned. */
+  plan: TokenPlan | null;
+  totals: UsageSums;
+  /** By template key. */
+  templates: TemplateUsage[];
+};
+
+/**
+ * The token plan of a session that begins with this instance; null when its template set has no functions. Refuses (404)
+ * an instance without a template set. What is amiss in the set is a warning in the log.
+ */
+export function planSession(
+  { log, now }: Pick<Deps, "log" | "now">,
+  { instance, config }: ReadyBundle,
+): TokenPlan | null {
+  if (config.templateSet === null) throw notFound("template_set", instance.id);
+  if (Object.keys(config.templateSet.functions).length === 0) return null;
+  const { plan, warnings } = buildTokenPlan(config.templateSet, formatIso(now()));
+  for (const warning of warnings) log.warn("token_plan_incomplete", { warning, instance_id: instance.id });
+  return plan;
+}
+
+type ReadDeps = Pick<Deps, "read" | "conversation">;
+
+/** A session's token plan against what was used, with what Postgres doesn't have yet. Refuses like `history`. */
+export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: string): Promise<UsageStats> {
+  const request = { sessionId, caller, before: null, limit: 0 };
+  const { saved, unsaved } = await withUnsaved(deps, request, ({ usage }) =>
+    deps.read(usageByTemplate(scopeOf(caller), sessionId, usage.map(idOf))),
+  );
+  const session = unsaved?.session ?? saved?.session;
+  if (session === undefined) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:read", conversationOf(session));
+
+  const templates = new Map((saved?.templates ?? []).map((usage) => [usage.templateKey, usage]));
+  for (const usage of (unsaved?.usage ?? []).map(ofOneTurn)) {
+    const { templateKey, functionName } = usage;
+    templates.set(templateKey, { templateKey, functionName, ...sum(templates.get(templateKey) ?? NOTHING, usage) });
+  }
+  return {
+    plan: session.tokenPlan ?? saved?.session.tokenPlan ?? null,
+    totals: [...templates.values()].reduce<UsageSums>(sum, NOTHING),
+    templates: [...templates.values()].toSorted((a, b) => (a.templateKey < b.templateKey ? -1 : 1)),
+  };
+}
+
+/**
+ * What each turn of a session took, in order, as Postgres has it; of one template if it is named. Refuses like `history`,
+ * and (400) a template without a name.
+ */
+export async function usageRecordsOf(
+  deps: Pick<Deps, "read">,
+  caller: Caller,
+  sessionId: string,
+  { limit, after, template_key }: UsagePage,
+): Promise<{ records: TurnUsage[]; nextCursor: string | null }> {
+  if (template_key?.trim() === "") throw invalid("template_key", "template_key is required");
+  const window = { templateKey: template_key ?? null, after: after ?? null, limit: limit + 1 };
+  const found = await deps.read(usageRecords(scopeOf(caller), sessionId, window));
+  if (found === null) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:read", conversationOf(found.session));
+  const records = found.records.slice(0, limit);
+  const last = records.at(-1);
+  const hasMore = found.records.length > limit && last !== undefined;
+  return { records, nextCursor: hasMore ? encodeCursor({ at: last.createdAt, tie: last.id }) : null };
+}
+
+const idOf = ({ id }: { id: string }): string => id;
+
+const NOTHING: UsageSums = {
+  turns: 0,
+  plannedTokens: 0,
+  sentTokens: 0,
+  receivedTokens: 0,
+  totalTokens: 0,
+  costUsd: null,
+};
+
+const ofOneTurn = (usage: LedgerUsage): TemplateUsage => ({ ...usage, turns: 1 });
+
+/** A cost that is not known adds nothing: the sum is of what has a price. */
+const sum = (a: UsageSums, b: UsageSums): UsageSums => ({
+  turns: a.turns + b.turns,
+  plannedTokens: a.plannedTokens + b.plannedTokens,
+  sentTokens: a.sentTokens + b.sentTokens,
+  receivedTokens: a.receivedTokens + b.receivedTokens,
+  totalTokens: a.totalTokens + b.totalTokens,
+  costUsd: a.costUsd === null || b.costUsd === null ? (a.costUsd ?? b.costUsd) : addMoney(a.costUsd, b.costUsd),
+});

@@ -1,0 +1,61 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { createTestDeps } from "../../support/deps.ts";
+import { echo, startOrchestrator } from "../../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../../support/orchestrator.ts";
+
+const TIMEOUT_MS = 300;
+
+let standIn: OrchestratorStandIn;
+beforeAll(async () => {
+  standIn = await startOrchestrator();
+});
+afterAll(() => standIn.close());
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
+
+/** Asks once; the words of the failure, or null. */
+async function ask(signal: AbortSignal): Promise<string | null> {
+  const env = { ORCHESTRATOR_URL: standIn.url, ORCHESTRATOR_TIMEOUT_MS: String(TIMEOUT_MS) };
+  const { orchestrator } = createTestDeps({ env });
+  const adapter = { trace_id: "t", message: { content: "Hello" } } as never;
+  const answer = orchestrator?.(adapter, { turnId: "turn", signal });
+  return answer === undefined ? "there is none" : answer.then(() => null, String);
+}
+
+it("whoever waits for an orchestrator that never answers waits no longer than its time, however much memory is tidied meanwhile", async () => {
+  const { signal } = new AbortController();
+  // Until the code is compiled to hold on to nothing that it doesn't need any more.
+  for (let call = 0; call < 1_500; call += 1) await ask(signal);
+  standIn.behave(() => undefined);
+  const waiting = Promise.all(Array.from({ length: 20 }, () => ask(signal)));
+  const tidying = setInterval(collectGarbage, 20);
+  const outcomes = await waiting.finally(() => clearInterval(tidying));
+  expect(new Set(outcomes)).toEqual(new Set([`Error: No answer within ${TIMEOUT_MS} ms`]));
+}, 30_000);
+
+it("a run that is stopped stops asking at once, also one that was stopped before it began", async () => {
+  standIn.behave(() => undefined);
+  const run = new AbortController();
+  const waiting = ask(run.signal);
+  const seen = standIn.calls.length;
+  await expect.poll(() => standIn.calls.length).toBeGreaterThan(seen);
+  run.abort(new Error("The lease of this run is over"));
+  expect([await waiting, await ask(run.signal)]).toEqual(
+    Array.from({ length: 2 }, () => "Error: The lease of this run is over"),
+  );
+});
+
+it("many turns asked under one signal leave no listener on it", async () => {
+  standIn.behave(echo);
+  const run = new AbortController();
+  let listeners = 0;
+  const { signal } = run;
+  const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+  signal.addEventListener = (...args: Parameters<typeof add>) => ((listeners += 1), add(...args));
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => ((listeners -= 1), remove(...args));
+  for (let call = 0; call < 20; call += 1) expect(await ask(signal)).toBeNull();
+  expect(listeners).toBe(0);
+});

@@ -1,0 +1,455 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { admit } from "../../../../durable-objects/conversation/turns/admit.ts";
+import { join } from "../../../../durable-objects/conversation/channel/forwarding.ts";
+import { Correspondence } from "../../../../durable-objects/conversation/channel/send.ts";
+import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
+import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
+import { Runner } from "../../../../durable-objects/conversation/turns/runner.ts";
+import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
+import { Turns } from "../../../../durable-objects/conversation/stores/turns.ts";
+import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turns.ts";
+import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
+import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
+import { parseConfig } from "../../../../src/config.ts";
+import { whatsappAddress } from "../../../../src/domain/address.ts";
+import type { Conversation } from "../../../../src/rpc/conversation.ts";
+import type { InboundMessage } from "../../../../src/domain/inbound-message.ts";
+import type { Preparation } from "../../../../src/domain/resolution.ts";
+import { createLogger } from "../../../../src/telemetry/logger.ts";
+import { demoBundle } from "../../../support/bundle.ts";
+import { submission } from "../../../support/conversation.ts";
+import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+
+const DAY_MS = 86_400_000;
+const BUSINESS = { number: "+15550001111", phoneNumberId: "100" };
+const PHONE = { phone: "+16505551234", userId: null };
+const ADDRESS = whatsappAddress(BUSINESS, PHONE);
+const USER = { id: "01a203c1-5b09-7963-9685-2aef74277b10", tier: "verified" as const };
+
+const message = (id: string, changes: Partial<InboundMessage> = {}): InboundMessage => ({
+  id,
+  kind: "text",
+  role: "user",
+  person: PHONE,
+  business: BUSINESS,
+  became: null,
+  content: `says ${id}`,
+  sentAt: 900_000,
+  metadata: { whatsapp: { kind: "text" } },
+  ...changes,
+});
+const ready = { kind: "ready" as const, bundle: demoBundle(), user: USER, openSession: null };
+const away: Preparation = { kind: "unavailable" };
+
+let storages: Map<string, Storage>;
+let clock: { now: number };
+/** What is found out about a message: the test says so. */
+let introduce: (message: InboundMessage) => Preparation | Promise<Preparation>;
+let introduced: string[];
+let ran: string[];
+let wakes: number[];
+
+beforeEach(() => {
+  storages = new Map();
+  clock = { now: 1_000_000 };
+  introduce = () => ready;
+  introduced = [];
+  ran = [];
+  wakes = [];
+});
+
+/** One incarnation of the conversation at an address: runs are over as soon as they begin. */
+function conversationAt(address: string) {
+  const storage = storages.get(address) ?? sqliteStorage();
+  storages.set(address, storage);
+  migrate(storage, MIGRATIONS);
+  const facts = new FactStore(storage);
+  const parts = { storage, facts, turns: new Turns(storage), outbox: new Outbox(storage, facts) };
+  const log = createLogger({
+    level: "error",
+    format: "json",
+    name: "conversation",
+    write: () => undefined,
+    now: () => clock.now,
+  });
+  const correspondence = new Correspondence({
+    ...parts,
+    address,
+    deps: {
+      config: parseConfig({ DATABASE_URL: "postgresql://test", ENVIRONMENT: "development" }),
+      conversation: (other) =>
+        ({
+          join: async (main, established) => join(conversationAt(other).parts, other, main, established),
+        }) as Conversation,
+      introduce: async (inbound) => {
+        introduced.push(inbound.id);
+        return introduce(inbound);
+      },
+      log,
+      now: () => clock.now,
+      sendWhatsApp: null,
+    },
+    ring: () => undefined,
+    drop: (turnIds) => runner.drop(turnIds),
+    wake: () => undefined,
+    background: (work) => void work,
+  });
+  const runner = new Runner({
+    turns: parts.turns,
+    leaseMs: 300_000,
+    now: () => clock.now,
+    prepare: (turn, attempt) => correspondence.prepare(turn, attempt),
+    wake: (at) => wakes.push(at),
+    run: async (turn) => {
+      ran.push(turn.requestId);
+      parts.turns.close(turn, "done", DAY_MS, clock.now);
+      return {} as never;
+    },
+    background: (work) => void work,
+    report: () => undefined,
+  });
+  const receive = (...messages: InboundMessage[]) => {
+    const arrival = { messages, news: [], aliases: [], traceId: "trace", receivedAt: clock.now };
+    const received = correspondence.receive(arrival);
+    runner.pump();
+    return received;
+  };
+  return { parts, correspondence, runner, receive };
+}
+
+const pulled = ({ parts }: ReturnType<typeof conversationAt>) => parts.outbox.pull(1_000_000);
+const find = ({ parts }: ReturnType<typeof conversationAt>, id: string): StoredTurn | null =>
+  parts.turns.find(ADDRESS, id);
+
+describe("a message of a webhook", () => {
+  it("is written before anything is asked, and asked about in its turn", () => {
+    introduce = () => new Promise(() => undefined);
+    const conversation = conversationAt(ADDRESS);
+    expect(conversation.receive(message("a"), message("b"), message("a"))).toMatchObject({ fresh: 2, duplicates: 1 });
+    expect(find(conversation, "b")?.inbound?.message.content).toBe("says b");
+    expect(introduced).toEqual(["a"]);
+  });
+
+  it("runs in the order it was admitted, and after a crash as well", async () => {
+    introduce = () => new Promise(() => undefined);
+    conversationAt(ADDRESS).receive(message("a"), message("b"), message("c"));
+    introduce = () => ready;
+    conversationAt(ADDRESS).runner.resume(clock.now);
+    await vi.waitUntil(() => ran.length === 3);
+    expect(ran).toEqual(["a", "b", "c"]);
+  });
+
+  it("is said at least a millisecond after the one before it", async () => {
+    const conversation = conversationAt(ADDRESS);
+    const quiet = { kind: "reaction" } as const;
+    conversation.receive(message("a", quiet), message("b", quiet), message("c", quiet));
+    await vi.waitUntil(() => pulled(conversation).entries.length === 3);
+    const times = pulled(conversation).entries.map(({ messages }) => messages[0]!.createdAt - clock.now);
+    expect(times).toEqual([0, 1, 2]);
+  });
+
+  it("is known by its id for eight days, however long the id is", async () => {
+    const conversation = conversationAt(ADDRESS);
+    const quiet = message("w".repeat(500), { kind: "reaction" });
+    conversation.receive(quiet);
+    await vi.waitUntil(() => pulled(conversation).entries.length === 1);
+    expect(pulled(conversation).entries[0]!.messages[0]).toMatchObject({
+      channelMessageId: quiet.id,
+      requestId: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
+    clock.now += 8 * DAY_MS - 1;
+    expect(conversation.receive(quiet)).toMatchObject({ fresh: 0, duplicates: 1 });
+    clock.now += 1;
+    expect(conversation.receive(quiet)).toMatchObject({ fresh: 1, duplicates: 0 });
+  });
+
+  it("that is one too many of a thousand waiting is kept for somebody to look at", () => {
+    introduce = () => new Promise(() => undefined);
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(...Array.from({ length: 1_001 }, (_, index) => message(`m${index}`)));
+    expect(pulled(conversation).notices).toMatchObject([
+      { kind: "dead_letter", reason: "too_many_waiting", payload: { message: { id: "m1000" } } },
+    ]);
+    expect(find(conversation, "m999")?.state).toBe("queued");
+  });
+});
+
+describe("while Postgres is away", () => {
+  it("a first message keeps its place and is asked about again, later each time", async () => {
+    introduce = () => away;
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"), message("b"));
+    const pauses: number[] = [];
+    for (let attempt = 1; attempt <= 7; attempt += 1) {
+      await vi.waitUntil(() => wakes.length === attempt);
+      pauses.push(wakes.at(-1)! - clock.now);
+      clock.now = wakes.at(-1)!;
+      if (attempt === 7) introduce = () => ready;
+      conversation.runner.resume(clock.now);
+    }
+    expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    await vi.waitUntil(() => ran.length === 2);
+    expect(ran).toEqual(["a", "b"]);
+  });
+
+  it("a conversation that is known goes on with what it knows", async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    introduce = () => away;
+    conversation.receive(message("b"));
+    await vi.waitUntil(() => ran.length === 2);
+    expect(conversation.parts.facts.get("owner")?.userId).toBe(USER.id);
+  });
+
+  it("a bug is not taken for it: after five times the message is put aside, and the others go on", async () => {
+    introduce = ({ id }) => {
+      if (id === "a") throw new Error("a bug");
+      return ready;
+    };
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"), message("b"));
+    for (let attempt = 1; attempt < 5; attempt += 1) {
+      await vi.waitUntil(() => wakes.length === attempt);
+      clock.now = wakes.at(-1)!;
+      conversation.runner.resume(clock.now);
+    }
+    await vi.waitUntil(() => ran.length === 1);
+    expect(ran).toEqual(["b"]);
+    expect(pulled(conversation).notices).toMatchObject([
+      { kind: "dead_letter", reason: "not_prepared", payload: { message: { id: "a" } } },
+    ]);
+  });
+});
+
+describe("what a message turns out to be", () => {
+  it.each([
+    ["no_instance", null],
+    ["guests_not_accepted", "brand"],
+  ] as const)("%s: a letter, once, and no turn", async (reason, brandId) => {
+    introduce = () => ({ kind: "rejected", reason, brandId });
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected");
+    conversation.receive(message("a"));
+    expect(pulled(conversation).notices).toMatchObject([{ kind: "dead_letter", reason, brandId }]);
+    expect(ran).toEqual([]);
+  });
+
+  it("a message to an instance that can't answer is put aside instead of running into the ground", async () => {
+    const bundle = demoBundle();
+    bundle.config!.templateSet!.functions = {};
+    introduce = () => ({ ...ready, bundle });
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected");
+    expect(pulled(conversation).notices).toMatchObject([{ reason: "not_configured" }]);
+  });
+
+  it("one that Postgres has is nothing new", async () => {
+    introduce = () => ({ kind: "known" });
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => find(conversation, "a")?.state === "done");
+    expect(pulled(conversation)).toMatchObject({ entries: [], notices: [] });
+  });
+
+  it("a number that changes hands takes nothing of the former brand's conversation with it", async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    const before = conversation.parts.facts.get("session")!;
+    const other = { ...USER, id: "01a203c1-5b09-7963-9685-2aef74277b11" };
+    const brandId = "00000000-0000-4000-8000-000000000002";
+    introduce = () => ({ kind: "ready", bundle: demoBundle({ brandId }), user: other, openSession: null });
+    clock.now += 1_000;
+    conversation.receive(message("b"));
+    await vi.waitUntil(() => ran.length === 2);
+    const { facts } = conversation.parts;
+    expect(facts.get("owner")).toEqual({ brandId, userId: other.id });
+    expect(facts.get("session")!.id).not.toBe(before.id);
+    expect(facts.get("closed")?.sessionId).toBe(before.id);
+  });
+});
+
+describe("a caller who waits behind a message that is long being prepared", () => {
+  const HOUR_MS = 3_600_000;
+  /** Says something as the brand's own system does, and gives the turn it waits for. */
+  const say = ({ parts, runner }: ReturnType<typeof conversationAt>, requestId: string) => {
+    const entrance = admit(parts, submission(requestId, "words", { channel: "whatsapp", user: USER }), {
+      address: ADDRESS,
+      held: runner.holds,
+      sessionTimeoutMs: HOUR_MS,
+      turnsPerMinute: 0,
+      now: clock.now,
+    });
+    if (entrance.kind !== "enter") throw new Error(entrance.kind);
+    return entrance;
+  };
+  /** A conversation with a message in it that is being prepared. */
+  const busy = async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    const asked = Promise.withResolvers<Preparation>();
+    introduce = ({ id }) => (id === "b" ? asked.promise : ready);
+    return { conversation, asked };
+  };
+
+  it("is answered in the session that was open when they spoke, and so is the message before them", async () => {
+    const { conversation, asked } = await busy();
+    conversation.receive(message("b"));
+    const { sessionId } = say(conversation, "c");
+    clock.now += 2 * HOUR_MS;
+    asked.resolve(ready);
+    await vi.waitUntil(() => ran.length === 3);
+    expect(ran).toEqual(["a", "b", "c"]);
+    expect(find(conversation, "b")?.sessionId).toBe(sessionId);
+    expect(conversation.parts.facts.get("session")?.id).toBe(sessionId);
+  });
+
+  const BRAND = "00000000-0000-4000-8000-000000000002";
+  const became = { phone: "+16505559999", userId: null };
+  it.each([
+    ["changes hands", {}, { ...ready, bundle: demoBundle({ brandId: BRAND }), user: { ...USER, id: BRAND } }],
+    ["is given up by the person", { kind: "system", became }, ready],
+  ] as const)("is told so when the number %s meanwhile: what they said is put aside", async (_how, changes, found) => {
+    const { conversation, asked } = await busy();
+    conversation.receive(message("b", changes), message("d", { kind: "reaction" }));
+    const { turnId } = say(conversation, "c");
+    const told = conversation.runner.wait(turnId, () => false);
+    asked.resolve(found);
+    introduce = () => found;
+    expect(await told).toBe("dropped");
+    await vi.waitUntil(() => find(conversation, "d")?.state === "done");
+    expect(ran).not.toContain("c");
+    expect(pulled(conversation).notices).toMatchObject([
+      {
+        id: turnId,
+        brandId: ready.bundle.instance.brandId,
+        reason: "conversation_left",
+        payload: { message: { content: "words" } },
+      },
+    ]);
+  });
+});
+
+describe("a conversation that is erased while messages wait to be prepared", () => {
+  const HOUR_MS = 3_600_000;
+  const TIMES = { rememberMs: 8 * DAY_MS, sessionTimeoutMs: HOUR_MS };
+  const erased = (conversation: ReturnType<typeof conversationAt>, sessionId: string) => {
+    const { brandId, userId } = conversation.parts.facts.get("owner")!;
+    const ending = { sessionId, caller: { kind: "user" as const, brandId, userId }, session: null };
+    const { outcome, turnIds } = erase(conversation.parts, ending, { now: clock.now, ...TIMES });
+    expect(outcome.kind).toBe("erased");
+    conversation.runner.drop(turnIds);
+  };
+  /** A conversation in which something was said, and the id of its session. */
+  const begun = async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    return { conversation, sessionId: conversation.parts.facts.get("session")!.id };
+  };
+
+  it("takes them with it: none is run, and none comes again when it is sent again", async () => {
+    const { conversation, sessionId } = await begun();
+    introduce = () => away;
+    conversation.parts.facts.remove("bundle");
+    conversation.receive(message("b"), message("c"));
+    await vi.waitUntil(() => wakes.length === 1);
+    erased(conversation, sessionId);
+    introduce = () => ready;
+    clock.now += 60_000;
+    conversation.runner.resume(clock.now);
+    expect([find(conversation, "b"), find(conversation, "c")]).toMatchObject([
+      { state: "rejected", inbound: null },
+      { state: "rejected", inbound: null },
+    ]);
+    expect(conversation.receive(message("b"), message("d"))).toMatchObject({ fresh: 1, duplicates: 1 });
+    await vi.waitUntil(() => ran.length === 2);
+    expect(ran).toEqual(["a", "d"]);
+    expect(conversation.parts.facts.get("session")!.id).not.toBe(sessionId);
+  });
+
+  it.each([
+    ["a gesture", { kind: "reaction" }, ready],
+    ["one that is to be answered", {}, ready],
+    ["one that nothing can be made of", {}, { kind: "rejected", reason: "no_config", brandId: null }],
+  ] as const)("takes one with it that is being prepared at this moment: %s", async (_which, changes, preparation) => {
+    const { conversation, sessionId } = await begun();
+    const asked = Promise.withResolvers<Preparation>();
+    introduce = ({ id }) => (id === "b" ? asked.promise : ready);
+    conversation.receive(message("b", changes));
+    await vi.waitUntil(() => introduced.includes("b"));
+    erased(conversation, sessionId);
+    asked.resolve(preparation);
+    conversation.receive(message("c", { kind: "reaction" }));
+    await vi.waitUntil(() => find(conversation, "c")?.state === "done");
+    const { entries, notices } = pulled(conversation);
+    expect(entries.flatMap(({ messages }) => messages.map(({ channelMessageId }) => channelMessageId))).toEqual(["c"]);
+    expect([notices, ran]).toEqual([[], ["a"]]);
+  });
+
+  it("takes what waits with it that was put aside, and no letter of before", async () => {
+    introduce = ({ id }) => (id === "a" ? ready : { kind: "rejected", reason: "no_config", brandId: null });
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("z"));
+    clock.now += 1_000;
+    conversation.receive(message("a"), message("b"));
+    await vi.waitUntil(() => find(conversation, "b")?.state === "rejected");
+    erased(conversation, conversation.parts.facts.get("session")!.id);
+    expect(pulled(conversation).notices).toMatchObject([{ payload: { message: { id: "z" } } }]);
+  });
+
+  it("leaves those alone that begin the next one", async () => {
+    const { conversation, sessionId } = await begun();
+    introduce = () => new Promise(() => undefined);
+    clock.now += HOUR_MS + 1;
+    conversation.receive(message("b"));
+    erased(conversation, sessionId);
+    expect(find(conversation, "b")).toMatchObject({ state: "queued", inbound: { message: { id: "b" } } });
+  });
+});
+
+describe("two addresses of one person", () => {
+  const BY_ID = whatsappAddress(BUSINESS, { phone: null, userId: "US.1" });
+  const isHome = (address: string) => conversationAt(address).parts.facts.get("movedTo") === null;
+
+  it("are one: the other passes on to the one where somebody has spoken", async () => {
+    const byId = conversationAt(BY_ID);
+    byId.receive(message("a", { person: { phone: null, userId: "US.1" } }));
+    await vi.waitUntil(() => ran.length === 1);
+    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBe(BY_ID);
+    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([false, true]);
+  });
+
+  it("are one from the first message: the number's", async () => {
+    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBeNull();
+    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
+  });
+
+  it("are one from now on where somebody has spoken at both: the number's", async () => {
+    for (const [address, id] of [
+      [BY_ID, "a"],
+      [ADDRESS, "b"],
+    ] as const) {
+      conversationAt(address).receive(message(id));
+      await vi.waitUntil(() => ran.includes(id));
+    }
+    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBeNull();
+    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
+  });
+
+  it("are one although somebody speaks here while the other is asked", async () => {
+    const byId = conversationAt(BY_ID);
+    byId.receive(message("a"));
+    await vi.waitUntil(() => ran.length === 1);
+    const byNumber = conversationAt(ADDRESS);
+    const home = byNumber.correspondence.home([BY_ID]);
+    byNumber.receive(message("b"));
+    expect(await home).toBeNull();
+    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
+  });
+});

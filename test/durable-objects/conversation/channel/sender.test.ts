@@ -1,0 +1,296 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { Courier } from "../../../../durable-objects/conversation/channel/sender.ts";
+import { Deliveries } from "../../../../durable-objects/conversation/stores/deliveries.ts";
+import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
+import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
+import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
+import type { Remedy, SendOutcome } from "../../../../src/clients/whatsapp.ts";
+import type { Delivery } from "../../../../src/domain/delivery.ts";
+import { createLogger } from "../../../../src/telemetry/logger.ts";
+import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+
+const ONE = "01900000-0000-7000-8000-000000000012";
+const TWO = "01900000-0000-7000-8000-000000000022";
+const DAY_MS = 86_400_000;
+
+type Sent = { phoneNumberId: string; body: Record<string, unknown>; answer: (outcome: SendOutcome) => Promise<void> };
+
+let storage: Storage;
+let clock: { now: number };
+let sent: Sent[];
+let wakes: number[];
+let lines: Record<string, any>[];
+let isOpen: boolean;
+/** Every delivery that was told, by message, in order. */
+let told: [string, Delivery][];
+
+beforeEach(() => {
+  storage = sqliteStorage();
+  migrate(storage, MIGRATIONS);
+  clock = { now: 1_000_000 };
+  sent = [];
+  wakes = [];
+  lines = [];
+  told = [];
+  isOpen = true;
+});
+
+/** One incarnation of the courier over what is stored; the test answers for the Graph API. */
+function incarnation({ isConfigured = true } = {}) {
+  const deliveries = new Deliveries(storage);
+  const background: Promise<void>[] = [];
+  const courier = new Courier({
+    deliveries,
+    send: isConfigured
+      ? (phoneNumberId, body) => {
+          const { promise, resolve } = Promise.withResolvers<SendOutcome>();
+          const answer = async (outcome: SendOutcome) => {
+            resolve(outcome);
+            await background.at(-1);
+          };
+          sent.push({ phoneNumberId, body, answer });
+          return promise;
+        }
+      : null,
+    windowIsOpen: () => isOpen,
+    changed: (messageId) => {
+      const news = deliveries.announcement(messageId);
+      if (news !== null) told.push([messageId, news.delivery]);
+    },
+    background: (work) => background.push(work),
+    wake: (at) => wakes.push(at),
+    now: () => clock.now,
+    random: () => 0,
+    log: createLogger({
+      level: "info",
+      format: "json",
+      name: "conversation",
+      write: (line) => lines.push(JSON.parse(line)),
+      now: () => clock.now,
+    }),
+  });
+  return { deliveries, courier };
+}
+
+const text = (body: string) => ({ type: "text", text: { body } });
+const parcel = (messageId: string, bodies: string[], template: Record<string, unknown> | null = null) => ({
+  messageId,
+  brandId: "brand",
+  phoneNumberId: "100",
+  requests: bodies.map(text),
+  template,
+});
+const bodies = () => sent.map(({ body }) => (body.text as { body?: string } | undefined)?.body ?? body.type);
+const states = () => told.map(([, { state }]) => state);
+const refused = (code: number, remedy: Remedy, retryAfterMs: number | null = null): SendOutcome => ({
+  kind: "refused",
+  error: { code, reason: "No" },
+  remedy,
+  retryAfterMs,
+});
+const retry = (pace: "rate" | "pair" | "transient"): Remedy => ({ kind: "retry", pace });
+
+describe("what is said to a person", () => {
+  it("is sent one after the other and in its order, the parts of a message before the next message", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
+    deliveries.queue(parcel(TWO, ["2"]), clock.now);
+    courier.pump();
+    courier.pump();
+    expect(bodies()).toEqual(["1a"]);
+    for (const id of ["a", "b", "c"]) await sent.at(-1)!.answer({ kind: "sent", id });
+    expect(bodies()).toEqual(["1a", "1b", "2"]);
+    expect(told).toEqual([
+      [ONE, { state: "queued", ids: ["a"] }],
+      [ONE, { state: "sent", ids: ["a", "b"] }],
+      [TWO, { state: "sent", ids: ["c"] }],
+    ]);
+    expect(deliveries.waiting()).toBe(0);
+  });
+
+  it("waits until the one before it has got through", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    deliveries.queue(parcel(TWO, ["2"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(131056, retry("pair")));
+    expect(bodies()).toEqual(["1"]);
+    clock.now += 6_000;
+    courier.work(clock.now);
+    expect(bodies()).toEqual(["1", "1"]);
+  });
+});
+
+describe("a refusal that will pass", () => {
+  it.each([
+    ["pair", 6_000],
+    ["rate", 1_000],
+    ["transient", 1_000],
+  ] as const)("by %s is tried again after %i ms, then after twice as long", async (pace, first) => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(1, retry(pace)));
+    expect(courier.work(clock.now)).toBe(clock.now + first);
+    clock.now += first - 1;
+    courier.pump();
+    expect(sent).toHaveLength(1);
+    clock.now += 1;
+    courier.pump();
+    await sent[1]!.answer(refused(1, retry(pace)));
+    expect(courier.work(clock.now)).toBe(clock.now + 2 * first);
+    clock.now += 2 * first;
+    courier.pump();
+    await sent[2]!.answer({ kind: "sent", id: "a" });
+    expect(states()).toEqual(["queued", "sent"]);
+  });
+
+  it("is not tried before they want it", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(130429, retry("rate"), 60_000));
+    expect(courier.work(clock.now)).toBe(clock.now + 60_000);
+  });
+
+  it("is given up after twelve times, with the reason", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    for (let attempt = 0; attempt < 12; attempt += 1) {
+      clock.now = courier.work(clock.now) ?? clock.now;
+      courier.pump();
+      await sent.at(-1)!.answer(refused(131000, retry("transient")));
+    }
+    expect(sent).toHaveLength(12);
+    expect(told.at(-1)).toEqual([ONE, { state: "failed", ids: [], error: { code: 131000, reason: "No" } }]);
+    expect(courier.work(clock.now)).toBeNull();
+  });
+});
+
+describe("a refusal for good", () => {
+  it("ends the message, and the next one is sent", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
+    deliveries.queue(parcel(TWO, ["2"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(131026, { kind: "give_up", alert: false }));
+    expect(bodies()).toEqual(["1a", "2"]);
+    expect(told).toEqual([[ONE, { state: "failed", ids: [], error: { code: 131026, reason: "No" } }]]);
+    expect(lines).toMatchObject([{ level: "warn", event: "delivery_failed", code: 131026 }]);
+  });
+
+  it("of the token or the account is an error in the log", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(190, { kind: "give_up", alert: true }));
+    expect(lines).toMatchObject([{ level: "error", event: "delivery_failed", code: 190 }]);
+  });
+});
+
+describe("more than 24 hours after the person wrote", () => {
+  const template = { type: "template", template: { name: "come_back" } };
+
+  it("nothing is sent without a template", () => {
+    isOpen = false;
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    expect(sent).toEqual([]);
+    expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "WINDOW_CLOSED" } }]]);
+  });
+
+  it("the template is sent", () => {
+    isOpen = false;
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"], template), clock.now);
+    courier.pump();
+    expect(bodies()).toEqual(["template"]);
+  });
+
+  it("by their clock and not by ours, the template is sent, once", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"], template), clock.now);
+    courier.pump();
+    await sent[0]!.answer(refused(131047, { kind: "template" }));
+    expect(bodies()).toEqual(["1", "template"]);
+    await sent[1]!.answer(refused(131047, { kind: "template" }));
+    expect(sent).toHaveLength(2);
+    expect(told.at(-1)).toMatchObject([ONE, { state: "failed", error: { code: 131047 } }]);
+  });
+});
+
+describe("what left us without an answer", () => {
+  it("is unknown and is not sent again", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer({ kind: "unknown", error: { code: "NO_ANSWER", reason: "?" } });
+    clock.now += DAY_MS;
+    courier.work(clock.now);
+    expect(sent).toHaveLength(1);
+    expect(states()).toEqual(["unknown"]);
+  });
+
+  it("is unknown after a crash, and is not sent again; what comes after it is", () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    deliveries.queue(parcel(TWO, ["2"]), clock.now);
+    courier.pump();
+    expect(wakes.at(-1)).toBeGreaterThan(clock.now);
+    incarnation().courier.work(clock.now);
+    expect(bodies()).toEqual(["1", "2"]);
+    expect(told).toMatchObject([[ONE, { state: "unknown" }]]);
+  });
+
+  it("is settled by a status that names our message, also one that comes before the answer", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    expect(deliveries.hear({ id: "a", reference: ONE, state: "delivered", error: null })).toBe(ONE);
+    await sent[0]!.answer({ kind: "sent", id: "a" });
+    expect(told.at(-1)).toEqual([ONE, { state: "delivered", ids: ["a"] }]);
+  });
+
+  it("is not sent again when a status says that it arrived although it was refused", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    deliveries.hear({ id: "a", reference: ONE, state: "sent", error: null });
+    await sent[0]!.answer(refused(131000, retry("transient")));
+    clock.now += DAY_MS;
+    courier.work(clock.now);
+    expect(sent).toHaveLength(1);
+  });
+});
+
+describe("news", () => {
+  it("without our reference is known by the channel's id", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.pump();
+    await sent[0]!.answer({ kind: "sent", id: "a" });
+    expect(deliveries.hear({ id: "a", reference: null, state: "read", error: null })).toBe(ONE);
+    expect(deliveries.announcement(ONE)?.delivery.state).toBe("read");
+  });
+
+  it("of what was never sent from here is nobody's", () => {
+    const { deliveries } = incarnation();
+    expect(deliveries.hear({ id: "b", reference: null, state: "read", error: null })).toBeNull();
+    expect(deliveries.hear({ id: "b", reference: TWO, state: "read", error: null })).toBeNull();
+  });
+
+  it("is waited for 30 days", () => {
+    const { deliveries } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    expect(deliveries.sweep(clock.now + 30 * DAY_MS - 1)).toBe(clock.now + 30 * DAY_MS);
+    expect(deliveries.sweep(clock.now + 30 * DAY_MS)).toBeNull();
+  });
+});
+
+it("without a token nothing is sent, and it is said why", () => {
+  const { deliveries, courier } = incarnation({ isConfigured: false });
+  deliveries.queue(parcel(ONE, ["1"]), clock.now);
+  courier.pump();
+  expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "NOT_CONFIGURED" } }]]);
+});

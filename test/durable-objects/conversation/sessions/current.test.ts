@@ -1,0 +1,120 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { begin } from "../../../../durable-objects/conversation/sessions/start.ts";
+import { erase, sweepTombstones, TOMBSTONE_MS } from "../../../../durable-objects/conversation/sessions/erase.ts";
+import { endIsRememberedUntil, expire } from "../../../../durable-objects/conversation/sessions/expire.ts";
+import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
+import { sessionFor } from "../../../../durable-objects/conversation/sessions/current.ts";
+import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
+import { unsaved } from "../../../../durable-objects/conversation/sessions/unsaved.ts";
+import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
+import { addressOfSession, chatAddress, sessionIdAt } from "../../../../src/domain/address.ts";
+import type { Caller } from "../../../../src/domain/principal.ts";
+import type { Session } from "../../../../src/domain/session.ts";
+import { demoBundle } from "../../../support/bundle.ts";
+import { ACME, GLOBEX, INSTANCE } from "../../../support/demo.ts";
+import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+
+const NOW = Date.UTC(2026, 10, 22, 12);
+const ERASING = { now: NOW, rememberMs: 1, sessionTimeoutMs: 3_600_000 };
+const ANN = "01a203c1-5b09-7963-9685-2aef74277b10";
+const BOB = "01a203c1-5b09-7963-9685-2aef74277b20";
+const address = chatAddress(INSTANCE.chat, ANN);
+
+const storage = () => {
+  const made = sqliteStorage();
+  migrate(made, MIGRATIONS);
+  return made;
+};
+let parts: { storage: ReturnType<typeof storage>; facts: FactStore; outbox: Outbox };
+beforeEach(() => {
+  const made = storage();
+  const facts = new FactStore(made);
+  parts = { storage: made, facts, outbox: new Outbox(made, facts) };
+});
+
+const session = (number = 0, changes: Partial<Session> = {}): Session => ({
+  id: sessionIdAt(address, number),
+  brandId: ACME,
+  instanceId: INSTANCE.chat,
+  userId: ANN,
+  channel: "api",
+  startedAt: NOW,
+  lastMessageAt: NOW,
+  lastAssistantMessageAt: null,
+  tokenPlan: null,
+  ...changes,
+});
+const visit = (openSession: Session | null, now = NOW) => ({
+  ...{ address, brandId: ACME, instanceId: INSTANCE.chat, userId: ANN, channel: "api" as const },
+  ...{ openSession, sessionTimeoutMs: 3_600_000, now },
+});
+const caller = (userId: string | null, brandId: string = ACME): Caller =>
+  userId === null ? { kind: "brand", brandId, keyId: "k", scopes: [] } : { kind: "user", brandId, userId };
+const start = (one: Session) => begin(parts, { session: one, bundle: demoBundle() }, { address, now: NOW });
+
+describe("the session that what is said belongs to", () => {
+  it("is the one Postgres knows, unless it was erased or has ended here", () => {
+    expect(sessionFor(parts.facts, false, visit(session())).id).toBe(session().id);
+    const ending = { sessionId: session().id, caller: caller(ANN), session: session() };
+    expire(parts, ending, { address, now: NOW });
+    expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
+    parts.facts.remove("ended");
+    erase(parts, ending, ERASING);
+    expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
+  });
+
+  it("is a new one with an id of its own, of this address, in whatever second it begins", () => {
+    const second = Math.floor(NOW / 1000);
+    start(session(second));
+    erase(parts, { sessionId: session(second).id, caller: caller(ANN), session: null }, ERASING);
+    const next = sessionFor(parts.facts, false, visit(null));
+    expect(next.id).toBe(session(second + 1).id);
+    expect(addressOfSession(next.id)).toBe(address);
+  });
+});
+
+describe("what a conversation tells of a session", () => {
+  const ask = (who: Caller) => unsaved(parts, { sessionId: session().id, caller: who, before: null, limit: 10 });
+
+  it("is for the person and their brand's server, and nobody else", () => {
+    start(session());
+    expect(ask(caller(ANN)).kind).toBe("unsaved");
+    expect(ask(caller(null)).kind).toBe("unsaved");
+    expect(ask(caller(BOB))).toMatchObject({ kind: "refused", code: "FORBIDDEN" });
+    for (const stranger of [caller(ANN, GLOBEX), caller(null, GLOBEX)]) {
+      expect(ask(stranger)).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
+    }
+  });
+
+  it("is nothing of one it does not know, and nothing of one that was erased", () => {
+    expect(ask(caller(ANN))).toEqual({ kind: "unknown" });
+    start(session());
+    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
+    expect(ask(caller(ANN))).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
+  });
+
+  it("is no more once Postgres has it", () => {
+    start(session());
+    parts.outbox.confirm(parts.outbox.pull(1_000_000).upTo);
+    expect(ask(caller(ANN))).toMatchObject({ kind: "unsaved", messages: [], usage: [] });
+  });
+});
+
+describe("what is remembered of what is over", () => {
+  it("is a tombstone, for a day", () => {
+    start(session());
+    erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
+    expect(sweepTombstones(parts.facts, NOW + 1)).toBe(NOW + TOMBSTONE_MS);
+    expect(parts.facts.get("erased")).toHaveLength(1);
+    expect(sweepTombstones(parts.facts, NOW + TOMBSTONE_MS)).toBeNull();
+    expect(parts.facts.get("erased")).toBeNull();
+  });
+
+  it("is that it was ended, for longer than any isolate takes it for open", () => {
+    start(session());
+    expire(parts, { sessionId: session().id, caller: caller(ANN), session: null }, { address, now: NOW });
+    expect(endIsRememberedUntil(parts.facts, NOW + 60_000)).toBeGreaterThan(NOW + 60_000);
+    expect(endIsRememberedUntil(parts.facts, NOW + 3_600_000)).toBeNull();
+  });
+});

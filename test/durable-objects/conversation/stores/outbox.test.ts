@@ -1,0 +1,105 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
+import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
+import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
+import type { NewEntry } from "../../../../src/domain/ledger.ts";
+import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+
+let storage = sqliteStorage();
+/** A new incarnation over what the last one has written. */
+const wake = () => new Outbox(storage, new FactStore(storage));
+let outbox: Outbox;
+
+beforeEach(() => {
+  storage = sqliteStorage();
+  migrate(storage, MIGRATIONS);
+  outbox = wake();
+});
+
+const entry = (content: string, session = "s"): NewEntry => ({
+  id: content,
+  address: "address",
+  session: {
+    ...{ id: session, brandId: "b", instanceId: "i", userId: "u", channel: "api", tokenPlan: null },
+    ...{ startedAt: 0, lastMessageAt: 0, lastAssistantMessageAt: null },
+  },
+  closed: null,
+  turn: null,
+  messages: [
+    {
+      ...{ id: content, role: "user", content, createdAt: 0, requestId: content, traceId: "t" },
+      ...{ channelMessageId: null, metadata: {} },
+    },
+  ],
+  usage: null,
+});
+const add = (...contents: string[]) => contents.forEach((content) => outbox.add(entry(content)));
+const brought = () => outbox.pull(1_000_000).entries.map(({ id, messages }) => [id, ...messages.map(({ seq }) => seq)]);
+const told = (session = "s") => outbox.history(session).map(({ content }) => content);
+
+describe("what waits for Postgres", () => {
+  it("is brought once more, the same, by an object that died before it wrote that Postgres has it", () => {
+    add("one", "two");
+    const first = brought();
+    outbox.confirm(outbox.pull(1_000_000).upTo);
+    expect(brought()).toEqual([]);
+    outbox = wake();
+    expect(brought()).toEqual(first);
+  });
+
+  it("is not brought any more once that is written, and what comes after it is", () => {
+    add("one", "two");
+    outbox.confirm(outbox.pull(1_000_000).upTo);
+    add("three");
+    outbox.tidy();
+    outbox = wake();
+    expect(brought().map(([id]) => id)).toEqual(["three"]);
+  });
+
+  it("is not taken for what was brought before it was said", () => {
+    add("one");
+    const { upTo } = outbox.pull(1_000_000);
+    add("two");
+    outbox.confirm(upTo);
+    expect(brought().map(([id]) => id)).toEqual(["two"]);
+  });
+
+  it("is not taken for what was brought before the object emptied itself and counted from one again", () => {
+    outbox.confirm(500);
+    add("one");
+    outbox.confirm(500);
+    expect(brought().map(([id]) => id)).toEqual(["one"]);
+  });
+});
+
+describe("what the model is told was said before", () => {
+  it("is the same to an object that remembers and to one that has to read it again", () => {
+    const all = Array.from({ length: 50 }, (_, number) => `word ${number}`);
+    for (const word of all) {
+      add(word);
+      if (word.endsWith("3")) outbox.confirm(outbox.pull(1_000_000).upTo);
+      if (word.endsWith("7")) outbox.tidy();
+      expect(told()).toEqual(
+        wake()
+          .history("s")
+          .map(({ content }) => content),
+      );
+    }
+    expect(told()).toEqual(all.slice(-20));
+  });
+
+  it("is of one session, whichever was asked for before", () => {
+    add("one");
+    outbox.add(entry("elsewhere", "other"));
+    expect([told(), told("other"), told()]).toEqual([["one"], ["elsewhere"], ["one"]]);
+  });
+
+  it("is nothing of a session that is over", () => {
+    add("one");
+    expect(told()).toEqual(["one"]);
+    outbox.confirm(outbox.pull(1_000_000).upTo);
+    outbox.forgetHistory();
+    expect(told()).toEqual([]);
+  });
+});

@@ -1,0 +1,68 @@
+import { abortAllDurableObjects, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import type { Conversation as ConversationPort, Recording } from "../../src/rpc/conversation.ts";
+
+const newAddress = () => crypto.randomUUID();
+const at = (address: string): ConversationPort => env.CONVERSATIONS.getByName(address);
+const rows = (address: string, query: string) =>
+  runInDurableObject(env.CONVERSATIONS.getByName(address), (_object, { storage }) => storage.sql.exec(query).toArray());
+
+const entries = async (address: string) => (await at(address).pull(1_000_000)).entries;
+
+/** A broadcast's message to somebody on WhatsApp. */
+const recording = (changes: Partial<Recording> = {}): Recording => ({
+  brandId: "00000000-0000-4000-8000-000000000001",
+  instanceId: "00000000-0000-4000-8000-000000000020",
+  userId: "01a203c1-5b09-7963-9685-2aef74277b10",
+  channel: "whatsapp",
+  openSession: null,
+  sessionTimeoutMs: 3_600_000,
+  messages: [
+    {
+      id: "01a203c1-5b09-7963-9685-2aef74277b11",
+      role: "assistant",
+      content: "We are open again",
+      saidAt: null,
+      requestId: null,
+      traceId: "trace",
+      metadata: { channel: "broadcast" },
+    },
+  ],
+  outbound: { person: { phone: "+16505551234", userId: null }, phoneNumberId: "100", template: null },
+  ...changes,
+});
+
+describe("a message that is recorded and sent", () => {
+  it("twice is kept once and sent once, also when the object has died between the two", async () => {
+    const address = newAddress();
+    const first = await at(address).record(recording());
+    await abortAllDurableObjects();
+    expect(await at(address).record(recording())).toEqual(first);
+    expect((await entries(address)).flatMap(({ messages }) => messages.map(({ content }) => content))).toEqual([
+      "We are open again",
+    ]);
+    expect(await rows(address, "SELECT message_id, part FROM deliveries")).toEqual([
+      { message_id: "01a203c1-5b09-7963-9685-2aef74277b11", part: 1 },
+    ]);
+  });
+
+  it("is kept and sent where the person's conversation has moved", async () => {
+    const [old, home] = [newAddress(), newAddress()];
+    await at(old).join(home, true);
+    await at(old).record(recording());
+    expect(await entries(old)).toEqual([]);
+    expect(await entries(home)).toHaveLength(1);
+    expect(await rows(home, "SELECT part FROM deliveries")).toHaveLength(1);
+  });
+
+  it("is neither in a conversation of somebody else", async () => {
+    const address = newAddress();
+    await at(address).record(recording());
+    const messages = recording().messages.map((message) => ({ ...message, id: crypto.randomUUID() }));
+    const foreign = recording({ brandId: "00000000-0000-4000-8000-000000000002", messages });
+    expect(await at(address).record(foreign)).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
+    expect(await entries(address)).toHaveLength(1);
+    expect(await rows(address, "SELECT part FROM deliveries")).toHaveLength(1);
+  });
+});

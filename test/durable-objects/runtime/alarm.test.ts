@@ -1,0 +1,66 @@
+import { describe, expect, it } from "vitest";
+import { Alarm } from "../../../durable-objects/runtime/alarm.ts";
+import type { Duty } from "../../../durable-objects/runtime/alarm.ts";
+
+function alarm(...duties: Duty[]) {
+  const set: number[] = [];
+  const reported: unknown[] = [];
+  return {
+    alarm: new Alarm(
+      duties,
+      (at) => set.push(at),
+      (error) => reported.push(error),
+    ),
+    set,
+    reported,
+  };
+}
+
+describe("an object's one alarm", () => {
+  it("is only ever brought forward", () => {
+    const { alarm: one, set } = alarm();
+    for (const at of [500, 700, 300, 400, 300]) one.noLaterThan(at);
+    expect(set).toEqual([500, 300]);
+  });
+
+  it("asks every duty and is set to the earliest that wants to be woken again", () => {
+    const asked: number[] = [];
+    const duty =
+      (next: number | null): Duty =>
+      (now) => {
+        asked.push(now);
+        return next;
+      };
+    const { alarm: one, set } = alarm(duty(null), duty(900), duty(800));
+    one.noLaterThan(100);
+    one.ring(100);
+    expect(asked).toEqual([100, 100, 100]);
+    expect(set.at(-1)).toBe(800);
+  });
+
+  it("rests when no duty wants anything", () => {
+    const { alarm: one, set } = alarm(() => null);
+    one.ring(100);
+    expect(set).toEqual([]);
+  });
+
+  it("does not fail when a duty does: it is reported, the others are done, and it is tried again", () => {
+    let done = false;
+    const {
+      alarm: one,
+      set,
+      reported,
+    } = alarm(
+      () => {
+        throw new Error("broken");
+      },
+      () => {
+        done = true;
+        return null;
+      },
+    );
+    one.ring(100);
+    expect([done, reported.length]).toEqual([true, 1]);
+    expect(set).toEqual([30_100]);
+  });
+});

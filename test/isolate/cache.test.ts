@@ -1,0 +1,117 @@
+import { describe, expect, it, vi } from "vitest";
+import { Cache } from "../../src/isolate/cache.ts";
+
+const TTL = 1_000;
+
+function start({ maxEntries = 10, patienceMs = 5_000 } = {}) {
+  const clock = { now: 0 };
+  return { clock, cache: new Cache<string | null>({ ttlMs: TTL, maxEntries, patienceMs, now: () => clock.now }) };
+}
+
+/** Loads that answer when they are told to. */
+function loads() {
+  const flights: PromiseWithResolvers<string | null>[] = [];
+  const load = () => {
+    const flight = Promise.withResolvers<string | null>();
+    flights.push(flight);
+    return flight.promise;
+  };
+  return { flights, load };
+}
+
+describe("what an isolate remembers", () => {
+  it("is loaded once however many ask at the same time, and each gets it", async () => {
+    const { cache } = start();
+    const { flights, load } = loads();
+    const answers = Promise.all(Array.from({ length: 100 }, () => cache.get("a", load)));
+    flights[0]?.resolve("value");
+    expect([await answers, flights.length]).toEqual([Array.from({ length: 100 }, () => "value"), 1]);
+  });
+
+  it("is good until its time is over, to the millisecond", async () => {
+    const { cache, clock } = start();
+    await cache.get("a", async () => "first");
+    clock.now = TTL - 1;
+    expect(await cache.get("a", async () => "second")).toBe("first");
+    clock.now = TTL;
+    expect(await cache.get("a", async () => "second")).toBe("second");
+  });
+
+  it("includes that something does not exist", async () => {
+    const { cache } = start();
+    await cache.get("a", async () => null);
+    expect(await cache.get("a", () => Promise.reject(new Error("asked again")))).toBeNull();
+  });
+
+  it("does not include failures: who comes after one asks anew, and everybody who waited is told", async () => {
+    const { cache } = start();
+    const { flights, load } = loads();
+    const waiting = Promise.allSettled([cache.get("a", load), cache.get("a", load)]);
+    flights[0]?.reject(new Error("away"));
+    expect((await waiting).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect(await cache.get("a", async () => "back")).toBe("back");
+  });
+
+  it("is not overwritten by a load that was begun before it was forgotten", async () => {
+    const { cache } = start();
+    const { flights, load } = loads();
+    const stale = cache.get("a", load);
+    cache.invalidate("a");
+    const fresh = cache.get("a", load);
+    flights[1]?.resolve("fresh");
+    await fresh;
+    flights[0]?.resolve("stale");
+    await stale;
+    expect([await cache.get("a", load), flights.length]).toEqual(["fresh", 2]);
+  });
+
+  it("is not overwritten by a load that was begun before somebody found out more", async () => {
+    const { cache } = start();
+    const { flights, load } = loads();
+    const stale = cache.get("a", load);
+    cache.set("a", "newer");
+    flights[0]?.resolve("older");
+    await stale;
+    expect(await cache.get("a", load)).toBe("newer");
+  });
+
+  it("can be forgotten as a whole, with all that is on its way", async () => {
+    const { cache } = start();
+    const { flights, load } = loads();
+    await cache.get("a", async () => "value");
+    const stale = cache.get("b", load);
+    cache.invalidate();
+    flights[0]?.resolve("stale");
+    await stale;
+    expect(cache.counters.size).toBe(0);
+  });
+
+  it("is loaded anew, once, when whoever loads it never comes back", async () => {
+    vi.useFakeTimers();
+    try {
+      const { cache } = start({ patienceMs: 2_000 });
+      const { flights, load } = loads();
+      void cache.get("a", load);
+      const waiting = Promise.all(Array.from({ length: 50 }, () => cache.get("a", load)));
+      await vi.advanceTimersByTimeAsync(2_000);
+      flights[1]?.resolve("value");
+      expect([new Set(await waiting), flights.length, vi.getTimerCount()]).toEqual([new Set(["value"]), 2, 0]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it("is bounded: the oldest entry makes room", async () => {
+    const { cache } = start({ maxEntries: 2 });
+    for (const key of ["a", "b", "c"]) await cache.get(key, async () => key);
+    expect(cache.counters.size).toBe(2);
+    expect(await cache.get("a", async () => "again")).toBe("again");
+    expect(await cache.get("c", async () => "again")).toBe("c");
+  });
+
+  it("counts who was served from it and who was not", async () => {
+    const { cache } = start();
+    for (const key of ["a", "a", "b", "a"]) await cache.get(key, async () => key);
+    expect(cache.counters).toEqual({ hits: 2, misses: 2, size: 2 });
+  });
+});

@@ -1,0 +1,86 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { refill, take } from "../../src/domain/token-bucket.ts";
+import type { Bucket } from "../../src/domain/token-bucket.ts";
+import { Allowances } from "../../src/isolate/rate-limits.ts";
+
+let now = 0;
+let asked = 0;
+let buckets: Map<string, Bucket>;
+
+beforeEach(() => {
+  now = 1_000_000;
+  asked = 0;
+  buckets = new Map();
+});
+
+/** The instance's limiter, with a clock of ours. */
+const limiter = (instanceId: string) => ({
+  lease: async (wanted: number, perMinute: number) => {
+    asked += 1;
+    const { bucket, ...lease } = take(refill(buckets.get(instanceId) ?? null, perMinute, now), wanted, perMinute);
+    buckets.set(instanceId, bucket);
+    return lease;
+  },
+});
+
+const spend = async (allowances: Allowances, messages: number, perMinute: number, instanceId = "a") => {
+  const taken = await Promise.all(Array.from({ length: messages }, () => allowances.take(instanceId, perMinute)));
+  return taken.filter(({ kind }) => kind === "allowed").length;
+};
+
+describe("an instance's rate", () => {
+  it("is spent by its messages, and then says when to come back [G4.4.2]", async () => {
+    const isolate = new Allowances(limiter);
+    expect(await spend(isolate, 8, 5)).toBe(5);
+    expect(await isolate.take("a", 5)).toEqual({ kind: "exhausted", retryAfterMs: 12_000 });
+    now += 12_000;
+    expect(await spend(isolate, 3, 5)).toBe(1);
+  });
+
+  it("holds over all isolates, whoever asks and however often [G4.4.3]", async () => {
+    const isolates = Array.from({ length: 4 }, () => new Allowances(limiter));
+    const spent = await Promise.all(isolates.map((isolate) => spend(isolate, 500, 1_000)));
+    expect(spent.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(1_000);
+  });
+
+  it("is not asked for at each message of a busy instance", async () => {
+    const isolate = new Allowances(limiter);
+    expect(await sequentially(isolate, 600, 6_000)).toBe(600);
+    expect(asked).toBe(10);
+  });
+
+  it("is not spent by what turns out to be no new message", async () => {
+    const isolate = new Allowances(limiter);
+    for (let repeat = 0; repeat < 20; repeat += 1) {
+      const allowance = await isolate.take("a", 5);
+      if (allowance.kind === "allowed") allowance.giveBack();
+    }
+    expect(await spend(isolate, 8, 5)).toBe(5);
+  });
+
+  it("is its own: another instance has all of its", async () => {
+    const isolate = new Allowances(limiter);
+    await spend(isolate, 5, 5, "a");
+    expect(await spend(isolate, 8, 5, "b")).toBe(5);
+  });
+
+  it("is never asked for when it is switched off", async () => {
+    const isolate = new Allowances(limiter);
+    expect(await spend(isolate, 50, 0)).toBe(50);
+    expect(asked).toBe(0);
+  });
+
+  it("does not grow when a clock steps back, nor beyond a minute's worth", () => {
+    const empty = { tokens: 0, at: now };
+    expect(refill(empty, 60, now - 60_000)).toEqual(empty);
+    expect(refill(empty, 60, now + 3_600_000).tokens).toBe(60);
+  });
+});
+
+async function sequentially(isolate: Allowances, messages: number, perMinute: number): Promise<number> {
+  let allowed = 0;
+  for (let sent = 0; sent < messages; sent += 1) {
+    if ((await isolate.take("a", perMinute)).kind === "allowed") allowed += 1;
+  }
+  return allowed;
+}

@@ -1,0 +1,38 @@
+import { describe, expect, it } from "vitest";
+import { readSettings, workerVariables } from "../../../scripts/dev/configuration.ts";
+
+const endpoint = "http://127.0.0.1:1/sql";
+
+describe("what npm run dev hands to the Worker", () => {
+  it("is development with its published secrets when nothing is set", () => {
+    expect(workerVariables({}, endpoint)).toMatchObject({
+      ENVIRONMENT: "development",
+      JWT_SECRET: "parley-development-secret-not-for-production",
+      WHATSAPP_VERIFY_TOKEN: "parley-dev-verify",
+      NEON_ENDPOINT: endpoint,
+      DATABASE_URL: expect.stringContaining("postgresql://"),
+    });
+  });
+
+  it("keeps an empty ENVIRONMENT empty, which is production, and gives it no secret", () => {
+    const variables = workerVariables({ ENVIRONMENT: "" }, endpoint);
+    expect(variables["ENVIRONMENT"]).toBe("");
+    expect(variables).not.toHaveProperty("JWT_SECRET");
+  });
+
+  it("takes what is set, also the empty string, and nothing of the machine", () => {
+    const variables = workerVariables({ JWT_SECRET: "", LLM_API_KEY: "k", HOME: "/home/x" }, endpoint);
+    expect(variables).toMatchObject({ JWT_SECRET: "", LLM_API_KEY: "k" });
+    expect(variables).not.toHaveProperty("HOME");
+  });
+
+  it("lets the Worker look for its database where it is told", () => {
+    const elsewhere = "http://127.0.0.1:2/sql";
+    expect(workerVariables({ NEON_ENDPOINT: elsewhere }, endpoint)).toMatchObject({ NEON_ENDPOINT: elsewhere });
+  });
+
+  it("refuses a port that is none", () => {
+    expect(readSettings({})).toMatchObject({ port: 8787, databasePort: 0, databaseUrl: null });
+    expect(() => readSettings({ PORT: "http" })).toThrow("PORT must be a port number");
+  });
+});

@@ -1,0 +1,152 @@
+import { createHash } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { AppError } from "../../src/domain/errors.ts";
+import { authorize } from "../../src/domain/authorization.ts";
+import { Cache } from "../../src/isolate/cache.ts";
+import { authenticate, createKey, readCredential, revokeKey } from "../../src/services/authentication.ts";
+import type { KeyOrder } from "../../src/services/authentication.ts";
+import { startDatabase } from "../support/database.ts";
+import type { TestDatabase } from "../support/database.ts";
+import { ACME, ACME_KEY } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import type { TestDeps } from "../support/deps.ts";
+
+const NOW = Date.UTC(2026, 10, 22, 12);
+
+let database: TestDatabase;
+let now = NOW;
+beforeAll(async () => {
+  database = await startDatabase({ seeded: true });
+});
+beforeEach(() => {
+  now = NOW;
+});
+afterAll(() => database.close());
+
+const isolate = (env: Record<string, string> = {}): TestDeps =>
+  createTestDeps({ endpoint: database.endpoint, env, now: () => now });
+const make = (deps: TestDeps, order: Partial<KeyOrder> = {}) =>
+  createKey(deps, { brandId: ACME, name: "test", scopes: [], expiresAt: null, ...order });
+const call = async (deps: TestDeps, key: string) => authenticate(deps, await readCredential(deps, `Bearer ${key}`));
+const verdict = (deps: TestDeps, key: string): Promise<unknown> =>
+  call(deps, key).catch((error: unknown) => (error instanceof AppError ? error.status : error));
+
+describe("a brand's key", () => {
+  it("is its brand's, and Parley keeps no more of it than a hash", async () => {
+    const deps = isolate();
+    const { key, keyId } = await make(deps);
+    expect(await call(deps, key)).toMatchObject({ kind: "brand", brandId: ACME, scopes: [] });
+    const rows = await database.query("select * from api_keys where prefix = $1", [`parley_${keyId}`]);
+    expect(rows).toHaveLength(1);
+    expect(rows[0]?.["secret_hash"]).toBe(createHash("sha256").update(key).digest("hex"));
+    expect(JSON.stringify(rows)).not.toContain(key.slice(key.lastIndexOf("_") + 1));
+  });
+
+  it("is not what the hash of a key would be, where there is a pepper", async () => {
+    const peppered = isolate({ API_KEY_PEPPER: "a-pepper-of-more-than-thirty-two-characters" });
+    const { key, keyId } = await make(peppered);
+    const [row] = await database.query("select secret_hash from api_keys where prefix = $1", [`parley_${keyId}`]);
+    expect(row?.["secret_hash"]).not.toBe(createHash("sha256").update(key).digest("hex"));
+    expect(await verdict(peppered, key)).toMatchObject({ brandId: ACME });
+    expect(await verdict(isolate(), key)).toBe(401);
+  });
+
+  it("of the demo is taken in development with a pepper or without, and nowhere else", async () => {
+    const pepper = "a-pepper-of-more-than-thirty-two-characters";
+    expect(await verdict(isolate(), ACME_KEY)).toMatchObject({ brandId: ACME });
+    expect(await verdict(isolate({ API_KEY_PEPPER: pepper }), ACME_KEY)).toMatchObject({ brandId: ACME });
+    const production = { ENVIRONMENT: "production", JWT_SECRET: "a-secret-of-more-than-thirty-two-characters" };
+    expect(await verdict(isolate(production), ACME_KEY)).toBe(401);
+  });
+
+  it("that was changed, cut or made up is refused", async () => {
+    const deps = isolate();
+    const { key } = await make(deps);
+    const flipped = key.endsWith("A") ? `${key.slice(0, -1)}B` : `${key.slice(0, -1)}A`;
+    for (const forged of [flipped, key.slice(0, -1), "parley_", "parley_x_y"])
+      expect(await verdict(deps, forged)).toBe(401);
+  });
+
+  it("is refused from the moment it expires, also by who has just taken it", async () => {
+    const deps = isolate();
+    const { key } = await make(deps, { expiresAt: NOW + 1_000 });
+    expect(await verdict(deps, key)).toMatchObject({ brandId: ACME });
+    now += 1_000;
+    expect(await verdict(deps, key)).toBe(401);
+  });
+
+  it("that is revoked is refused within a minute by who has just taken it, and at once by others", async () => {
+    const deps = isolate();
+    const { key, keyId } = await make(deps);
+    await call(deps, key);
+    await revokeKey(deps, keyId);
+    expect(await verdict(isolate(), key)).toBe(401);
+    now += 60_000;
+    expect(await verdict(deps, key)).toBe(401);
+  });
+
+  it("is known while Postgres is away, to who knew it before", async () => {
+    const proxy = await startDatabase({ seeded: true });
+    const deps = createTestDeps({ endpoint: proxy.endpoint, now: () => now });
+    const { key } = await make(deps);
+    const keep = { ms: 3_600_000, when: (error: unknown) => error instanceof AppError };
+    deps.caches.apiKeys = new Cache({
+      ttlMs: 60_000,
+      maxEntries: 10,
+      patienceMs: 2_000,
+      keep,
+      now: () => now,
+    });
+    await call(deps, key);
+    await proxy.close();
+    now += 61_000;
+    expect(await verdict(deps, key)).toMatchObject({ brandId: ACME });
+    now += 3_600_000;
+    expect(await verdict(deps, key)).toBe(500);
+  });
+
+  it("with scopes may do what they say; without any, everything", async () => {
+    const deps = isolate();
+    const may = async (scopes: string[], action: "conversations:read" | "broadcasts:write") => {
+      const principal = await call(deps, (await make(deps, { scopes })).key);
+      authorize(principal, action, { type: "brand", id: ACME, brandId: ACME });
+    };
+    await may(["conversations:read"], "conversations:read");
+    await may([], "broadcasts:write");
+    await expect(may(["conversations:read"], "broadcasts:write")).rejects.toMatchObject({
+      code: "FORBIDDEN",
+      details: { scope: "broadcasts:write" },
+    });
+  });
+
+  it("is not made with a scope that there is not, nor for a brand that there is not", async () => {
+    const deps = isolate();
+    await expect(make(deps, { scopes: ["everything"] })).rejects.toMatchObject({ code: "VALIDATION_ERROR" });
+    await expect(make(deps, { brandId: crypto.randomUUID() })).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
+    await expect(revokeKey(deps, "nothing")).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
+  });
+
+  it("tells to the hour when it was last used, and no request waits for that", async () => {
+    const deps = isolate();
+    const background: Promise<unknown>[] = [];
+    deps.background = (work) => void background.push(work);
+    const { key, keyId } = await make(deps);
+    const lastUsed = async () => {
+      await Promise.all(background.splice(0));
+      const [row] = await database.query(
+        "select extract(epoch from last_used_at) as at from api_keys where prefix = $1",
+        [`parley_${keyId}`],
+      );
+      return row?.["at"] === null ? null : Number(row?.["at"]) * 1000;
+    };
+    await call(deps, key);
+    expect(background).toHaveLength(1);
+    expect(await lastUsed()).toBe(NOW);
+    now += 30 * 60_000;
+    await call(deps, key);
+    expect(await lastUsed()).toBe(NOW);
+    now += 31 * 60_000;
+    await call(deps, key);
+    expect(await lastUsed()).toBe(NOW + 61 * 60_000);
+  });
+});

@@ -1,0 +1,301 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { Conversation } from "../../src/rpc/conversation.ts";
+import type { LedgerEntry } from "../../src/domain/ledger.ts";
+import { MessagePageQuery } from "../../src/domain/page.ts";
+import type { Caller } from "../../src/domain/principal.ts";
+import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { findMessage, history } from "../../src/services/history.ts";
+import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import { answeredTurn, sessionOf } from "../support/entries.ts";
+import { startGateway } from "../support/gateway.ts";
+import type { Gateway } from "../support/gateway.ts";
+import { answerWith, startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+
+const NOWHERE = "01900000-0000-7000-8000-00000000dead";
+
+let orchestrator: OrchestratorStandIn;
+let gateway: Gateway;
+beforeAll(async () => {
+  orchestrator = await startOrchestrator();
+  orchestrator.behave(answerWith({ text: "Hi there", mood: "good", secret: "s3cret" }));
+  const env = { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };
+  gateway = await startGateway({ env });
+}, 60_000);
+afterAll(async () => {
+  await gateway.close();
+  await orchestrator.close();
+});
+
+type Row = Record<string, string | null>;
+
+/** Somebody Acme knows. */
+async function somebody(): Promise<string> {
+  const [row] = await gateway.database.query(
+    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
+    [ACME],
+  );
+  return row?.id ?? "";
+}
+
+/** Said by Acme's server for somebody. */
+const say = (changes: Record<string, unknown>) =>
+  gateway.send(
+    "POST",
+    "/api/messages",
+    { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", ...changes },
+    ACME_KEY,
+  );
+
+/** What Postgres has of a session's messages, in their order, once everything is written. */
+async function rows(sessionId: string): Promise<Row[]> {
+  await gateway.flush();
+  return gateway.database.query(
+    `select m.*, s.user_id as person, s.last_message_at, s.last_assistant_message_at
+     from messages m join sessions s on s.id = m.session_id where m.session_id = $1 order by m.seq`,
+    [sessionId],
+  );
+}
+
+describe("a turn of a conversation that Postgres knows", () => {
+  let answer: Record<string, string>;
+  let said: Row | undefined;
+  let replied: Row | undefined;
+  beforeAll(async () => {
+    const user = { email: "ann@example.com" };
+    await say({ user, content: "Good morning" });
+    await gateway.flush();
+    const metadata = { page: 7, note: " a\u0007b ", password: "s3cret", deep: [{ api_key: "s3cret", kept: 1 }] };
+    const turn = { request_id: "ann-2", trace_id: "trace-of-ann", content: " Is 1 < 2? ", metadata };
+    answer = (await say({ user, ...turn })).body.data;
+    const [, , ...last] = await rows(answer.session_id ?? "");
+    expect(last).toHaveLength(2);
+    [said, replied] = last;
+  });
+
+  describe("keeps what the person said", () => {
+    it("as it was meant, where and by whom it was said, and as answered [C4.1.5]", () =>
+      expect(said).toMatchObject({
+        id: answer.inbound_message_id,
+        brand_id: ACME,
+        session_id: answer.session_id,
+        instance_id: INSTANCE.chat,
+        user_id: answer.user_id,
+        content: "Is 1 < 2?",
+        processed: "t",
+      }));
+    it("as the user's [C4.1.6]", () => expect(said?.role).toBe("user"));
+    it("with its request id [C4.1.7]", () => expect(said?.request_id).toBe("ann-2"));
+    it("with its trace id [C4.1.8]", () => expect(said?.trace_id).toBe("trace-of-ann"));
+    it("with what its sender says of it, cleaned and without secrets [C4.1.9]", () =>
+      expect(JSON.parse(said?.metadata_json ?? "")).toEqual({
+        page: 7,
+        note: "ab",
+        deep: [{ kept: 1 }],
+        channel: "api",
+      }));
+  });
+
+  describe("keeps what was replied", () => {
+    it("beside what it replies to, with what the orchestrator said [C4.2.4]", () => {
+      expect(replied).toMatchObject({
+        id: answer.message_id,
+        brand_id: ACME,
+        session_id: answer.session_id,
+        instance_id: INSTANCE.chat,
+        turn_id: said?.turn_id,
+        content: "Hi there",
+        processed: "t",
+      });
+      expect(JSON.parse(replied?.metadata_json ?? "")).toMatchObject({
+        orchestrator_response: { text: "Hi there", mood: "good" },
+      });
+    });
+    it("as the assistant's [C4.2.5]", () => expect(replied?.role).toBe("assistant"));
+    it("as said by no user, though the session is somebody's [C4.2.6]", () =>
+      expect([replied?.user_id, replied?.person]).toEqual([null, answer.user_id]));
+    it("as the last that was said in the session [C4.2.9]", () =>
+      expect(replied?.last_message_at).toBe(replied?.created_at));
+    it("as the last that the assistant said in it [C4.2.10]", () =>
+      expect(replied?.last_assistant_message_at).toBe(replied?.created_at));
+  });
+
+  it("is moved on by what a person says that nobody replies to [C4.1.11]", async () => {
+    const path = `/api/v1/conversations/${answer.session_id}/messages`;
+    expect((await gateway.send("POST", path, { role: "user", content: "Hm." }, ACME_KEY)).status).toBe(202);
+    const last = (await rows(answer.session_id ?? "")).at(-1);
+    expect(last).toMatchObject({ content: "Hm.", last_message_at: last?.created_at });
+    expect(last?.last_assistant_message_at).toBe(replied?.created_at);
+  });
+});
+
+describe("a person who says too much", () => {
+  const wave = (count: number) => "👋".repeat(count);
+  /** `{"note":"..."}` of this many bytes. */
+  const metadataOf = (bytes: number) => ({ note: "x".repeat(bytes - '{"note":""}'.length) });
+
+  it.each([
+    ["more than 10,000 characters", "C4.1.4", { content: wave(10_000) }, { content: wave(10_001) }, "content"],
+    [
+      "metadata of more than 64 KB",
+      "C4.1.10",
+      { metadata: metadataOf(65_536) },
+      { metadata: metadataOf(65_537) },
+      "metadata",
+    ],
+  ])("in %s is refused, and nothing of it is asked or kept [%s]", async (_what, _id, most, tooMuch, field) => {
+    const email = `${crypto.randomUUID()}@example.com`;
+    const { status, body } = await say({ user: { email }, request_id: "most", ...most });
+    expect(status).toBe(200);
+    const asked = orchestrator.calls.length;
+    const refused = await say({ user: { email }, request_id: "too-much", ...tooMuch });
+    expect(refused).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
+    expect(refused.body.error.details.fields).toMatchObject([{ field }]);
+    expect((await rows(body.data.session_id)).map(({ request_id }) => request_id)).toEqual(["most", "most"]);
+    expect(orchestrator.calls).toHaveLength(asked);
+  });
+});
+
+describe("an entry of the ledger that says too little", () => {
+  beforeEach(() => gateway.database.query("truncate dead_letters, sessions cascade"));
+
+  /** A conversation that has these entries to give. */
+  const giving = (entries: LedgerEntry[]) =>
+    ({
+      pull: async () => ({ entries, notices: [], upTo: 1, more: false }),
+      confirm: async () => ({ waiting: 0 }),
+    }) as unknown as Conversation;
+
+  it.each([
+    ["a person's words", "session", "C4.1.1", "user", "id"],
+    ["a person's words", "person", "C4.1.2", "user", "userId"],
+    ["a person's words", "instance", "C4.1.3", "user", "instanceId"],
+    ["a reply", "session", "C4.2.1", "assistant", "id"],
+    ["a reply", "instance", "C4.2.2", "assistant", "instanceId"],
+  ] as const)(
+    "is %s without a %s: no message, but kept for somebody to look at [%s]",
+    async (_, _of, _id, role, field) => {
+      const session = sessionOf(await somebody());
+      const good = answeredTurn(session, { requestId: "good" });
+      const whole = answeredTurn(session, { requestId: "bad", at: 3_000_000, content: "Lost?", reply: "Lost?" });
+      const bad: LedgerEntry = {
+        ...whole,
+        session: { ...whole.session, [field]: null },
+        messages: whole.messages.filter((message) => message.role === role),
+      };
+      const deps = createTestDeps({ endpoint: gateway.database.endpoint });
+      await writeLedger({ ...deps, conversation: () => giving([good, bad]) }, ["here"]);
+
+      const kept = await gateway.database.query("select request_id, role from messages order by seq");
+      expect(kept).toEqual([
+        { request_id: "good", role: "user" },
+        { request_id: "good", role: "assistant" },
+      ]);
+      const letters = await gateway.database.query(
+        "select id, reason, payload_json #>> '{messages,0,content}' as content from dead_letters",
+      );
+      expect(letters).toEqual([{ id: bad.id, reason: "23502", content: "Lost?" }]);
+    },
+  );
+});
+
+describe("what was said, read again", () => {
+  const caller: Caller = { kind: "brand", brandId: ACME, keyId: "key", scopes: [] };
+  const T0 = Date.UTC(2026, 10, 22, 10);
+  let id: string;
+  /** Of two conversations: the one that is read, and another. */
+  let ids: string[];
+  let others: string[];
+
+  /** Words of these seconds, in this order. */
+  async function transcribe(conversationId: string, seconds: number[]): Promise<string[]> {
+    const messages = seconds.map((second) => ({
+      role: second % 2 === 0 ? "user" : "assistant",
+      content: `m${second}`,
+      timestamp: new Date(T0 + second * 1000).toISOString(),
+    }));
+    const path = `/api/v1/conversations/${conversationId}/messages`;
+    return (await gateway.send("POST", path, messages, ACME_KEY)).body.data.ids;
+  }
+  const begin = async (): Promise<string> => {
+    const start = { instance_id: INSTANCE.chat, user_id: await somebody() };
+    return (await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY)).body.data.conversation_id;
+  };
+  beforeAll(async () => {
+    id = await begin();
+    // The last words come first: when they were said decides.
+    ids = await transcribe(id, [104, 103, 102, 101, 100]);
+    await transcribe(
+      id,
+      Array.from({ length: 100 }, (_, second) => second),
+    );
+    others = await transcribe(await begin(), [0]);
+    await gateway.flush();
+    gateway.evictAll({ emptied: true });
+  });
+
+  const read = async (query: Record<string, string>, sessionId = id) => {
+    const page = await history(gateway.deps(), caller, sessionId, MessagePageQuery.parse(query));
+    return page.messages.map(({ content }) => content);
+  };
+  const newest = (count: number) => Array.from({ length: count }, (_, index) => `m${104 - index}`);
+  const ask = (path: string) => gateway.get(`/api/v1/conversations/${path}`, ACME_KEY);
+  const invalid = (field: string) => ({ code: "VALIDATION_ERROR", details: { fields: [{ field }] } });
+
+  it("is read of a conversation that is named [C4.4.1]", async () => {
+    const { status, body } = await ask("%20/messages");
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject(invalid("conversation_id"));
+  });
+
+  it("is found only in a conversation there is [C4.4.2]", async () => {
+    await expect(read({}, NOWHERE)).rejects.toMatchObject({
+      code: "RESOURCE_NOT_FOUND",
+      status: 404,
+      details: { resource_type: "conversation", resource_id: NOWHERE },
+    });
+  });
+
+  it.each(["0", "-1"])("can't be read %s messages at a time [C4.4.3]", async (limit) => {
+    const { status, body } = await ask(`${id}/messages?limit=${limit}`);
+    expect(status).toBe(422);
+    expect(body.error).toMatchObject(invalid("limit"));
+  });
+
+  it("comes in pages of 100 messages at most [C4.4.4]", async () => {
+    expect(await read({ limit: "1000" })).toEqual(newest(100));
+    expect((await ask(`${id}/messages?limit=1000`)).body.data.pagination).toMatchObject({ limit: 100, has_more: true });
+  });
+
+  it("comes with the newest first, by when it was said [C4.4.5]", async () => {
+    expect((await read({ limit: "10" })).slice(0, 7)).toEqual(newest(7));
+  });
+
+  it("comes as many messages at a time as are asked for [C4.4.6]", async () => {
+    expect(await read({ limit: "3" })).toHaveLength(3);
+    expect(await read({ limit: "1" })).toHaveLength(1);
+  });
+
+  it("is read one message at a time only by its id [C4.5.1]", async () => {
+    const { status, body } = await ask(`${id}/messages/%20`);
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject(invalid("message_id"));
+  });
+
+  it("is found by its message's id [C4.5.2]", async () => {
+    const [first = ""] = ids;
+    expect(await findMessage(gateway.deps(), caller, id, first)).toMatchObject({
+      id: first,
+      role: "user",
+      content: "m104",
+      createdAt: T0 + 104_000,
+    });
+  });
+
+  it("is not found by an id nobody has, nor by one of another conversation [C4.5.3]", async () => {
+    const [other = ""] = others;
+    expect(await findMessage(gateway.deps(), caller, id, NOWHERE)).toBeNull();
+    expect(await findMessage(gateway.deps(), caller, id, other)).toBeNull();
+  });
+});

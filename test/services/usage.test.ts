@@ -1,0 +1,418 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { writeEntries } from "../../src/db/ledger.ts";
+import type { Conversation } from "../../src/rpc/conversation.ts";
+import type { LedgerEntry, LedgerUsage } from "../../src/domain/ledger.ts";
+import type { Caller } from "../../src/domain/principal.ts";
+import type { Session } from "../../src/domain/session.ts";
+import { buildTokenPlan } from "../../src/domain/usage.ts";
+import type { TokenPlan } from "../../src/domain/usage.ts";
+import { answerTurn } from "../../durable-objects/conversation/turns/answer.ts";
+import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { findInstance } from "../../src/services/instance.ts";
+import type { ReadyBundle } from "../../src/services/instance.ts";
+import { planSession, usageStats } from "../../src/services/usage.ts";
+import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
+import { createTestDeps } from "../support/deps.ts";
+import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+import { startGateway } from "../support/gateway.ts";
+import type { Gateway } from "../support/gateway.ts";
+import { answerWith, gate, startOrchestrator } from "../support/orchestrator.ts";
+import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+
+const NOWHERE = "01900000-0000-7000-8000-00000000dead";
+const MODEL = "00000000-0000-4000-8000-000000000102";
+const reply = answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } });
+
+let orchestrator: OrchestratorStandIn;
+let gateway: Gateway;
+beforeAll(async () => {
+  orchestrator = await startOrchestrator();
+  const env = { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };
+  gateway = await startGateway({ env });
+}, 60_000);
+afterAll(async () => {
+  await gateway.close();
+  await orchestrator.close();
+});
+beforeEach(() => {
+  orchestrator.behave(reply);
+  orchestrator.calls.splice(0);
+});
+
+const caller: Caller = { kind: "brand", brandId: ACME, keyId: "key", scopes: [] };
+const stats = (sessionId: string) => usageStats(gateway.deps(), caller, sessionId);
+const ask = (path: string) => gateway.get(`/api/v1/conversations/${path}`, ACME_KEY);
+const invalid = (field: string) => ({ code: "VALIDATION_ERROR", details: { fields: [{ field }] } });
+const missing = (resource_type: string, resource_id: string) => ({
+  code: "RESOURCE_NOT_FOUND",
+  details: { resource_type, resource_id },
+});
+
+/** Somebody Acme knows. */
+async function somebody(): Promise<string> {
+  const [row] = await gateway.database.query(
+    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
+    [ACME],
+  );
+  return row?.id ?? "";
+}
+
+const say = (email: string) =>
+  gateway.send(
+    "POST",
+    "/api/messages",
+    { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", user: { email } },
+    ACME_KEY,
+  );
+
+/** Straight to Postgres, in one transaction. */
+const write = async (...entries: LedgerEntry[]) =>
+  writeEntries(gateway.deps().db, await Promise.all(entries.map(keyed)));
+
+/** A turn that took this. */
+function spent(session: Session, at: number, usage: Partial<LedgerUsage>): LedgerEntry {
+  const turn = answeredTurn(session, { at, requestId: `r${at}` });
+  return { ...turn, usage: turn.usage && { ...turn.usage, ...usage } };
+}
+
+/** The chat instance as Postgres has it. */
+async function chat(): Promise<ReadyBundle> {
+  const bundle = await findInstance(createTestDeps({ endpoint: gateway.database.endpoint }), INSTANCE.chat);
+  if (bundle?.config == null) throw new Error("The demo has an instance");
+  return { ...bundle, config: bundle.config };
+}
+
+const PLAN: TokenPlan = { templates: {}, created_at: "2026-01-01T00:00:00.000Z" };
+
+describe("a session is planned", () => {
+  const stored = async (sessionId: string) => {
+    const [row] = await gateway.database.query(
+      "select token_plan_json, updated_at > now() - interval '1 hour' as is_fresh from sessions where id = $1",
+      [sessionId],
+    );
+    return { plan: JSON.parse(row?.token_plan_json ?? "null") as TokenPlan | null, isFresh: row?.is_fresh };
+  };
+
+  /** A run of a turn, in this session of this instance. */
+  async function answered(session: Partial<Session>, bundle: ReadyBundle) {
+    const deps = createTestDeps({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+    if (deps.orchestrator === null) throw new Error("There is nobody to ask");
+    const adapter = {
+      bundle,
+      user: { id: "ann", tier: "standard" } as const,
+      session: { ...sessionOf("ann"), ...session },
+      message: { id: "m", content: "Hello", channel: "api", metadata: {} } as const,
+      history: [],
+      traceId: "trace",
+      authState: "identified" as const,
+      now: 3_000,
+    };
+    const run = { turn: { turnId: "turn", fence: 1 }, adapter, signal: new AbortController().signal };
+    return { result: await answerTurn({ ...deps, orchestrator: deps.orchestrator }, run), lines: deps.lines };
+  }
+
+  it("only if it is one: a turn without a session is refused before anything is planned or asked [C7.3.1]", async () => {
+    await expect(answered({ id: "" }, await chat())).rejects.toMatchObject(invalid("session"));
+    expect(orchestrator.calls).toEqual([]);
+  });
+
+  it("only while it is there: one that is erased while it is answered is not found, and stays gone [C7.3.2]", async () => {
+    const email = "erased@example.com";
+    const id = (await say(email)).body.data.session_id;
+    const asked = Promise.withResolvers<void>();
+    const { behaviour, open } = gate(reply);
+    orchestrator.behave((call, response) => {
+      asked.resolve();
+      return behaviour(call, response);
+    });
+    const waiting = say(email);
+    await asked.promise;
+    expect((await gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, ACME_KEY)).status).toBe(200);
+    open();
+    const { status, body } = await waiting;
+    expect([status, body.error]).toMatchObject([404, missing("conversation", id)]);
+    await gateway.flush();
+    expect(await gateway.database.query("select id from sessions where id = $1", [id])).toEqual([]);
+  });
+
+  it.each([
+    ["an instance there is", "C7.3.3", "instance", INSTANCE.unknown],
+    ["an instance with an active configuration", "C7.3.4", "config", INSTANCE.unconfigured],
+  ])("only for %s: without it, 404 and no session begins [%s]", async (_, _id, type, instanceId) => {
+    const count = () => gateway.database.query("select count(*) from sessions");
+    const before = await count();
+    const start = { instance_id: instanceId, user_id: await somebody() };
+    const { status, body } = await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY);
+    expect([status, body.error]).toMatchObject([404, missing(type, instanceId)]);
+    await gateway.flush();
+    expect(await count()).toEqual(before);
+  });
+
+  it("only by a template set [C7.3.5]", async () => {
+    const setId = (await chat()).config.templateSet?.id ?? "";
+    const change = "update instance_configs set template_set_id = $2 where instance_id = $1 and is_active";
+    await gateway.database.query(change, [INSTANCE.chat, null]);
+    try {
+      const bundle = await chat();
+      expect(() => planSession(createTestDeps(), bundle)).toThrow(
+        expect.objectContaining({ status: 404, ...missing("template_set", INSTANCE.chat) }),
+      );
+    } finally {
+      await gateway.database.query(change, [INSTANCE.chat, setId]);
+    }
+  });
+
+  it("not by a template set without functions [C7.3.6]", async () => {
+    const bundle = await chat();
+    expect(planSession(createTestDeps(), bundle)).not.toBeNull();
+    const { templateSet } = bundle.config;
+    const config = { ...bundle.config, templateSet: templateSet && { ...templateSet, functions: {} } };
+    expect(planSession(createTestDeps(), { ...bundle, config })).toBeNull();
+  });
+
+  describe("by its first turn,", () => {
+    let id: string;
+    beforeAll(async () => {
+      orchestrator.behave(reply);
+      id = (await say("planned@example.com")).body.data.session_id;
+      await gateway.flush();
+    });
+
+    it("as its instance's template set says on that day [C7.3.7]", async () => {
+      const { plan } = await stored(id);
+      const { templateSet } = (await chat()).config;
+      if (plan === null || templateSet === null) throw new Error("There is nothing to compare");
+      expect(plan).toEqual(buildTokenPlan(templateSet, plan.created_at).plan);
+      expect(Object.entries(plan.templates).map(([key, { total_budget }]) => [key, total_budget])).toEqual(
+        expect.arrayContaining([
+          ["acme_response", 2_000],
+          ["acme_compose", 1_000],
+        ]),
+      );
+    });
+
+    it("in Postgres, and the same for every turn after it [C7.3.8, I5.2]", async () => {
+      const { plan } = await stored(id);
+      expect(plan?.templates).toHaveProperty("acme_response");
+      await say("planned@example.com");
+      await gateway.flush();
+      expect((await stored(id)).plan).toEqual(plan);
+      expect(orchestrator.calls.map(({ adapter }) => adapter.token_plan)).toEqual([plan]);
+    });
+  });
+
+  it("late: one that began without a plan has one from then on, and has changed at that moment [C7.3.9]", async () => {
+    const session = sessionOf(await somebody());
+    await write(answeredTurn(session, { requestId: "r1" }));
+    await gateway.database.query("update sessions set updated_at = '2020-01-01' where id = $1", [session.id]);
+    expect(await stored(session.id)).toEqual({ plan: null, isFresh: "f" });
+    await write(answeredTurn({ ...session, tokenPlan: PLAN }, { requestId: "r2", at: 3_000_000 }));
+    expect(await stored(session.id)).toEqual({ plan: PLAN, isFresh: "t" });
+  });
+
+  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10, I5.3]", async () => {
+    const bundle = await chat();
+    const { templateSet } = bundle.config;
+    const functions = { ...templateSet?.functions, greet: "gone" };
+    const config = { ...bundle.config, templateSet: templateSet && { ...templateSet, functions } };
+    const { result, lines } = await answered({ tokenPlan: null }, { ...bundle, config });
+    expect(result).toMatchObject({ text: "Hi", fallback: false });
+    expect(Object.keys(result.tokenPlan?.templates ?? {}).toSorted()).toEqual(["acme_compose", "acme_response"]);
+    expect(lines).toMatchObject([{ level: "warn", event: "token_plan_incomplete" }]);
+  });
+});
+
+describe("a session's token plan", () => {
+  it("is told of a conversation that is named [C7.4.1], as is what was used of it [C7.6.1]", async () => {
+    const { status, body } = await ask("%20/usage");
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject(invalid("conversation_id"));
+  });
+
+  it("is nobody's where there is no such session [C7.4.2]", async () => {
+    await expect(stats(NOWHERE)).rejects.toMatchObject(missing("conversation", NOWHERE));
+  });
+
+  it("is null until the session has been planned [C7.4.3]", async () => {
+    const session = sessionOf(await somebody());
+    await write(answeredTurn(session));
+    expect((await stats(session.id)).plan).toBeNull();
+  });
+
+  it("is told as it was made [C7.4.4]", async () => {
+    const session = sessionOf(await somebody(), { tokenPlan: PLAN });
+    await write(answeredTurn(session));
+    expect((await stats(session.id)).plan).toEqual(PLAN);
+  });
+});
+
+describe("what a turn took", () => {
+  it("is not written without a session: it is kept for somebody to look at [C7.5.1]", async () => {
+    const turn = answeredTurn(sessionOf(await somebody()));
+    const lost = { ...turn, session: { ...turn.session, id: null } } as unknown as LedgerEntry;
+    const giving = {
+      pull: async () => ({ entries: [lost], notices: [], upTo: 1, more: false }),
+      confirm: async () => ({ waiting: 0 }),
+    } as unknown as Conversation;
+    const deps = createTestDeps({ endpoint: gateway.database.endpoint });
+    await writeLedger({ ...deps, conversation: () => giving }, ["here"]);
+    expect(
+      await gateway.database.query("select id from session_token_usage where id = $1", [turn.usage?.id ?? ""]),
+    ).toEqual([]);
+    const letters = "select payload_json #>> '{usage,totalTokens}' as total from dead_letters where id = $1";
+    expect(await gateway.database.query(letters, [lost.id])).toEqual([{ total: "46" }]);
+  });
+
+  it("is one row of its session and turn [C7.5.6]", async () => {
+    const { session_id, message_id } = (await say("frugal@example.com")).body.data;
+    await gateway.flush();
+    const rows = await gateway.database.query(
+      `select u.brand_id, u.template_key, u.function_name, u.planned_tokens, u.sent_tokens, u.received_tokens,
+         u.total_tokens, u.llm_model_id, trim_scale(u.cost_usd) as cost, m.id as reply
+       from session_token_usage u join messages m on m.turn_id = u.turn_id and m.role = 'assistant'
+       where u.session_id = $1`,
+      [session_id],
+    );
+    expect(rows).toEqual([
+      {
+        brand_id: ACME,
+        template_key: "acme_response",
+        function_name: "response",
+        planned_tokens: "2000",
+        sent_tokens: "1200",
+        received_tokens: "340",
+        total_tokens: "1540",
+        llm_model_id: MODEL,
+        cost: "0.000384",
+        reply: message_id,
+      },
+    ]);
+  });
+
+  it("is told before it is written as after it: counted once, by the same rule [C7.7.1]", async () => {
+    const { session_id } = (await say("curious@example.com")).body.data;
+    await say("curious@example.com");
+    const before = await stats(session_id);
+    expect(before.totals).toMatchObject({ turns: 2, totalTokens: 3_080, costUsd: "0.000768" });
+    // Written, and its conversation was not told: it is in both places.
+    const deps = gateway.deps();
+    const untold = (address: string) =>
+      ({
+        pull: (maxBytes: number) => deps.conversation(address).pull(maxBytes),
+        confirm: () => Promise.reject(new Error("The object is away")),
+      }) as unknown as Conversation;
+    await writeLedger({ ...deps, conversation: untold }, gateway.addresses());
+    expect(await stats(session_id)).toEqual(before);
+    await gateway.flush();
+    gateway.evictAll({ emptied: true });
+    expect(await stats(session_id)).toEqual(before);
+  });
+});
+
+describe("the tokens of a session of several turns", () => {
+  let session: Session;
+  let turns: LedgerEntry[];
+  beforeAll(async () => {
+    session = sessionOf(await somebody(), { tokenPlan: PLAN });
+    const compose = { templateKey: "acme_compose", functionName: "compose", plannedTokens: 1_000 };
+    turns = [
+      spent(session, 10_000_000, { sentTokens: 100, receivedTokens: 10, totalTokens: 110, costUsd: "0.1" }),
+      spent(session, 20_000_000, { ...compose, sentTokens: 200, receivedTokens: 20, totalTokens: 220, costUsd: null }),
+      spent(session, 30_000_000, { sentTokens: 300, receivedTokens: 30, totalTokens: 330, costUsd: "0.2" }),
+    ];
+    const other = sessionOf(session.userId);
+    await write(...turns, spent(other, 40_000_000, {}));
+    // The middle one is the oldest row, and the first the newest.
+    const minutes = [3, 1, 2];
+    for (const [index, { usage }] of turns.entries()) {
+      await gateway.database.query(
+        "update session_token_usage set created_at = '2026-11-22 10:00Z'::timestamptz + $1::interval where id = $2",
+        [`${minutes[index]} minutes`, usage?.id ?? ""],
+      );
+    }
+  });
+
+  /** The turns of these numbers, as they are told. */
+  const told = (...numbers: number[]) => numbers.map((number) => turns[number]?.usage?.id);
+  const records = async (query = "") => {
+    const { status, body } = await ask(`${session.id}/usage/records${query}`);
+    expect(status).toBe(200);
+    return body.data.records as Record<string, unknown>[];
+  };
+  const idsOf = (list: Record<string, unknown>[]) => list.map(({ id }) => id);
+
+  it("are summed, and none of another session [C7.6.2]", async () => {
+    expect((await stats(session.id)).totals).toEqual({
+      turns: 3,
+      plannedTokens: 5_000,
+      sentTokens: 600,
+      receivedTokens: 60,
+      totalTokens: 660,
+      costUsd: "0.3",
+    });
+  });
+
+  it("are told by template [C7.6.3]", async () => {
+    const { templates } = await stats(session.id);
+    expect(templates).toEqual([
+      {
+        ...{ templateKey: "acme_compose", functionName: "compose", turns: 1, plannedTokens: 1_000 },
+        ...{ sentTokens: 200, receivedTokens: 20, totalTokens: 220, costUsd: null },
+      },
+      {
+        ...{ templateKey: "acme_response", functionName: "response", turns: 2, plannedTokens: 4_000 },
+        ...{ sentTokens: 400, receivedTokens: 40, totalTokens: 440, costUsd: "0.3" },
+      },
+    ]);
+  });
+
+  it("are told beside what was planned [C7.6.4]", async () => {
+    const planned = (await say("planner@example.com")).body.data.session_id;
+    const { data } = (await ask(`${planned}/usage`)).body;
+    expect(data.token_plan.templates.acme_response).toMatchObject({ function: "response", total_budget: 2_000 });
+    expect(data.templates).toMatchObject([
+      { template_key: "acme_response", budget_tokens: 2_000, total_tokens: 1_540 },
+    ]);
+  });
+
+  it.each([
+    ["turn by turn", "C7.8.1", ""],
+    ["by one template", "C7.9.1", "?template_key=acme_response"],
+  ])("are told %s only of a conversation that is named [%s]", async (_, _id, query) => {
+    const { status, body } = await ask(`%20/usage/records${query}`);
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject(invalid("conversation_id"));
+  });
+
+  it("are told turn by turn, and none of another session [C7.8.2]", async () => {
+    const list = await records();
+    expect(list).toHaveLength(3);
+    expect(new Set(idsOf(list))).toEqual(new Set(told(0, 1, 2)));
+    expect(list.find(({ id }) => id === turns[2]?.usage?.id)).toMatchObject({
+      template_key: "acme_response",
+      sent_tokens: 300,
+      received_tokens: 30,
+      total_tokens: 330,
+      timestamp: "2026-11-22T10:02:00.000Z",
+    });
+  });
+
+  it("are told turn by turn as time went by [C7.8.3]", async () => {
+    expect(idsOf(await records())).toEqual(told(1, 2, 0));
+  });
+
+  it("are told by a template that has a name [C7.9.2]", async () => {
+    const { status, body } = await ask(`${session.id}/usage/records?template_key=%20`);
+    expect(status).toBe(400);
+    expect(body.error).toMatchObject(invalid("template_key"));
+  });
+
+  it("are told of one template, and of none that nobody used [C7.9.3]", async () => {
+    expect(idsOf(await records("?template_key=acme_compose"))).toEqual(told(1));
+    expect(await records("?template_key=nobodys")).toEqual([]);
+  });
+
+  it("are told of one template as time went by [C7.9.4]", async () => {
+    expect(idsOf(await records("?template_key=acme_response"))).toEqual(told(2, 0));
+  });
+});
