@@ -4,11 +4,11 @@ import type { ObjectDeps } from "../src/deps.ts";
 import type { BroadcastTimer as BroadcastTimerPort } from "../src/domain/broadcast.ts";
 
 /** After a start: late enough that what is being written is there, and that the queue has rung by itself if it works. */
-const FIRST_RING_MS = 15_000;
+const FIRST_NOTIFY_MS = 15_000;
 /** As long as nobody says otherwise. Jittered, so that the broadcasts of an outage don't all ring at its end at once. */
 const REPEAT_MS = 30_000;
 /** A ring takes about this long to be answered: more often is of no use. */
-const SHORTEST_MS = 500;
+const MIN_MS = 500;
 
 const START = "start";
 
@@ -26,7 +26,7 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
 
   async start(): Promise<void> {
     this.ctx.storage.kv.put(START, crypto.randomUUID());
-    await this.#ringIn(FIRST_RING_MS);
+    await this.#setAlarmIn(FIRST_NOTIFY_MS);
   }
 
   async current(): Promise<string | null> {
@@ -37,22 +37,22 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
     // Started again while the consumer was at work: it has not seen what that start was for.
     if (start !== (await this.current())) return;
     if (dueInMs === null) await this.ctx.storage.deleteAll();
-    else await this.#ringIn(Math.max(dueInMs, SHORTEST_MS));
+    else await this.#setAlarmIn(Math.max(dueInMs, MIN_MS));
   }
 
   /** Never throws: the platform would count it as a failed alarm and in the end stop calling. */
   override async alarm(): Promise<void> {
-    await this.#ringIn(REPEAT_MS * (0.75 + Math.random() / 2));
+    await this.#setAlarmIn(REPEAT_MS * (0.75 + Math.random() / 2));
     const { name: broadcastId } = this.ctx.id;
     if (broadcastId === undefined) throw new Error("A timer is addressed by name");
     try {
-      await this.#deps.ringBroadcast(broadcastId);
+      await this.#deps.enqueueBroadcast(broadcastId);
     } catch (error) {
       this.#deps.log.warn("ring_failed", { error, broadcast_id: broadcastId });
     }
   }
 
-  async #ringIn(ms: number): Promise<void> {
+  async #setAlarmIn(ms: number): Promise<void> {
     await this.ctx.storage.setAlarm(this.#deps.now() + ms);
   }
 }

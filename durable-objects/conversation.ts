@@ -1,20 +1,20 @@
 import { DurableObject } from "cloudflare:workers";
 import type {
-  Arrival,
-  Beginning,
-  Begun,
-  Ending,
+  WebhookBatch,
+  StartSession,
+  SessionStarted,
+  SessionCommand,
   Erased,
   Expired,
   Conversation as ConversationPort,
-  JoinOutcome,
-  Recall,
-  Recalled,
+  AliasOutcome,
+  StatusQuery,
+  RequestStatus,
   Received,
   Recording,
   RecordOutcome,
   Refused,
-  SealedSubmission,
+  WireSubmission,
   SubmitOutcome,
   Transcript,
   Unknown,
@@ -25,16 +25,16 @@ import { createObjectDeps } from "../src/deps.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import { sessionTimeoutMs } from "../src/services/session.ts";
 import { admit } from "./conversation/turns/admit.ts";
-import { join } from "./conversation/channel/forwarding.ts";
-import { begin } from "./conversation/sessions/start.ts";
+import { acceptAlias } from "./conversation/channel/forwarding.ts";
+import { start } from "./conversation/sessions/start.ts";
 import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
 import { expire } from "./conversation/sessions/expire.ts";
 import { WEBHOOK_MEMORY_MS } from "./conversation/channel/receive.ts";
-import { createParts } from "./conversation/create.ts";
-import type { Parts } from "./conversation/create.ts";
-import { recall } from "./conversation/turns/status.ts";
+import { createConversation } from "./conversation/create.ts";
+import type { Components } from "./conversation/create.ts";
+import { requestStatus } from "./conversation/turns/status.ts";
 import { record, transcribe } from "./conversation/sessions/record.ts";
-import { gone } from "./conversation/refusal.ts";
+import { sessionNotFound } from "./conversation/refusal.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
 
 /**
@@ -49,23 +49,23 @@ const watchMs = (): number => 6_000 * (1 + Math.random() / 2);
  */
 export class Conversation extends DurableObject<Env> implements ConversationPort {
   readonly #deps: ObjectDeps;
-  #parts: Parts | null = null;
+  #parts: Components | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#deps = createObjectDeps(env);
   }
 
-  async submit(sealed: SealedSubmission): Promise<SubmitOutcome> {
+  async submit(sealed: WireSubmission): Promise<SubmitOutcome> {
     const { config, now } = this.#deps;
     const parts = this.#open();
-    const { runner, alarm, turns, facts } = parts;
-    const home = facts.get("movedTo");
+    const { runner, alarm, turns, state } = parts;
+    const home = state.get("forwardsTo");
     if (home !== null) return this.#deps.conversation(home).submit(sealed);
-    const message = { ...sealed, bundle: facts.read("bundle", sealed.bundle) };
+    const message = { ...sealed, bundle: state.read("bundle", sealed.bundle) };
     const entrance = admit(parts, message, {
       address: this.#address,
-      held: runner.holds,
+      held: runner.hasWaiter,
       sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config),
       turnsPerMinute: config.rateLimitUserPerMinute,
       now: now(),
@@ -73,7 +73,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     if (entrance.kind !== "enter") return entrance;
     alarm.noLaterThan(now() + watchMs());
     const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
-    if (answer === "dropped") return gone(entrance.sessionId);
+    if (answer === "dropped") return sessionNotFound(entrance.sessionId);
     if (answer !== "queued") return { kind: "answered", answer };
     return {
       kind: "accepted",
@@ -82,48 +82,53 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     };
   }
 
-  async receive(arrival: Arrival): Promise<Received> {
-    if (arrival.messages.length === 0 && this.#isBlank()) return { fresh: 0, duplicates: 0, unheard: arrival.news };
+  async receive(arrival: WebhookBatch): Promise<Received> {
+    if (arrival.messages.length === 0 && this.#isBlank())
+      return { accepted: 0, duplicates: 0, unmatched: arrival.statuses };
     const { correspondence, runner, alarm } = this.#open();
-    const home = await correspondence.home(arrival.aliases);
+    const home = await correspondence.forwardTo(arrival.aliases);
     if (home !== null) return this.#deps.conversation(home).receive(arrival);
     const received = correspondence.receive(arrival);
     alarm.noLaterThan(this.#deps.now() + watchMs());
-    runner.pump();
+    runner.runNext();
     return received;
   }
 
-  async recall(request: Recall): Promise<Recalled | Unknown> {
+  async requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown> {
     if (this.#isBlank()) return { kind: "unknown" };
-    const { facts, turns, runner } = this.#open();
-    const home = facts.get("movedTo");
-    if (home !== null) return this.#deps.conversation(home).recall(request);
-    return recall({ facts, turns }, request, { address: this.#address, held: runner.holds, now: this.#deps.now() });
+    const { state, turns, runner } = this.#open();
+    const home = state.get("forwardsTo");
+    if (home !== null) return this.#deps.conversation(home).requestStatus(request);
+    return requestStatus({ state, turns }, request, {
+      address: this.#address,
+      held: runner.hasWaiter,
+      now: this.#deps.now(),
+    });
   }
 
-  async join(main: string, established: boolean): Promise<JoinOutcome> {
-    return join(this.#open(), this.#address, main, established);
+  async acceptAlias(main: string, established: boolean): Promise<AliasOutcome> {
+    return acceptAlias(this.#open(), this.#address, main, established);
   }
 
   async record(recording: Recording): Promise<RecordOutcome> {
     const parts = this.#open();
-    const { facts, bell, alarm, correspondence } = parts;
-    const home = facts.get("movedTo");
+    const { state, ledgerNotifier, alarm, correspondence } = parts;
+    const home = state.get("forwardsTo");
     if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
     const outcome = record(parts, recording, { address: this.#address, now });
     if (outcome.kind !== "recorded") return outcome;
     const { messages, outbound = null } = recording;
     if (outbound !== null) for (const message of messages) correspondence.send(message, outbound, null);
-    alarm.noLaterThan(bell.ring(now));
+    alarm.noLaterThan(ledgerNotifier.notify(now));
     return outcome;
   }
 
-  async begin(beginning: Beginning): Promise<Begun | Refused> {
+  async start(beginning: StartSession): Promise<SessionStarted | Refused> {
     const parts = this.#open();
     const now = this.#deps.now();
-    const outcome = begin(parts, beginning, { address: this.#address, now });
-    if (outcome.kind === "begun") parts.alarm.noLaterThan(parts.bell.ring(now));
+    const outcome = start(parts, beginning, { address: this.#address, now });
+    if (outcome.kind === "started") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
     return outcome;
   }
 
@@ -132,24 +137,24 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const parts = this.#open();
     const now = this.#deps.now();
     const outcome = transcribe(parts, transcript, { address: this.#address, now });
-    if (outcome.kind === "recorded") parts.alarm.noLaterThan(parts.bell.ring(now));
+    if (outcome.kind === "recorded") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
     return outcome;
   }
 
-  async expire(ending: Ending): Promise<Expired | Unknown | Refused> {
+  async expire(ending: SessionCommand): Promise<Expired | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const parts = this.#open();
     const now = this.#deps.now();
     const outcome = expire(parts, ending, { address: this.#address, now });
-    if (outcome.kind === "expired") parts.alarm.noLaterThan(parts.bell.ring(now));
+    if (outcome.kind === "expired") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
     return outcome;
   }
 
-  async erase(ending: Ending): Promise<Erased | Unknown | Refused> {
+  async erase(ending: SessionCommand): Promise<Erased | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const parts = this.#open();
     const now = this.#deps.now();
-    const timeoutMs = sessionTimeoutMs(parts.facts.get("bundle")?.config ?? null, this.#deps.config);
+    const timeoutMs = sessionTimeoutMs(parts.state.get("bundle")?.config ?? null, this.#deps.config);
     const options = { now, rememberMs: WEBHOOK_MEMORY_MS, sessionTimeoutMs: timeoutMs };
     const { outcome, turnIds } = erase(parts, ending, options);
     if (outcome.kind !== "erased") return outcome;
@@ -164,15 +169,15 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async pull(maxBytes: number): Promise<LedgerPull> {
-    const { outbox, bell } = this.#open();
-    bell.answered();
+    const { outbox, ledgerNotifier } = this.#open();
+    ledgerNotifier.acknowledged();
     return outbox.pull(maxBytes);
   }
 
   async confirm(upTo: number): Promise<{ waiting: number }> {
     const { outbox } = this.#open();
     outbox.confirm(upTo);
-    return { waiting: outbox.waiting() };
+    return { waiting: outbox.pendingCount() };
   }
 
   /** Starts what is due and waits for nothing. */
@@ -188,13 +193,13 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   /** The parts over this object's storage, made when they are first needed: an object that has emptied itself starts anew. */
-  #open(): Parts {
+  #open(): Components {
     return (this.#parts ??= this.#create());
   }
 
-  #create(): Parts {
+  #create(): Components {
     const { storage } = this.ctx;
-    return createParts({
+    return createConversation({
       storage,
       address: this.#address,
       deps: this.#deps,

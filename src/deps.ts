@@ -15,14 +15,14 @@ import type { BroadcastTimer } from "./domain/broadcast.ts";
 import type { Conversation } from "./rpc/conversation.ts";
 import type { InboundMessage } from "./domain/inbound-message.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
-import type { Preparation } from "./domain/resolution.ts";
-import { introduceWhatsAppMessage } from "./flows/resolve-webhook-message.ts";
-import type { Place } from "./flows/resolve-webhook-message.ts";
-import { Allowances } from "./isolate/rate-limits.ts";
+import type { Resolution } from "./domain/resolution.ts";
+import { resolveWebhookMessage } from "./flows/resolve-webhook-message.ts";
+import type { ConversationRef } from "./flows/resolve-webhook-message.ts";
+import { RateLimits } from "./isolate/rate-limits.ts";
 import { Cache } from "./isolate/cache.ts";
-import { isAbsence } from "./services/absence.ts";
-import { Entrance, isTurnedAway } from "./isolate/concurrency-limit.ts";
-import type { Acquaintances } from "./services/identity.ts";
+import { isDatabaseUnavailable } from "./services/absence.ts";
+import { ConcurrencyLimit, isShed } from "./isolate/concurrency-limit.ts";
+import type { KnownUsers } from "./services/identity.ts";
 import { KeySets } from "./isolate/key-sets.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -33,10 +33,10 @@ export type IsolateCaches = {
   apiKeys: Cache<ApiKey | null>;
   tokenIssuers: Cache<TokenIssuer | null>;
   keySets: KeySets;
-  acquaintances: Cache<Acquaintances>;
-  newcomers: Cache<FoundUser>;
-  allowances: Allowances;
-  entrance: Entrance;
+  knownUsers: Cache<KnownUsers>;
+  newUsers: Cache<FoundUser>;
+  rateLimits: RateLimits;
+  lookups: ConcurrencyLimit;
 };
 
 /** Everything an invocation may touch, built once for it. Functions ask for the part they use. */
@@ -52,7 +52,7 @@ export type Deps = {
   /** The conversation at an address. */
   conversation: (address: string) => Conversation;
   broadcastTimer: (broadcastId: string) => BroadcastTimer;
-  ringBroadcast: (broadcastId: string) => Promise<unknown>;
+  enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
   /** Goes on after the answer, and nobody waits for it. */
   background: (work: Promise<unknown>) => void;
   /** False when this address has created more than a person would. */
@@ -62,10 +62,10 @@ export type Deps = {
 /** What a Conversation object may touch: no database, but for what `introduce` asks of it. */
 export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "conversation"> & {
   orchestrator: Orchestrator;
-  ringLedger: (address: string) => Promise<unknown>;
-  ringBroadcast: (broadcastId: string) => Promise<unknown>;
+  notifyLedger: (address: string) => Promise<unknown>;
+  enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
   /** Finds out whose and to whom a message of a webhook is. */
-  introduce: (message: InboundMessage, place: Place) => Promise<Preparation>;
+  resolveWebhookMessage: (message: InboundMessage, place: ConversationRef) => Promise<Resolution>;
   /** null when nothing is configured to send with. */
   sendWhatsApp: WhatsAppSender | null;
 };
@@ -78,7 +78,7 @@ const WHATSAPP_DEADLINE_MS = 15_000;
 const DATABASE_DEADLINE_MS = 5_000;
 
 /** What is known goes on being known for so long while Postgres can't be asked, or too many ask it. */
-const KEPT_WITHOUT_DATABASE_MS = 24 * 3_600_000;
+const STALE_IF_ERROR_MS = 24 * 3_600_000;
 
 const caches = new Map<string, IsolateCaches>();
 
@@ -89,8 +89,8 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   const options = {
     ttlMs: config.instanceCacheSeconds * 1000,
     maxEntries: 10_000,
-    patienceMs: 2_000,
-    keep: { ms: KEPT_WITHOUT_DATABASE_MS, when: (error: unknown) => isAbsence(error) || isTurnedAway(error) },
+    joinTimeoutMs: 2_000,
+    staleIfError: { ms: STALE_IF_ERROR_MS, when: (error: unknown) => isDatabaseUnavailable(error) || isShed(error) },
     now: Date.now,
   };
   // A key that was revoked is refused within a minute, however long anything else is remembered.
@@ -100,10 +100,10 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     apiKeys: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
     keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
-    acquaintances: new Cache(options),
-    newcomers: new Cache(options),
-    allowances: new Allowances((instanceId) => env.LIMITERS.getByName(instanceId)),
-    entrance: new Entrance(Date.now),
+    knownUsers: new Cache(options),
+    newUsers: new Cache(options),
+    rateLimits: new RateLimits((instanceId) => env.RATE_LIMITERS.getByName(instanceId)),
+    lookups: new ConcurrencyLimit(Date.now),
   };
   caches.set(config.databaseUrl, made);
   return made;
@@ -153,7 +153,7 @@ export function createDeps(env: Env, background: Deps["background"] = (work) => 
     orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
-    ringBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
+    enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
     background,
     withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
   };
@@ -168,12 +168,12 @@ export function createObjectDeps(env: Env): ObjectDeps {
     log,
     now: Date.now,
     conversation: (address) => env.CONVERSATIONS.getByName(address),
-    introduce: (message, place) =>
-      introduceWhatsAppMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
+    resolveWebhookMessage: (message, place) =>
+      resolveWebhookMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
     sendWhatsApp: whatsAppSender(config),
     // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
     orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),
-    ringLedger: (address) => env.LEDGER.send(address),
-    ringBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
+    notifyLedger: (address) => env.LEDGER.send(address),
+    enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
   };
 }

@@ -2,11 +2,11 @@ import { createApp } from "./app.ts";
 import { createDeps } from "./deps.ts";
 import { consumeBroadcasts } from "./queues/broadcast.ts";
 import { consumeLedger } from "./queues/ledger.ts";
-import { cleanUp } from "./services/retention.ts";
+import { applyRetention } from "./services/retention.ts";
 
 export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";
-export { Limiter } from "../durable-objects/rate-limiter.ts";
+export { RateLimiter } from "../durable-objects/rate-limiter.ts";
 
 const app = createApp();
 
@@ -21,5 +21,5 @@ export default {
     if (consume === undefined) throw new Error(`Nobody consumes the queue ${batch.queue}`);
     return consume(createDeps(env), batch);
   },
-  scheduled: (_round, env) => cleanUp(createDeps(env)),
+  scheduled: (_round, env) => applyRetention(createDeps(env)),
 } satisfies ExportedHandler<Env>;

@@ -2,7 +2,7 @@ import type { Refused } from "../../src/rpc/conversation.ts";
 import { AppError, notFound } from "../../src/domain/errors.ts";
 
 /** The refusal a check throws, as the value that goes across RPC; null when it has nothing against it. */
-export function refusalOf(check: () => void): Refused | null {
+export function toRefused(check: () => void): Refused | null {
   try {
     check();
     return null;
@@ -13,7 +13,7 @@ export function refusalOf(check: () => void): Refused | null {
 }
 
 /** An erased session is no session, to anybody. */
-export function gone(sessionId: string): Refused {
+export function sessionNotFound(sessionId: string): Refused {
   const { code, message, details } = notFound("conversation", sessionId);
   return { kind: "refused", code, message, details };
 }

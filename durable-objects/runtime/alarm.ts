@@ -1,5 +1,5 @@
 /** Does what is due and says when it wants to be looked at again (epoch milliseconds), or null when it has nothing left. */
-export type Duty = (now: number) => number | null;
+export type AlarmTask = (now: number) => number | null;
 
 /** After a duty threw: late enough not to spin, early enough to be forgiven. */
 const AFTER_FAILURE_MS = 30_000;
@@ -9,14 +9,14 @@ const AFTER_FAILURE_MS = 30_000;
  * time, so an alarm that comes late, twice or after a restart finds the same truth; only the earliest time is kept.
  */
 export class Alarm {
-  readonly #duties: readonly Duty[];
+  readonly #duties: readonly AlarmTask[];
   readonly #set: (at: number) => void;
   readonly #report: (error: unknown) => void;
   /** Unknown in a new incarnation: the first call sets it again. */
   #at = Number.POSITIVE_INFINITY;
 
   /** `set` arms the platform's alarm; `report` is told what a duty threw. */
-  constructor(duties: readonly Duty[], set: (at: number) => void, report: (error: unknown) => void) {
+  constructor(duties: readonly AlarmTask[], set: (at: number) => void, report: (error: unknown) => void) {
     this.#duties = duties;
     this.#set = set;
     this.#report = report;
@@ -35,7 +35,7 @@ export class Alarm {
     this.noLaterThan(Math.min(...this.#duties.map((duty) => this.#run(duty, now) ?? Number.POSITIVE_INFINITY)));
   }
 
-  #run(duty: Duty, now: number): number | null {
+  #run(duty: AlarmTask, now: number): number | null {
     try {
       return duty(now);
     } catch (error) {

@@ -45,7 +45,7 @@ export type NewBroadcast = {
  * Writes the broadcast and its audience, all or nothing. Gives the broadcast that has the request id afterwards: this one,
  * or the one that was there first.
  */
-export async function freezeBroadcast(db: Db, broadcast: NewBroadcast): Promise<StoredBroadcast> {
+export async function insertBroadcast(db: Db, broadcast: NewBroadcast): Promise<StoredBroadcast> {
   const { id, brandId, instanceId, requestId, traceId, fingerprint, content, metadata, answer } = broadcast;
   const recipients = broadcast.recipients.map(({ userId, messageId }) => ({ user_id: userId, message_id: messageId }));
   const results = await write(db, [

@@ -11,7 +11,7 @@ import { transaction } from "./client.ts";
  */
 export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {
   await transaction(db, [
-    lettersOf(entry.session.id),
+    lockDeadLettersOf(entry.session.id),
     sql`insert into dead_letters (id, brand_id, source, address, reason, payload_json)
       select ${entry.id}, ${entry.session.brandId}, 'ledger', ${entry.address}, ${reason}, ${storable(entry)}::jsonb
       where not exists (select from erased_sessions where session_id = ${entry.session.id})
@@ -25,7 +25,7 @@ const isThere = (userId: string): SQL =>
   Uuid.safeParse(userId).success ? sql`exists (select from users where id = ${userId})` : sql`true`;
 
 /** Held to the end of the transaction: of a letter about a session and the erasing of it, the second sees the first. */
-export const lettersOf = (sessionId: string): SQL =>
+export const lockDeadLettersOf = (sessionId: string): SQL =>
   sql`select pg_advisory_xact_lock(hashtextextended(${`letters of ${sessionId}`}, 0))`;
 
 /** As JSON. NUL and halves of a pair are what JSON can say and `jsonb` can't; a letter about them must not be refused for them. */

@@ -3,7 +3,7 @@ import type { SQL } from "drizzle-orm";
 import { addressOfSession } from "../domain/address.ts";
 import type { Session } from "../domain/session.ts";
 import type { Db } from "./client.ts";
-import { lettersOf } from "./dead-letters.ts";
+import { lockDeadLettersOf } from "./dead-letters.ts";
 import { ids, iso } from "./sql.ts";
 import { write } from "./write.ts";
 
@@ -23,7 +23,7 @@ export async function eraseSession(
     sql`select id from sessions where id = ${sessionId} and brand_id = ${brandId}`,
     ...(session === null ? [] : [claimRow(session)]),
     sql`insert into erased_sessions (session_id, brand_id) values (${sessionId}, ${brandId}) on conflict do nothing`,
-    lettersOf(sessionId),
+    lockDeadLettersOf(sessionId),
     sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
     // What a channel brought while it was open and nothing could be made of: it names no session, only where it came.
     sql`delete from dead_letters d using sessions s

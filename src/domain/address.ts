@@ -20,7 +20,7 @@ export const startedAddress = (instanceId: string, key: string): string => addre
 
 /**
  * What a person and a business write to each other on WhatsApp: by phone numbers, and by the channel's ids where one is
- * missing. A person with two ids has two addresses, and one of them only passes on (`movedTo`).
+ * missing. A person with two ids has two addresses, and one of them only passes on (`forwardsTo`).
  */
 export function whatsappAddress(business: ChannelEndpoint, person: ChannelIdentity): string {
   const to = business.number ?? business.phoneNumberId;

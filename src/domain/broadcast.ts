@@ -37,7 +37,7 @@ export const MAX_ATTEMPTS = 5;
 export const CLAIM_MS = 30_000;
 
 const FIRST_PAUSE_MS = 2_000;
-const LONGEST_PAUSE_MS = 300_000;
+const MAX_PAUSE_MS = 300_000;
 
 /** Why somebody was not reached. */
 export type RecipientError = { code: ErrorCode; message: string };
@@ -98,7 +98,7 @@ export function verdictOn({ id, attempts }: Recipient, attempt: Attempt, random:
   const { kind, code, message } = attempt;
   const error = { code, message };
   if (kind === "refused" || attempts >= MAX_ATTEMPTS) return { recipientId: id, state: "failed", pauseMs: 0, error };
-  const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempts - 1), LONGEST_PAUSE_MS);
+  const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempts - 1), MAX_PAUSE_MS);
   return { recipientId: id, state: "pending", pauseMs: Math.round(pause * (0.5 + random / 2)), error };
 }
 

@@ -9,7 +9,7 @@ export type DeliveryState = (typeof DELIVERY_STATES)[number];
 const rank = (state: DeliveryState): number => DELIVERY_STATES.indexOf(state);
 
 /** The state after news that may be old, doubled or out of order. */
-export const climb = (current: DeliveryState, news: DeliveryState): DeliveryState =>
+export const advance = (current: DeliveryState, news: DeliveryState): DeliveryState =>
   rank(news) > rank(current) ? news : current;
 
 /** Of a message sent in parts: failed if one of them has, else as far as all of them are. */
@@ -29,7 +29,7 @@ export type Delivery = {
 };
 
 /** News of a delivery from the channel. */
-export type DeliveryNews = {
+export type DeliveryStatus = {
   /** The channel's id of what we sent. */
   id: string;
   /** What we gave it to come back with. */

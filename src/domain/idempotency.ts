@@ -4,7 +4,7 @@ import { invalid } from "./errors.ts";
 import { sha256 } from "./ids.ts";
 import { fitMetadata, isRecord, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
 
-const LONGEST_KEY = 128;
+const MAX_KEY_LENGTH = 128;
 const TRUNCATED = ',"truncated":true';
 
 /** Where a request id is unique: an instance and a session, or an instance alone. */
@@ -21,7 +21,7 @@ export const scopeFor = (
 
 /** A request id made of somebody else's id, however long that is. */
 export const requestIdOf = (id: string): string =>
-  id.length > LONGEST_KEY ? createHash("sha256").update(id).digest("hex") : id;
+  id.length > MAX_KEY_LENGTH ? createHash("sha256").update(id).digest("hex") : id;
 
 /**
  * The full idempotency key, `{instance}:{session}:{request}` (SHA-256 in hex when longer than 128 characters).
@@ -30,9 +30,9 @@ export const requestIdOf = (id: string): string =>
 export async function idempotencyKey(scope: string, requestId: string): Promise<string> {
   if (scope === "" || scope.startsWith(":")) throw invalid("instance_id", "instance_id is required");
   if (!requestId?.trim()) throw invalid("request_id", "request_id is required");
-  if (requestId.length > LONGEST_KEY) throw invalid("request_id", "request_id is longer than 128 characters");
+  if (requestId.length > MAX_KEY_LENGTH) throw invalid("request_id", "request_id is longer than 128 characters");
   const key = `${scope}:${requestId}`;
-  return key.length > LONGEST_KEY ? sha256(key) : key;
+  return key.length > MAX_KEY_LENGTH ? sha256(key) : key;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { Session } from "./session.ts";
 import type { User } from "./user.ts";
 
 /** Whose and to whom a message is that came through a webhook. */
-export type Introduction = {
+export type ResolvedMessage = {
   bundle: InstanceBundle;
   user: User;
   /** The open session Postgres knows of; used only when the object has none. */
@@ -11,8 +11,8 @@ export type Introduction = {
 };
 
 /** What is found out about a message that came through a webhook, before its turn can run. */
-export type Preparation =
-  | ({ kind: "ready" } & Introduction)
+export type Resolution =
+  | ({ kind: "ready" } & ResolvedMessage)
   /** Postgres has it: it came before, longer ago than the object remembers. */
   | { kind: "known" }
   /** Nothing can be made of it. */

@@ -19,7 +19,7 @@ export type SanitizeOptions = {
 };
 
 const DEFAULTS = { html: false, maxString: 10_000, maxItems: 100, maxList: 100, maxDepth: 32, keys: true };
-const LONGEST_KEY = 256;
+const MAX_KEY_LENGTH = 256;
 
 /** What assigning would reach instead of a property. */
 const PROTOTYPE_KEYS = new Set(["__proto__", "constructor", "prototype"]);
@@ -115,7 +115,7 @@ function kindOfKey(name: string): KeyKind {
   if (known !== undefined) return known;
   const clean = cleanText(name).trim();
   const kind = PROTOTYPE_KEYS.has(clean) ? "prototype" : isSensitiveKey(clean) ? "secret" : "plain";
-  if (keyKinds.size < REMEMBERED_KEYS && name.length <= LONGEST_KEY) keyKinds.set(name, kind);
+  if (keyKinds.size < REMEMBERED_KEYS && name.length <= MAX_KEY_LENGTH) keyKinds.set(name, kind);
   return kind;
 }
 
@@ -129,7 +129,7 @@ export function sanitizeData(value: unknown, options?: SanitizeOptions): Json;
 export function sanitizeData(value: unknown, options: SanitizeOptions = {}): Json {
   const { keys, ...limits } = { ...DEFAULTS, ...options };
   const text = (string: string) => sanitizeString(string, limits);
-  const key = (name: string) => (keys ? sanitizeString(name, { html: limits.html, maxString: LONGEST_KEY }) : name);
+  const key = (name: string) => (keys ? sanitizeString(name, { html: limits.html, maxString: MAX_KEY_LENGTH }) : name);
   return walk(value, { ...limits, text, key, secret: undefined }, []);
 }
 

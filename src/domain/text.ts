@@ -60,7 +60,7 @@ export function codePoints(text: string): number {
 }
 
 /** A cluster longer than this (UTF-16 units) is no letter any more ("zalgo"); it is cut like anything else. */
-const LONGEST_GRAPHEME = 64;
+const MAX_GRAPHEME = 64;
 
 /**
  * The text's beginning, at most `maxCodePoints` long. The cut is made before a grapheme rather than inside: a family
@@ -71,5 +71,5 @@ export function truncate(text: string, maxCodePoints: number): string {
   const end = indexAfter(text, maxCodePoints);
   if (end === text.length) return text;
   const boundary = new Intl.Segmenter("en").segment(text).containing(end)?.index ?? end;
-  return text.slice(0, end - boundary > LONGEST_GRAPHEME ? end : boundary);
+  return text.slice(0, end - boundary > MAX_GRAPHEME ? end : boundary);
 }

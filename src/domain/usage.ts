@@ -31,12 +31,12 @@ export type PlannedModel = {
 const DEFAULT_TEMPERATURE = 0.7;
 
 /** More than any model reads or writes at once; a count above it is a fault, and two of them still fit a Postgres integer. */
-const MOST_TOKENS = 1_000_000_000;
+const MAX_TOKENS = 1_000_000_000;
 
 /** A count of tokens, rounded down; null for what can't be one: negative, not a number, absurdly many. */
 function tokenCount(value: unknown): number | null {
   const count = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
-  return typeof count === "number" && count >= 0 && count <= MOST_TOKENS ? Math.floor(count) : null;
+  return typeof count === "number" && count >= 0 && count <= MAX_TOKENS ? Math.floor(count) : null;
 }
 
 /**

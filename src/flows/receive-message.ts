@@ -7,13 +7,13 @@ import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import { brandOf } from "../domain/principal.ts";
-import { explainAbsence } from "../services/absence.ts";
+import { toServiceUnavailable } from "../services/absence.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
-import { together } from "../isolate/cache.ts";
+import { awaitAll } from "../isolate/cache.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
-import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../services/identity.ts";
-import type { Claims, Speaker } from "../services/identity.ts";
+import { findKnownUsers, guestSender, resolveSender } from "../services/identity.ts";
+import type { Claims, Sender } from "../services/identity.ts";
 import { verifyUserToken } from "../services/user-token.ts";
 import type { TokenDeps } from "../services/user-token.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
@@ -46,7 +46,7 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
   if (message.channel === "api") requireKey(deps.config, message.credential);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
   // A conversation that is known here goes on without Postgres; a first contact can't.
-  const { bundle: ready, speaker } = await introduce(deps, message, print).catch(explainAbsence);
+  const { bundle: ready, speaker } = await introduce(deps, message, print).catch(toServiceUnavailable);
   const { user, authState, openSession } = speaker;
   const submission: Submission = {
     requestId: message.requestId,
@@ -70,19 +70,19 @@ async function introduce(
   deps: Deps,
   message: IncomingMessage,
   print: string,
-): Promise<{ bundle: ReadyBundle; speaker: Speaker }> {
+): Promise<{ bundle: ReadyBundle; speaker: Sender }> {
   const claims = await claimsOf(deps, message);
-  const [principal, found, known] = await together([
+  const [principal, found, known] = await awaitAll([
     authenticate(deps, message.credential),
     findInstance(deps, message.instanceId),
-    findAcquaintances(deps, claims),
+    findKnownUsers(deps, claims),
   ]);
   const bundle = requireReady(found, message.instanceId, brandOf(principal));
   // Who says nothing of themselves is let in where the channel takes anybody (`requireKey`).
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
   const speaker =
-    (await resolveSpeaker(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));
+    (await resolveSender(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));
   return { bundle, speaker };
 }
 
@@ -109,7 +109,7 @@ async function welcomeGuest(
   { instance }: ReadyBundle,
   message: IncomingMessage,
   print: string,
-): Promise<Speaker> {
+): Promise<Sender> {
   if (!instance.acceptGuestUsers) {
     throw new AppError("UNAUTHORIZED", "The user could not be identified and guests are not accepted");
   }
@@ -117,5 +117,5 @@ async function welcomeGuest(
     throw new AppError("RATE_LIMITED", "Too many requests", { details: { scope: "address", retry_after_ms: 10_000 } });
   }
   const { auth_token: _, ...unverified } = message.identifiers;
-  return guestSpeaker(deps, instance, message.channel, { ...message, fingerprint: print, unverified });
+  return guestSender(deps, instance, message.channel, { ...message, fingerprint: print, unverified });
 }

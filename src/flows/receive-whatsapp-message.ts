@@ -8,12 +8,12 @@ import { fingerprint } from "../domain/idempotency.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { codePoints } from "../domain/text.ts";
-import { explainAbsence } from "../services/absence.ts";
+import { toServiceUnavailable } from "../services/absence.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
-import { together } from "../isolate/cache.ts";
+import { awaitAll } from "../isolate/cache.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
-import type { Speaker } from "../services/identity.ts";
+import type { Sender } from "../services/identity.ts";
 import { findInstance, findInstanceByChannel, requireReady } from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
 import { findWhatsAppUsers, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
@@ -50,9 +50,9 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const print = await fingerprint({ message, metadata, instanceId });
   const seen = await deps
     .conversation(whatsappAddress({ number: to, phoneNumberId: null }, person))
-    .recall({ requestId, fingerprint: print, instanceId });
-  if (seen.kind === "recalled") {
-    const principal = await authenticate(deps, incoming.credential).catch(explainAbsence);
+    .requestStatus({ requestId, fingerprint: print, instanceId });
+  if (seen.kind === "status") {
+    const principal = await authenticate(deps, incoming.credential).catch(toServiceUnavailable);
     if (principal.kind === "anonymous") return { ...seen, userId: null };
     // Another brand's server is told what it would be told if nothing had ever been said here.
     if (principal.brandId === seen.brandId) {
@@ -61,7 +61,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
     }
   }
 
-  const place = await introduce(deps, { ...incoming, from, to }).catch(explainAbsence);
+  const place = await introduce(deps, { ...incoming, from, to }).catch(toServiceUnavailable);
   const { bundle, speaker, address } = place;
   const { user, authState, openSession } = speaker;
   const outcome = await submitMessage(deps, address, {
@@ -79,12 +79,12 @@ type Parties = Pick<IncomingWhatsAppMessage, "credential" | "instanceId"> & { fr
 async function introduce(
   deps: Deps,
   { credential, from, to, instanceId }: Parties,
-): Promise<{ bundle: ReadyBundle; speaker: Speaker; address: string }> {
+): Promise<{ bundle: ReadyBundle; speaker: Sender; address: string }> {
   const person = { phone: from, userId: null };
   const key = instanceId === null ? { channel: "whatsapp" as const, recipientNumber: to } : { id: instanceId };
   const finding = instanceId === null ? findInstanceByChannel(deps, "whatsapp", to) : findInstance(deps, instanceId);
   const guess = whatsappAddress({ number: to, phoneNumberId: null }, person);
-  const [principal, found, people] = await together([
+  const [principal, found, people] = await awaitAll([
     authenticate(deps, credential),
     finding,
     findWhatsAppUsers(deps, { instance: key, address: guess, person }),

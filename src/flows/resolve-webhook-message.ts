@@ -4,7 +4,7 @@ import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
 import type { ErrorCode } from "../domain/errors.ts";
 import type { InboundMessage } from "../domain/inbound-message.ts";
-import type { Preparation } from "../domain/resolution.ts";
+import type { Resolution } from "../domain/resolution.ts";
 import { findInstanceBy, requireReady } from "../services/instance.ts";
 import { findWhatsAppUsers, renameWhatsAppUser, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
 
@@ -17,18 +17,18 @@ const AWAY: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR"
 type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log">;
 
 /** What the conversation a message came to knows of itself. */
-export type Place = { address: string; owner: { brandId: string; userId: string } | null };
+export type ConversationRef = { address: string; owner: { brandId: string; userId: string } | null };
 
 /**
  * Finds out to whom and by whom a message is that came through a webhook: the instance by its number, the person by
  * either of their ids. One round trip for somebody known, two on first contact. What can't be is a value, also that
  * Postgres is away.
  */
-export async function introduceWhatsAppMessage(
+export async function resolveWebhookMessage(
   deps: IntroduceDeps,
   message: InboundMessage,
-  place: Place,
-): Promise<Preparation> {
+  place: ConversationRef,
+): Promise<Resolution> {
   try {
     return await introduce(deps, message, place);
   } catch (error) {
@@ -41,8 +41,8 @@ export async function introduceWhatsAppMessage(
 async function introduce(
   deps: IntroduceDeps,
   { id, person, business, became, sentAt }: InboundMessage,
-  { address, owner }: Place,
-): Promise<Preparation> {
+  { address, owner }: ConversationRef,
+): Promise<Resolution> {
   const key: InstanceKey = { endpoint: business };
   const correspondent = { instance: key, address, person };
   const mayBeKnown = owner === null || sentAt < deps.now() - SENT_AGAIN_MS;

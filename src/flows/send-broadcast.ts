@@ -1,4 +1,4 @@
-import { broadcastByRequest, freezeBroadcast, usersOfBrand } from "../db/broadcasts.ts";
+import { broadcastByRequest, insertBroadcast, usersOfBrand } from "../db/broadcasts.ts";
 import type { StoredBroadcast } from "../db/broadcasts.ts";
 import type { Deps } from "../deps.ts";
 import { MAX_RECIPIENTS } from "../domain/broadcast.ts";
@@ -7,8 +7,8 @@ import { invalid } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { uuidv7 } from "../domain/ids.ts";
 import { authorize } from "../domain/authorization.ts";
-import { requireServer, ring } from "../services/broadcast.ts";
-import { together } from "../isolate/cache.ts";
+import { requireServer, enqueue } from "../services/broadcast.ts";
+import { awaitAll } from "../isolate/cache.ts";
 import { authenticate } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
@@ -34,7 +34,7 @@ export type BroadcastReceipt = { outcome: BroadcastOutcome; brandId: string };
 
 type SendDeps = Pick<
   Deps,
-  "background" | "config" | "log" | "now" | "db" | "read" | "caches" | "broadcastTimer" | "ringBroadcast"
+  "background" | "config" | "log" | "now" | "db" | "read" | "caches" | "broadcastTimer" | "enqueueBroadcast"
 >;
 
 /**
@@ -51,7 +51,7 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
     throw invalid("user_ids", `At most ${MAX_RECIPIENTS} user ids are taken`);
   requireServer(deps, broadcast.credential);
 
-  const [principal, bundle, known, before] = await together([
+  const [principal, bundle, known, before] = await awaitAll([
     authenticate(deps, broadcast.credential),
     findInstance(deps, instanceId),
     deps.read(usersOfBrand(instanceId, userIds)),
@@ -74,10 +74,10 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
   // First the timer: what is written and rung by nobody would never be sent.
   await deps.broadcastTimer(id).start();
   const frozen = { ...broadcast, id, brandId, fingerprint: print, answer, recipients };
-  const stored = await freezeBroadcast(deps.db, frozen);
+  const stored = await insertBroadcast(deps.db, frozen);
   if (stored.id !== id) return { outcome: repeated(stored, print), brandId };
 
-  await ring(deps, id);
+  await enqueue(deps, id);
   // As it is stored, so that whoever asks again is told the same to the byte.
   return { outcome: { kind: "accepted", answer: stored.answer }, brandId };
 }

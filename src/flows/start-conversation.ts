@@ -10,11 +10,11 @@ import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { User } from "../domain/user.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
-import { findAcquaintances, resolveSpeaker } from "../services/identity.ts";
+import { findKnownUsers, resolveSender } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { SessionSummary } from "../services/session.ts";
 import { planSession } from "../services/usage.ts";
-import { refusal } from "../services/unsaved.ts";
+import { toAppError } from "../services/unsaved.ts";
 
 export type Start = {
   instanceId: string;
@@ -55,8 +55,8 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
     tokenPlan: planSession(deps, bundle),
     metadata: start.metadata,
   };
-  const outcome = await deps.conversation(address).begin({ session, bundle });
-  if (outcome.kind === "refused") throw refusal(outcome);
+  const outcome = await deps.conversation(address).start({ session, bundle });
+  if (outcome.kind === "refused") throw toAppError(outcome);
   // Whoever lists their conversations next finds it. Without Postgres it is there later: its object tells of it anyway.
   await transaction(deps.db, [insertSession(outcome.session, address)]).catch((error: unknown) =>
     deps.log.warn("session_listed_later", { session_id: outcome.session.id, error }),
@@ -89,9 +89,9 @@ async function findPerson(
     identifiers: mayName(caller, instance) ? presented(start.identifiers) : [],
     address: start.address,
   };
-  const found = await findAcquaintances(deps, claims);
+  const found = await findKnownUsers(deps, claims);
   if (caller.kind === "brand" && named !== null && found.byToken === null) throw notFound("user", named);
-  const speaker = await resolveSpeaker(deps, instance, claims, found);
+  const speaker = await resolveSender(deps, instance, claims, found);
   if (speaker === null) throw invalid("user_id", "user_id or user is required");
   return speaker.user;
 }

@@ -1,6 +1,6 @@
 import type { Deps } from "../deps.ts";
 import type { Submission, SubmitOutcome } from "../rpc/conversation.ts";
-import { seal } from "../services/instance.ts";
+import { serializeBundle } from "../services/instance.ts";
 
 /** Gives a conversation a message, within the instance's rate. Only new messages count against it. */
 export async function submitMessage(
@@ -9,8 +9,8 @@ export async function submitMessage(
   submission: Submission,
 ): Promise<SubmitOutcome> {
   const { id } = submission.bundle.instance;
-  const sealed = { ...submission, bundle: seal(submission.bundle) };
-  const allowance = await caches.allowances.take(id, config.rateLimitInstancePerMinute);
+  const sealed = { ...submission, bundle: serializeBundle(submission.bundle) };
+  const allowance = await caches.rateLimits.take(id, config.rateLimitInstancePerMinute);
   if (allowance.kind === "exhausted") {
     const { retryAfterMs } = allowance;
     return conversation(address).submit({ ...sealed, exhausted: { retryAfterMs } });

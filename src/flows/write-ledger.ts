@@ -103,10 +103,10 @@ const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> 
     write: async (some) => {
       const lost = await withRetry(() => writeEntries(deps.db, some), REPEATABLE);
       for (const entry of some.filter(({ id }) => lost.includes(id))) {
-        await bury(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
+        await deadLetter(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
       }
     },
-    refused: (entry, error) => bury(deps, entry, sqlState(error) ?? "refused"),
+    refused: (entry, error) => deadLetter(deps, entry, sqlState(error) ?? "refused"),
   });
 
 /** After the entries they are about. One that Postgres refuses for its content is told in the log, and is gone. */
@@ -142,7 +142,7 @@ async function inHalves<T>(items: readonly T[], { write, refused }: Halves<T>): 
   }
 }
 
-async function bury({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
+async function deadLetter({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
   await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);
   log.error("message_save_failed", {
     reason,

@@ -24,6 +24,6 @@ export type AppEnv = {
 export type AppContext = Context<AppEnv>;
 
 /** Adds to the request's one log line. */
-export const note = (c: AppContext, fields: LogFields): void => {
+export const addLogFields = (c: AppContext, fields: LogFields): void => {
   Object.assign(c.var.event, fields);
 };

@@ -4,11 +4,11 @@ import { ConfigError } from "../config.ts";
 import { databaseError } from "../db/errors.ts";
 import { AppError, unavailable } from "../domain/errors.ts";
 import type { AppContext, AppEnv } from "./context.ts";
-import { note } from "./context.ts";
+import { addLogFields } from "./context.ts";
 
 /** The error envelope, from the one table. A refusal with `retry_after_ms` says so in the header too. */
 export function errorResponse(c: AppContext, error: AppError): Response {
-  note(c, { error_code: error.code });
+  addLogFields(c, { error_code: error.code });
   const retryAfterMs = error.details.retry_after_ms;
   if (typeof retryAfterMs === "number" && retryAfterMs > 0)
     c.header("Retry-After", String(Math.ceil(retryAfterMs / 1000)));
@@ -21,12 +21,12 @@ export function errorResponse(c: AppContext, error: AppError): Response {
 
 /** Refusals as they are; anything else is a bug: logged in full, told as one generic sentence. */
 export const onError: ErrorHandler<AppEnv> = (thrown, c) => {
-  const error = refusalOf(thrown);
-  if (error.status >= 500) note(c, { error: thrown });
+  const error = toAppError(thrown);
+  if (error.status >= 500) addLogFields(c, { error: thrown });
   return errorResponse(c, error);
 };
 
-function refusalOf(thrown: unknown): AppError {
+function toAppError(thrown: unknown): AppError {
   if (thrown instanceof ConfigError) {
     return unavailable("The service is not configured", thrown);
   }

@@ -7,7 +7,7 @@ import { onError } from "./errors.ts";
 import { echoableRequestId, traceIdOf } from "./request-ids.ts";
 
 /** Every request: its ids, what it may touch, its headers and its one log line. */
-export const request = (createDeps: (env: Env, background: Deps["background"]) => Deps) =>
+export const requestContext = (createDeps: (env: Env, background: Deps["background"]) => Deps) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const header = (name: string) => c.req.header(name);
     c.set("receivedAt", Date.now());
@@ -48,7 +48,7 @@ export const request = (createDeps: (env: Env, background: Deps["background"]) =
   });
 
 /** Nothing behind it runs without dependencies: what kept them from being made is thrown at whoever asks. */
-export const configured = createMiddleware<AppEnv>(async (c, next) => {
+export const requireConfig = createMiddleware<AppEnv>(async (c, next) => {
   if (c.var.fault !== undefined) throw c.var.fault;
   await next();
 });

@@ -4,7 +4,7 @@ const RETRY_MS = 5_000;
 /** Values by key for a while. `null` is a value too: that something does not exist is worth remembering. */
 export class Cache<T> {
   readonly #entries = new Map<string, { value: T; expiresAt: number; keptUntil: number }>();
-  readonly #flights = new Map<string, Promise<T>>();
+  readonly #inFlight = new Map<string, Promise<T>>();
   readonly #options: Options;
   #hits = 0;
   #misses = 0;
@@ -21,7 +21,7 @@ export class Cache<T> {
       return entry.value;
     }
     this.#misses += 1;
-    const flight = refresh ? undefined : this.#flights.get(key);
+    const flight = refresh ? undefined : this.#inFlight.get(key);
     try {
       return await (flight ? this.#join(flight, key, load) : this.#load(key, load));
     } catch (error) {
@@ -31,11 +31,11 @@ export class Cache<T> {
 
   /** Puts what somebody else found out. What is on its way is older news by then, and is not kept. */
   set(key: string, value: T): void {
-    this.#flights.delete(key);
+    this.#inFlight.delete(key);
     this.#entries.delete(key);
-    const { now, ttlMs, keep } = this.#options;
+    const { now, ttlMs, staleIfError } = this.#options;
     const expiresAt = now() + ttlMs;
-    this.#entries.set(key, { value, expiresAt, keptUntil: expiresAt + (keep?.ms ?? 0) });
+    this.#entries.set(key, { value, expiresAt, keptUntil: expiresAt + (staleIfError?.ms ?? 0) });
     if (this.#entries.size <= this.#options.maxEntries) return;
     const [oldest] = this.#entries.keys();
     if (oldest !== undefined) this.#entries.delete(oldest);
@@ -45,10 +45,10 @@ export class Cache<T> {
   invalidate(key?: string): void {
     if (key === undefined) {
       this.#entries.clear();
-      this.#flights.clear();
+      this.#inFlight.clear();
     } else {
       this.#entries.delete(key);
-      this.#flights.delete(key);
+      this.#inFlight.delete(key);
     }
   }
 
@@ -58,23 +58,23 @@ export class Cache<T> {
 
   /** What was known before, when it can't be asked for now. */
   #lastKnown(key: string, error: unknown): T {
-    const { keep, now } = this.#options;
+    const { staleIfError, now } = this.#options;
     const entry = this.#entries.get(key);
-    if (!keep?.when(error) || entry === undefined || entry.keptUntil <= now()) throw error;
+    if (!staleIfError?.when(error) || entry === undefined || entry.keptUntil <= now()) throw error;
     entry.expiresAt = now() + RETRY_MS;
     return entry.value;
   }
 
   async #load(key: string, load: () => Promise<T>): Promise<T> {
     const flight = load();
-    this.#flights.set(key, flight);
-    const isLatest = () => this.#flights.get(key) === flight;
+    this.#inFlight.set(key, flight);
+    const isLatest = () => this.#inFlight.get(key) === flight;
     try {
       const value = await flight;
       if (isLatest()) this.set(key, value);
       return value;
     } finally {
-      if (isLatest()) this.#flights.delete(key);
+      if (isLatest()) this.#inFlight.delete(key);
     }
   }
 
@@ -85,7 +85,7 @@ export class Cache<T> {
   async #join(flight: Promise<T>, key: string, load: () => Promise<T>): Promise<T> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const patience = new Promise<"too long">((resolve) => {
-      timer = setTimeout(() => resolve("too long"), this.#options.patienceMs);
+      timer = setTimeout(() => resolve("too long"), this.#options.joinTimeoutMs);
     });
     try {
       const outcome = await Promise.race([flight.then((value) => ({ value })), patience]);
@@ -93,7 +93,7 @@ export class Cache<T> {
     } finally {
       clearTimeout(timer);
     }
-    const next = this.#flights.get(key);
+    const next = this.#inFlight.get(key);
     return next === undefined || next === flight ? this.#load(key, load) : this.#join(next, key, load);
   }
 }
@@ -102,7 +102,7 @@ export class Cache<T> {
  * `Promise.all` that waits for the rest also when one of them fails: what a request has begun to load ends with it, and
  * others may be waiting for that.
  */
-export async function together<Work extends readonly unknown[] | []>(
+export async function awaitAll<Work extends readonly unknown[] | []>(
   work: Work,
 ): Promise<{ -readonly [Index in keyof Work]: Awaited<Work[Index]> }> {
   await Promise.allSettled(work);
@@ -113,8 +113,8 @@ type Options = {
   ttlMs: number;
   maxEntries: number;
   /** How long to wait for another request's load. */
-  patienceMs: number;
+  joinTimeoutMs: number;
   /** For how long after its time a value is told still, when a load fails like this. */
-  keep?: { ms: number; when: (error: unknown) => boolean };
+  staleIfError?: { ms: number; when: (error: unknown) => boolean };
   now: () => number;
 };

@@ -36,7 +36,7 @@ export class KeySets {
 
   constructor(options: Options) {
     this.#options = options;
-    this.#sets = new Cache({ ttlMs: FRESH_MS, maxEntries: 1_000, patienceMs: 6_000, now: options.now });
+    this.#sets = new Cache({ ttlMs: FRESH_MS, maxEntries: 1_000, joinTimeoutMs: 6_000, now: options.now });
   }
 
   /**

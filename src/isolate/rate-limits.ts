@@ -1,11 +1,11 @@
 /** Tokens an isolate got, or how long until there are any. */
-export type Lease = { granted: number; retryAfterMs: number };
+export type TokenGrant = { granted: number; retryAfterMs: number };
 
 /** What an instance's limiter can be asked. */
-export type Limiter = { lease(wanted: number, perMinute: number): Promise<Lease> };
+export type RateLimiter = { lease(wanted: number, perMinute: number): Promise<TokenGrant> };
 
 /** A message that may be taken; or one that may not, unless it is a duplicate: those never count. */
-export type Allowance = { kind: "allowed"; giveBack: () => void } | { kind: "exhausted"; retryAfterMs: number };
+export type Permit = { kind: "allowed"; giveBack: () => void } | { kind: "exhausted"; retryAfterMs: number };
 
 /**
  * An isolate fetches this part of a minute's rate at once: a busy instance asks its limiter for every hundredth message, and
@@ -14,16 +14,16 @@ export type Allowance = { kind: "allowed"; giveBack: () => void } | { kind: "exh
 const PART = 100;
 
 /** The rates of instances, as one isolate sees them: tokens it has fetched and not spent. */
-export class Allowances {
+export class RateLimits {
   readonly #tokens = new Map<string, number>();
-  readonly #limiter: (instanceId: string) => Limiter;
+  readonly #limiter: (instanceId: string) => RateLimiter;
 
-  constructor(limiter: (instanceId: string) => Limiter) {
+  constructor(limiter: (instanceId: string) => RateLimiter) {
     this.#limiter = limiter;
   }
 
   /** Takes one message's worth; `perMinute` 0 is no limit. What turns out to be no new message is given back. */
-  async take(instanceId: string, perMinute: number): Promise<Allowance> {
+  async take(instanceId: string, perMinute: number): Promise<Permit> {
     if (perMinute === 0) return { kind: "allowed", giveBack: () => undefined };
     if ((this.#tokens.get(instanceId) ?? 0) < 1) {
       const { granted, retryAfterMs } = await this.#limiter(instanceId).lease(Math.ceil(perMinute / PART), perMinute);

@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AppContext, AppEnv } from "../http/context.ts";
-import { note } from "../http/context.ts";
+import { addLogFields } from "../http/context.ts";
 import { json } from "../http/openapi.ts";
 import { checkHealth, UNCONFIGURED } from "../services/health.ts";
 import type { Health as HealthReport } from "../services/health.ts";
@@ -53,6 +53,6 @@ export const healthRoutes = new OpenAPIHono<AppEnv>()
 
 async function healthOf(c: AppContext): Promise<HealthReport> {
   if (c.var.fault === undefined) return checkHealth(c.var.deps);
-  note(c, { error: c.var.fault });
+  addLogFields(c, { error: c.var.fault });
   return UNCONFIGURED;
 }

@@ -1,5 +1,5 @@
 import type { Channel } from "../domain/channel.ts";
-import type { DeliveryNews } from "../domain/delivery.ts";
+import type { DeliveryStatus } from "../domain/delivery.ts";
 import type { ErrorDetails, ErrorCode } from "../domain/errors.ts";
 import type { ChannelIdentity, InboundMessage } from "../domain/inbound-message.ts";
 import type { InstanceBundle, WhatsAppTemplate } from "../domain/instance.ts";
@@ -33,7 +33,7 @@ export type Submission = {
 };
 
 /** A message as it travels: the bundle as JSON, since the object mostly has it already and need not read it again. */
-export type SealedSubmission = Omit<Submission, "bundle"> & { bundle: string };
+export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string };
 
 /** What the first caller was told, kept for those who ask again. Field names are the API's. */
 export type Answer = {
@@ -109,14 +109,14 @@ export type Transcript = SessionRequest & {
 };
 
 /** A session that begins without a message. */
-export type Beginning = { session: Session; bundle: InstanceBundle };
-export type Begun = { kind: "begun"; session: Session };
+export type StartSession = { session: Session; bundle: InstanceBundle };
+export type SessionStarted = { kind: "started"; session: Session };
 
 /** A session that has been ended by hand. Epoch milliseconds. */
 export type Expired = { kind: "expired"; expiredAt: number };
 
 /** A session to be ended or forgotten. */
-export type Ending = SessionRequest & {
+export type SessionCommand = SessionRequest & {
   /** As Postgres knows it, for an object that has forgotten it. */
   session: Session | null;
 };
@@ -137,11 +137,11 @@ export type Unsaved = {
 export type Unknown = { kind: "unknown" };
 
 /** What a webhook brought of one person: nothing is known of it but what it says itself. */
-export type Arrival = {
+export type WebhookBatch = {
   /** In the order they were sent. */
   messages: InboundMessage[];
   /** Of what was sent to the person. */
-  news: DeliveryNews[];
+  statuses: DeliveryStatus[];
   /** Other addresses of the same person, told by messages that name them by two ids. */
   aliases: string[];
   traceId: string;
@@ -150,10 +150,10 @@ export type Arrival = {
 };
 
 /** How many messages were new, and how many had come before; and news of what was never sent from here. */
-export type Received = { fresh: number; duplicates: number; unheard: DeliveryNews[] };
+export type Received = { accepted: number; duplicates: number; unmatched: DeliveryStatus[] };
 
 /** A request id, before anything has been looked up. */
-export type Recall = {
+export type StatusQuery = {
   requestId: string;
   fingerprint: string;
   /** The instance the caller means, if they name one. */
@@ -161,30 +161,30 @@ export type Recall = {
 };
 
 /** What has become of it, and whose conversation it is: for that brand's ears only. */
-export type Recalled = { kind: "recalled"; brandId: string; outcome: SubmitOutcome };
+export type RequestStatus = { kind: "status"; brandId: string; outcome: SubmitOutcome };
 
 /** `follow`: the conversation is at the other address, and the asker's own only passes on. */
-export type JoinOutcome = { kind: "joined" } | { kind: "follow"; to: string };
+export type AliasOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
 /** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
 export type Conversation = {
-  submit(message: SealedSubmission): Promise<SubmitOutcome>;
+  submit(message: WireSubmission): Promise<SubmitOutcome>;
   /** Takes in what a webhook brought. Every message is kept when this returns; nothing has been asked of anybody. */
-  receive(arrival: Arrival): Promise<Received>;
+  receive(arrival: WebhookBatch): Promise<Received>;
   /** What has become of a request id, told without anything that would have to be looked up. */
-  recall(request: Recall): Promise<Recalled | Unknown>;
+  requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown>;
   /** From now on this address passes on to `main`, unless a conversation is here and none is there (`established`). */
-  join(main: string, established: boolean): Promise<JoinOutcome>;
+  acceptAlias(main: string, established: boolean): Promise<AliasOutcome>;
   /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
   record(recording: Recording): Promise<RecordOutcome>;
   /** A session begins at this address before anything is said; one that has begun goes on. */
-  begin(beginning: Beginning): Promise<Begun | Refused>;
+  start(beginning: StartSession): Promise<SessionStarted | Refused>;
   /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */
   transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
   /** Ends a session: what is said next begins another. */
-  expire(ending: Ending): Promise<Expired | Unknown | Refused>;
+  expire(ending: SessionCommand): Promise<Expired | Unknown | Refused>;
   /** Forgets a session and what is in flight in it; whoever waits for an answer in it is refused one. */
-  erase(ending: Ending): Promise<Erased | Unknown | Refused>;
+  erase(ending: SessionCommand): Promise<Erased | Unknown | Refused>;
   /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
   unsaved(
     request: SessionRequest & { before: Cursor | null; limit: number },

@@ -15,7 +15,7 @@ export type Credential = { kind: "key"; hash: string } | Exclude<Principal, Bran
 const KEY_PREFIX = "parley_";
 /** Published in the README, so worth nothing outside development. */
 const DEVELOPMENT_KEY_PREFIX = "parley_dev_";
-const LONGEST_CREDENTIAL = 8_192;
+const MAX_CREDENTIAL = 8_192;
 /** When a key was last used is known to the hour: it is worth no write a request. */
 const USE_NOTED_MS = 3_600_000;
 
@@ -25,7 +25,7 @@ const refused = (message: string): AppError => new AppError("UNAUTHORIZED", mess
 export async function readCredential(deps: TokenDeps, authorization: string | undefined): Promise<Credential> {
   if (authorization === undefined) return { kind: "anonymous" };
   const [, credential] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
-  if (credential === undefined || credential.length > LONGEST_CREDENTIAL) throw refused("The credential is not valid");
+  if (credential === undefined || credential.length > MAX_CREDENTIAL) throw refused("The credential is not valid");
   if (!credential.startsWith(KEY_PREFIX)) return verifyUserToken(deps, credential);
   const isForDevelopment = credential.startsWith(DEVELOPMENT_KEY_PREFIX);
   if (isForDevelopment && deps.config.environment !== "development") throw refused("The credential is not valid");

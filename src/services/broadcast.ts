@@ -46,7 +46,7 @@ export async function cancel(deps: BroadcastDeps, credential: Credential, id: st
  * it stays cancelled.
  */
 export async function retry(
-  deps: BroadcastDeps & Pick<Deps, "broadcastTimer" | "ringBroadcast">,
+  deps: BroadcastDeps & Pick<Deps, "broadcastTimer" | "enqueueBroadcast">,
   credential: Credential,
   id: string,
 ): Promise<Progress> {
@@ -55,14 +55,17 @@ export async function retry(
   if (before.cancelledAt !== null) throw invalid("broadcast_id", "The broadcast is cancelled");
   await deps.broadcastTimer(id).start();
   const progress = found(await retryBroadcast(deps.db, scope), id);
-  await ring(deps, id);
+  await enqueue(deps, id);
   return progress;
 }
 
 /** Rings the queue. A ring that fails is repeated by the timer. */
-export async function ring({ ringBroadcast, log }: Pick<Deps, "ringBroadcast" | "log">, id: string): Promise<void> {
+export async function enqueue(
+  { enqueueBroadcast, log }: Pick<Deps, "enqueueBroadcast" | "log">,
+  id: string,
+): Promise<void> {
   try {
-    await ringBroadcast(id);
+    await enqueueBroadcast(id);
   } catch (error) {
     log.warn("ring_failed", { error, broadcast_id: id });
   }

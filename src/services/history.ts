@@ -7,7 +7,7 @@ import { encodeCursor } from "../domain/page.ts";
 import type { MessagePage, Pagination } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-import { MOST_UNSAVED, scopeOf } from "./session.ts";
+import { MAX_UNSAVED, scopeOf } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 
 type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
@@ -63,7 +63,7 @@ export async function findMessage(
   sessionId: string,
   messageId: string,
 ): Promise<HistoryMessage | null> {
-  const request = { sessionId, caller, before: null, limit: MOST_UNSAVED };
+  const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
   const { saved, unsaved } = await withUnsaved(deps, request, () =>
     deps.read(messageById(scopeOf(caller), sessionId, messageId)),
   );

@@ -25,19 +25,19 @@ export type Claims = {
 };
 
 /** The person who speaks, and the session Postgres has open for them if it was asked. */
-export type Speaker = { user: User; authState: AuthState; openSession: Session | null };
+export type Sender = { user: User; authState: AuthState; openSession: Session | null };
 
 /** Who is known by these claims. */
-export type Acquaintances = { byToken: FoundUser | null; byIdentifier: FoundUser[] };
+export type KnownUsers = { byToken: FoundUser | null; byIdentifier: FoundUser[] };
 
 const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
   JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
 
 /** Looks up everybody the claims name; at most one round trip, shared with whatever else is read in the same tick. */
-export async function findAcquaintances(
+export async function findKnownUsers(
   { read, caches }: Pick<Deps, "read" | "caches">,
   claims: Claims,
-): Promise<Acquaintances> {
+): Promise<KnownUsers> {
   const { instanceId, tokenUserId, identifiers } = claims;
   if (tokenUserId === null && identifiers.length === 0) return { byToken: null, byIdentifier: [] };
   const lookUp = async () => {
@@ -47,7 +47,7 @@ export async function findAcquaintances(
     ]);
     return { byToken, byIdentifier };
   };
-  return caches.acquaintances.get(keyOf(claims), () => caches.entrance.pass(lookUp));
+  return caches.knownUsers.get(keyOf(claims), () => caches.lookups.run(lookUp));
 }
 
 /**
@@ -55,18 +55,18 @@ export async function findAcquaintances(
  * goes by are added to them; one that is somebody else's stays theirs. Nobody found by an identifier means first contact:
  * the person is made. null when nothing was claimed at all; refuses (401) a token of nobody.
  */
-export async function resolveSpeaker(
+export async function resolveSender(
   deps: Pick<Deps, "db" | "caches" | "now">,
   instance: Instance,
   claims: Claims,
-  found: Acquaintances,
-): Promise<Speaker | null> {
+  found: KnownUsers,
+): Promise<Sender | null> {
   if (claims.tokenUserId !== null && found.byToken === null) {
     throw new AppError("UNAUTHORIZED", "The token's user does not exist");
   }
   const [first] = found.byIdentifier.toSorted((a, b) => priority(a) - priority(b));
   const known = claims.tokenDecides ? found.byToken : (first ?? found.byToken);
-  if (known === null) return claims.identifiers.length === 0 ? null : meet(deps, instance, claims);
+  if (known === null) return claims.identifiers.length === 0 ? null : createOnFirstContact(deps, instance, claims);
 
   // Anybody gets a guest's token: it proves nobody's number, and who is called by it one day would be theirs to read.
   const mayClaim = !(claims.tokenDecides && known.user.tier === "guest");
@@ -80,7 +80,7 @@ export async function resolveSpeaker(
   if (free.length > 0 || [found.byToken, ...found.byIdentifier].some((person) => person?.openSession)) {
     // What was free is theirs or has just been taken by somebody else: either way nothing is left to add next time.
     const settled = free.map((by) => ({ ...known, by, openSession: null }));
-    deps.caches.acquaintances.set(keyOf(claims), {
+    deps.caches.knownUsers.set(keyOf(claims), {
       byToken: found.byToken && { ...found.byToken, openSession: null },
       byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
     });
@@ -95,9 +95,13 @@ export async function resolveSpeaker(
 const priority = ({ by }: FoundUser): number => STORED_IDENTIFIER_TYPES.findIndex((type) => type === by?.type);
 
 /** First contact. However many come at once with the same claims, one user is made. */
-async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instance, claims: Claims): Promise<Speaker> {
-  const person = await deps.caches.newcomers.get(keyOf(claims), () =>
-    deps.caches.entrance.pass(() =>
+async function createOnFirstContact(
+  deps: Pick<Deps, "db" | "caches" | "now">,
+  instance: Instance,
+  claims: Claims,
+): Promise<Sender> {
+  const person = await deps.caches.newUsers.get(keyOf(claims), () =>
+    deps.caches.lookups.run(() =>
       createUser(deps.db, {
         instanceId: instance.id,
         brandId: instance.brandId,
@@ -110,7 +114,7 @@ async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instanc
       }),
     ),
   );
-  deps.caches.acquaintances.set(keyOf(claims), {
+  deps.caches.knownUsers.set(keyOf(claims), {
     byToken: null,
     byIdentifier: claims.identifiers.map((by) => ({ ...person, by, openSession: null })),
   });
@@ -121,16 +125,16 @@ async function meet(deps: Pick<Deps, "db" | "caches" | "now">, instance: Instanc
  * A guest: somebody who says nothing of themselves, or nothing that counts. The id is a function of what they sent and
  * from where, so a retry is the same guest.
  */
-export async function guestSpeaker(
+export async function guestSender(
   deps: Pick<Deps, "db" | "caches" | "now">,
   instance: Instance,
   channel: Channel,
   visit: { requestId: string; fingerprint: string; clientAddress: string; unverified: Record<string, unknown> },
-): Promise<Speaker> {
+): Promise<Sender> {
   const { requestId, fingerprint, clientAddress } = visit;
   const id = await uuidOf(JSON.stringify(["guest", instance.id, channel, requestId, fingerprint, clientAddress]));
-  const person = await deps.caches.newcomers.get(id, () =>
-    deps.caches.entrance.pass(() =>
+  const person = await deps.caches.newUsers.get(id, () =>
+    deps.caches.lookups.run(() =>
       createUser(deps.db, {
         instanceId: instance.id,
         brandId: instance.brandId,

@@ -59,7 +59,7 @@ export function requireReady(bundle: InstanceBundle | null, instanceId: string, 
 const sealed = new WeakMap<InstanceBundle, string>();
 
 /** A bundle as JSON; written once for as long as the bundle is cached. */
-export function seal(bundle: InstanceBundle): string {
+export function serializeBundle(bundle: InstanceBundle): string {
   const json = sealed.get(bundle) ?? JSON.stringify(bundle);
   sealed.set(bundle, json);
   return json;

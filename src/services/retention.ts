@@ -33,7 +33,7 @@ export async function cleanExpiredSessions(
  * A round of the clock: what a brand doesn't want kept, request ids whose lifetime is over, tombstones nothing can come
  * back past. In batches, until nothing is left or the round is over.
  */
-export async function cleanUp(deps: RetentionDeps): Promise<void> {
+export async function applyRetention(deps: RetentionDeps): Promise<void> {
   const { db, now, log } = deps;
   const until = now() + ROUND_MS;
   const all = async (batch: () => Promise<number>): Promise<number> => {

@@ -2,10 +2,10 @@ import { eraseSession } from "../db/erasure.ts";
 import { sessionById } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
-import type { Conversation, Ending, Refused, Unknown } from "../rpc/conversation.ts";
+import type { Conversation, SessionCommand, Refused, Unknown } from "../rpc/conversation.ts";
 import { notFound } from "../domain/errors.ts";
 import type { Caller } from "../domain/principal.ts";
-import { refusal } from "./unsaved.ts";
+import { toAppError } from "./unsaved.ts";
 
 type EndDeps = Pick<Deps, "read" | "conversation">;
 
@@ -37,13 +37,13 @@ type Told<Outcome> = Exclude<Outcome, Unknown | Refused>;
 /** Asks the session's object; one that has forgotten the session is told of it by Postgres. */
 async function atObject<Outcome extends { kind: string }>(
   { conversation, read }: EndDeps,
-  request: Omit<Ending, "session">,
-  ask: (object: Conversation, ending: Ending) => Promise<Outcome>,
+  request: Omit<SessionCommand, "session">,
+  ask: (object: Conversation, ending: SessionCommand) => Promise<Outcome>,
 ): Promise<Told<Outcome>> {
   const { caller, sessionId } = request;
-  const askAt = async (address: string, session: Ending["session"]): Promise<Told<Outcome> | null> => {
+  const askAt = async (address: string, session: SessionCommand["session"]): Promise<Told<Outcome> | null> => {
     const outcome: { kind: string } = await ask(conversation(address), { ...request, session });
-    if (outcome.kind === "refused") throw refusal(outcome as Refused);
+    if (outcome.kind === "refused") throw toAppError(outcome as Refused);
     return outcome.kind === "unknown" ? null : (outcome as Told<Outcome>);
   };
   const address = addressOfSession(sessionId);

@@ -33,7 +33,7 @@ export type SessionInfo = SessionSummary & {
 };
 
 /** More unsaved messages than this are counted when they are saved. */
-export const MOST_UNSAVED = 10_000;
+export const MAX_UNSAVED = 10_000;
 
 /** A session in detail, with what Postgres doesn't have yet; null when there is none. Refuses (403) another person's. */
 export async function sessionInfo(
@@ -41,7 +41,7 @@ export async function sessionInfo(
   caller: Caller,
   sessionId: string,
 ): Promise<SessionInfo | null> {
-  const request = { sessionId, caller, before: null, limit: MOST_UNSAVED };
+  const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
   const { saved, unsaved } = await withUnsaved(deps, request, ({ messages }) =>
     deps.read(sessionWithCounts(scopeOf(caller), sessionId, messages.map(idOf))),
   );

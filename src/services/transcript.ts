@@ -8,7 +8,7 @@ import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { TranscribedMessage } from "../domain/transcript.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-import { refusal } from "./unsaved.ts";
+import { toAppError } from "./unsaved.ts";
 
 /** A voice pipeline's clock may be ahead of ours, but not by more than this. */
 const MAX_AHEAD_MS = 10 * 60_000;
@@ -41,7 +41,7 @@ export async function saveTranscript(
   );
   const keepAt = async (address: string, session: StoredSession | null): Promise<boolean> => {
     const outcome = await deps.conversation(address).transcribe({ sessionId, caller, session, messages });
-    if (outcome.kind === "refused") throw refusal(outcome);
+    if (outcome.kind === "refused") throw toAppError(outcome);
     return outcome.kind === "recorded";
   };
   const address = addressOfSession(sessionId);

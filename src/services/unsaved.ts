@@ -8,7 +8,7 @@ import type { Cursor } from "../domain/page.ts";
 type Request = SessionRequest & { before: Cursor | null; limit: number };
 
 /** A conversation's refusal, thrown. */
-export const refusal = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
+export const toAppError = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
 
 /**
  * What Postgres says of a session together with what its object has not handed over yet. The object is asked first: what
@@ -22,7 +22,7 @@ export async function withUnsaved<Saved extends { session: StoredSession }>(
 ): Promise<{ saved: Saved | null; unsaved: Unsaved | null }> {
   const unsavedAt = async (address: string): Promise<Unsaved | null> => {
     const outcome = await conversation(address).unsaved(request);
-    if (outcome.kind === "refused") throw refusal(outcome);
+    if (outcome.kind === "refused") throw toAppError(outcome);
     return outcome.kind === "unsaved" ? outcome : null;
   };
   const address = addressOfSession(request.sessionId);

@@ -8,7 +8,7 @@ import { timeOfUuid, Uuid } from "../domain/ids.ts";
 import type { UserPrincipal } from "../domain/principal.ts";
 import type { KeySetStore } from "../isolate/key-sets.ts";
 
-const LONGEST_TOKEN = 8_192;
+const MAX_TOKEN = 8_192;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const GUEST_TOKEN_DAYS = 30;
 
@@ -28,7 +28,7 @@ const refused = (message: string, cause?: unknown): AppError => new AppError("UN
  * with issuer, audience and an expiry. Refuses (401) everything else, and (503) a brand whose keys were never to be had.
  */
 export async function verifyUserToken(deps: TokenDeps, token: string): Promise<UserPrincipal> {
-  if (token.length > LONGEST_TOKEN) throw refused("The token is not valid");
+  if (token.length > MAX_TOKEN) throw refused("The token is not valid");
   try {
     const { key, options } = await trustFor(deps, token);
     const { payload } = await jwtVerify(token, key, {

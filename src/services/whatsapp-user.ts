@@ -8,10 +8,10 @@ import { tierFor, validateIdentifier } from "../domain/identity.ts";
 import type { ChannelIdentity } from "../domain/inbound-message.ts";
 import type { Instance } from "../domain/instance.ts";
 import type { StoredIdentifier } from "../domain/user.ts";
-import type { Speaker } from "./identity.ts";
+import type { Sender } from "./identity.ts";
 
 /** Somebody who writes to an instance on WhatsApp, and where their conversation is. */
-export type Correspondent = { instance: InstanceKey; address: string; person: ChannelIdentity };
+export type WhatsAppContact = { instance: InstanceKey; address: string; person: ChannelIdentity };
 
 /**
  * What a person goes by on WhatsApp, the phone number first. Refuses (400) a badly formed number, and nobody: one who has
@@ -25,17 +25,17 @@ export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentif
   ];
 }
 
-const keyOf = ({ instance, person }: Correspondent): string =>
+const keyOf = ({ instance, person }: WhatsAppContact): string =>
   JSON.stringify(["whatsapp", instance, person.phone, person.userId]);
 
 /** Everybody who goes by either of the ids, of the instance's brand. At most one round trip, shared with what else is read. */
 export async function findWhatsAppUsers(
   { read, caches }: Pick<Deps, "read" | "caches">,
-  correspondent: Correspondent,
+  correspondent: WhatsAppContact,
 ): Promise<FoundUser[]> {
   const { instance, address, person } = correspondent;
   const identifiers = identifiersOf(person);
-  const { byIdentifier } = await caches.acquaintances.get(keyOf(correspondent), async () => ({
+  const { byIdentifier } = await caches.knownUsers.get(keyOf(correspondent), async () => ({
     byToken: null,
     byIdentifier: await read(usersOnWhatsApp(instance, address, identifiers)),
   }));
@@ -50,15 +50,16 @@ export async function findWhatsAppUsers(
 export async function resolveWhatsAppUser(
   deps: Pick<Deps, "db" | "caches" | "now">,
   instance: Instance,
-  correspondent: Correspondent,
+  correspondent: WhatsAppContact,
   found: readonly FoundUser[],
   owner: string | null = null,
-): Promise<Speaker | null> {
+): Promise<Sender | null> {
   if (!instance.brandId) throw invalid("brand_id", "brand_id is required");
   const identifiers = identifiersOf(correspondent.person);
   const byPriority = identifiers.flatMap(({ type }) => found.find(({ by }) => by?.type === type) ?? []);
   const known = owner === null ? byPriority[0] : byPriority.find(({ user }) => user.id === owner);
-  const newcomer = () => (instance.acceptGuestUsers ? meet(deps, instance, correspondent, identifiers) : null);
+  const newcomer = () =>
+    instance.acceptGuestUsers ? createOnFirstContact(deps, instance, correspondent, identifiers) : null;
   if (known === undefined && owner === null) return newcomer();
   const user = known?.user ?? { id: owner ?? "", tier: tierFor("whatsapp") };
   const isTheirs = ({ type, value }: StoredIdentifier) =>
@@ -69,7 +70,7 @@ export async function resolveWhatsAppUser(
     const isThere = await moveIdentifiers(deps.db, scope, user.id, { to: missing, from: [] });
     if (!isThere) {
       // The conversation remembers somebody whom Postgres was made to forget.
-      deps.caches.newcomers.invalidate();
+      deps.caches.newUsers.invalidate();
       return newcomer();
     }
   }
@@ -89,17 +90,17 @@ export async function renameWhatsAppUser(
     to: identifiersOf(became),
     from: became.phone === null ? [] : identifiersOf(was),
   });
-  deps.caches.acquaintances.invalidate();
-  deps.caches.newcomers.invalidate();
+  deps.caches.knownUsers.invalidate();
+  deps.caches.newUsers.invalidate();
 }
 
-async function meet(
+async function createOnFirstContact(
   deps: Pick<Deps, "db" | "caches" | "now">,
   instance: Instance,
-  correspondent: Correspondent,
+  correspondent: WhatsAppContact,
   identifiers: StoredIdentifier[],
-): Promise<Speaker> {
-  const { user, openSession } = await deps.caches.newcomers.get(keyOf(correspondent), () =>
+): Promise<Sender> {
+  const { user, openSession } = await deps.caches.newUsers.get(keyOf(correspondent), () =>
     createUser(deps.db, {
       instanceId: instance.id,
       brandId: instance.brandId,
@@ -118,10 +119,10 @@ async function meet(
 /** The open session is the object's from now on. */
 function remember(
   { caches }: Pick<Deps, "caches">,
-  correspondent: Correspondent,
+  correspondent: WhatsAppContact,
   user: FoundUser["user"],
   identifiers: readonly StoredIdentifier[],
 ): void {
   const byIdentifier = identifiers.map((by) => ({ user, by, openSession: null }));
-  caches.acquaintances.set(keyOf(correspondent), { byToken: null, byIdentifier });
+  caches.knownUsers.set(keyOf(correspondent), { byToken: null, byIdentifier });
 }

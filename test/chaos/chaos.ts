@@ -47,7 +47,7 @@ export type ChaosReport = {
 /** Below this there is no time for each fault alone: they come in pairs from the start. */
 const ALONE_FROM_SECONDS = 120;
 /** How long a fault is on. */
-const LONGEST_FAULT_MS = 3_000;
+const MAX_FAULT_MS = 3_000;
 /** After the last fault everything has to be written by then: a broadcast's claim and its timer take a minute. */
 const QUIET_WITHIN_MS = 120_000;
 
@@ -97,7 +97,7 @@ export async function chaos({
       );
     };
     const draw = fork(random);
-    const ms = Math.min(LONGEST_FAULT_MS, (seconds * 1000) / (faults.length * 3));
+    const ms = Math.min(MAX_FAULT_MS, (seconds * 1000) / (faults.length * 3));
     if (seconds >= ALONE_FROM_SECONDS) for (const fault of shuffled(draw, faults)) await play([fault], ms);
     for (let round = 0; round === 0 || elapsed() < seconds; round += 1) {
       for (const pair of inOrder(pairs(draw, faults), round)) {

@@ -13,7 +13,7 @@ export type RecordingOrchestrator = {
 };
 
 /** Answers take as long as they like within this. */
-const LONGEST_THOUGHT_MS = 40;
+const MAX_THOUGHT_MS = 40;
 
 /**
  * An orchestrator that keeps a record of every run: when it began, when a whole answer had left, and what it reported. It
@@ -28,7 +28,7 @@ export async function startRecordingOrchestrator(
   let fault: Behaviour | null = null;
 
   const answer = async (run: OrchestratorRun, response: Parameters<Behaviour>[1]): Promise<void> => {
-    await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_THOUGHT_MS));
+    await new Promise((resolve) => setTimeout(resolve, random() * MAX_THOUGHT_MS));
     const { prompt: prompt_tokens, completion: completion_tokens } = run.usage;
     response.on("finish", () => {
       run.answeredAt = Date.now();

@@ -1,6 +1,6 @@
 import worker, { Conversation as Product, BroadcastTimer as ProductTimer } from "../../src/index.ts";
 
-export { Limiter } from "../../src/index.ts";
+export { RateLimiter } from "../../src/index.ts";
 
 /** A named point of a turn that is seen from inside the Worker. */
 type Point = "after-admit" | "after-settle" | "after-ring" | "before-confirm";

@@ -111,7 +111,7 @@ describe("a session that is erased while the ledger writes it", () => {
     const session = { ...newSession(107), startedAt: Date.now() - 60_000 };
     const address = addressOfSession(session.id);
     await database.query(
-      "insert into dead_letters (source, reason, address, created_at) values ('whatsapp', 'unheard', $1, $2)",
+      "insert into dead_letters (source, reason, address, created_at) values ('whatsapp', 'unmatched', $1, $2)",
       [address, new Date(session.startedAt + 1).toISOString()],
     );
     await erase(session);

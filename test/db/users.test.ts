@@ -3,7 +3,7 @@ import { addIdentifiers, createUser } from "../../src/db/users.ts";
 import type { NewUser } from "../../src/db/users.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { StoredIdentifier } from "../../src/domain/user.ts";
-import { findAcquaintances, resolveSpeaker } from "../../src/services/identity.ts";
+import { findKnownUsers, resolveSender } from "../../src/services/identity.ts";
 import type { Claims } from "../../src/services/identity.ts";
 import { findInstance, requireReady } from "../../src/services/instance.ts";
 import { startDatabase } from "../support/database.ts";
@@ -138,9 +138,9 @@ describe("people who come for the first time at the same moment", () => {
         const isolate = createTestDeps({ endpoint: database.endpoint });
         const [bundle, found] = await Promise.all([
           findInstance(isolate, INSTANCE.chat),
-          findAcquaintances(isolate, claims),
+          findKnownUsers(isolate, claims),
         ]);
-        return resolveSpeaker(isolate, requireReady(bundle, INSTANCE.chat, null).instance, claims, found);
+        return resolveSender(isolate, requireReady(bundle, INSTANCE.chat, null).instance, claims, found);
       }),
     );
     expect(new Set(speakers.map((speaker) => speaker?.user.id)).size).toBe(1);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { climb, DELIVERY_STATES, overall, readReference, referenceOf } from "../../src/domain/delivery.ts";
+import { advance, DELIVERY_STATES, overall, readReference, referenceOf } from "../../src/domain/delivery.ts";
 import type { DeliveryState } from "../../src/domain/delivery.ts";
 
 describe("the state of a delivery", () => {
@@ -14,14 +14,14 @@ describe("the state of a delivery", () => {
     ["arrives after it was said to have failed", ["failed", "delivered"], "delivered"],
     ["is played after it was read", ["read", "played", "read"], "played"],
   ])("%s", (_what, news, end) => {
-    expect(news.reduce(climb, "queued")).toBe(end);
+    expect(news.reduce(advance, "queued")).toBe(end);
   });
 
   it("is the same in the end in whatever order the news come", () => {
     const news = fc.array(fc.constantFrom(...DELIVERY_STATES));
     fc.assert(
       fc.property(news, news, (some, more) => {
-        expect([...some, ...more].reduce(climb, "queued")).toBe([...more, ...some].reduce(climb, "queued"));
+        expect([...some, ...more].reduce(advance, "queued")).toBe([...more, ...some].reduce(advance, "queued"));
       }),
     );
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
-import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import type { NewTurn } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { parseConfig } from "../../src/config.ts";
@@ -181,11 +181,11 @@ describe("what a conversation keeps of its turns", () => {
   function open() {
     const storage = sqliteStorage();
     migrate(storage, MIGRATIONS);
-    return new Turns(storage);
+    return new TurnStore(storage);
   }
 
   /** Takes a turn in. */
-  function enqueue(turns: Turns, requestId = "r1", at = NOW, where = scope): string {
+  function enqueue(turns: TurnStore, requestId = "r1", at = NOW, where = scope): string {
     const turnId = newTurnId(at);
     const turn = { scope: where, requestId, turnId, sessionId: SESSION, fingerprint: "f", admittedAt: at };
     // What a run needs is not what this is about.
@@ -194,14 +194,14 @@ describe("what a conversation keeps of its turns", () => {
   }
 
   /** Takes a turn in, and answers it. */
-  function run(turns: Turns, requestId = "r1", at = NOW, where = scope): string {
+  function run(turns: TurnStore, requestId = "r1", at = NOW, where = scope): string {
     const turnId = enqueue(turns, requestId, at, where);
-    const head = turns.head();
+    const head = turns.next();
     if (head === null) throw new Error("there is a turn");
-    turns.settle(turns.start(head, LEASE_MS, at), answer(requestId), LIFETIME_MS, at);
+    turns.saveAnswer(turns.start(head, LEASE_MS, at), answer(requestId), LIFETIME_MS, at);
     return turnId;
   }
-  const asks = (turns: Turns, requestId = "r1", now = NOW, held = false) =>
+  const asks = (turns: TurnStore, requestId = "r1", now = NOW, held = false) =>
     turns.admission({ scope, requestId, fingerprint: "f" }, () => held, now);
 
   it("is the answer, word for word, for as long as it is remembered", () => {
@@ -218,18 +218,18 @@ describe("what a conversation keeps of its turns", () => {
     run(turns);
     const second = enqueue(turns, "r1", NOW + LIFETIME_MS);
     expect(turns.find(scope, "r1")).toMatchObject({ turnId: second, state: "queued", answer: null, expiresAt: null });
-    expect([asks(turns, "r1", NOW + LIFETIME_MS, true).kind, turns.waiting()]).toEqual(["in_progress", 1]);
+    expect([asks(turns, "r1", NOW + LIFETIME_MS, true).kind, turns.pendingCount()]).toEqual(["in_progress", 1]);
   });
 
   it("does not change when a run that was replaced comes back with its answer", () => {
     const turns = open();
     enqueue(turns);
-    const head = turns.head();
+    const head = turns.next();
     if (head === null) throw new Error("there is a turn");
     const stuck = turns.start(head, LEASE_MS, NOW);
     const replacement = turns.start(stuck, LEASE_MS, NOW + LEASE_MS);
-    expect(turns.settle(stuck, answer("late"), LIFETIME_MS, NOW)).toBe(false);
-    expect(turns.settle(replacement, answer("good"), LIFETIME_MS, NOW)).toBe(true);
+    expect(turns.saveAnswer(stuck, answer("late"), LIFETIME_MS, NOW)).toBe(false);
+    expect(turns.saveAnswer(replacement, answer("good"), LIFETIME_MS, NOW)).toBe(true);
     expect(turns.find(scope, "r1")?.answer).toEqual(answer("good"));
   });
 
@@ -247,7 +247,7 @@ describe("what a conversation keeps of its turns", () => {
       "queued",
     ]);
     expect(turns.sweep(NOW + 10 * LIFETIME_MS)).toBeNull();
-    expect(turns.waiting()).toBe(1);
+    expect(turns.pendingCount()).toBe(1);
   });
 
   it("is kept apart for each session of a person: the same request id is another turn there [C3.7.1]", () => {

@@ -153,7 +153,7 @@ describe("a conversation of which nothing matters any more", () => {
     await conversation.confirm((await conversation.pull()).upTo);
     await runDurableObjectAlarm(conversation.stub);
     await write(conversation, "UPDATE turns SET expires_at = 1");
-    await write(conversation, "UPDATE facts SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await write(conversation, "UPDATE state SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
     await evictDurableObject(conversation.stub);
     await runDurableObjectAlarm(conversation.stub);
     await evictDurableObject(conversation.stub);
@@ -169,7 +169,7 @@ describe("a conversation of which nothing matters any more", () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     await write(conversation, "UPDATE turns SET expires_at = 1");
-    await write(conversation, "UPDATE facts SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await write(conversation, "UPDATE state SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
     await evictDurableObject(conversation.stub);
     await runDurableObjectAlarm(conversation.stub);
     expect((await conversation.pull()).entries).toHaveLength(1);

@@ -49,7 +49,7 @@ describe("a message that is recorded and sent", () => {
 
   it("is kept and sent where the person's conversation has moved", async () => {
     const [old, home] = [newAddress(), newAddress()];
-    await at(old).join(home, true);
+    await at(old).acceptAlias(home, true);
     await at(old).record(recording());
     expect(await entries(old)).toEqual([]);
     expect(await entries(home)).toHaveLength(1);

@@ -9,7 +9,7 @@ import type { Service } from "../support/service.ts";
 const KILLS = Number(process.env.KILLS ?? 4);
 const PEOPLE = 8;
 /** Far below the lease: nobody may have to wait for that. */
-const LONGEST_SILENCE_MS = 60_000;
+const MAX_SILENCE_MS = 60_000;
 
 let service: Service;
 let orchestrator: OrchestratorStandIn;
@@ -35,7 +35,7 @@ async function person(index: number, isOver: () => boolean, memory: Memory): Pro
     const silentSince = Date.now();
     memory.set(requestId, []);
     while ((memory.get(requestId) ?? []).length === 0) {
-      if (Date.now() - silentSince > LONGEST_SILENCE_MS) throw new Error(`${requestId} is not answered`);
+      if (Date.now() - silentSince > MAX_SILENCE_MS) throw new Error(`${requestId} is not answered`);
       await ask(index, requestId, memory);
     }
     if (Math.random() < 0.3) await ask(index, requestId, memory);

@@ -165,7 +165,7 @@ describe("who speaks, and to what", () => {
 
 describe("whoever is turned away", () => {
   it("leaves behind what they had begun to look up only once it is known: others may be waiting for it", async () => {
-    for (let stranger = 0; stranger < 64; stranger += 1) void deps.caches.entrance.pass(() => new Promise(() => {}));
+    for (let stranger = 0; stranger < 64; stranger += 1) void deps.caches.lookups.run(() => new Promise(() => {}));
     await expectRefusal(await withKey(ACME_KEY), { code: "RATE_LIMITED", details: { scope: "service" } });
     expect([deps.caches.instances.counters.size, deps.caches.apiKeys.counters.size]).toEqual([1, 1]);
   });

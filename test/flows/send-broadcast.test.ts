@@ -130,7 +130,7 @@ describe("a broadcast that comes in", () => {
     const crowd = await people(1);
     const { broadcast_id } = await answerTo(crowd);
     expect(deps.rung).toEqual([broadcast_id]);
-    deps.ringBroadcast = () => Promise.reject(new Error("the queue is away"));
+    deps.enqueueBroadcast = () => Promise.reject(new Error("the queue is away"));
     expect((await send(crowd, { requestId: "another" })).outcome.kind).toBe("accepted");
     expect(deps.lines).toContainEqual(expect.objectContaining({ event: "ring_failed" }));
   });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
@@ -27,14 +27,14 @@ beforeEach(async () => {
   await database.query("truncate users, dead_letters cascade");
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  outbox = new Outbox(storage, new FactStore(storage));
+  outbox = new Outbox(storage, new StateStore(storage));
   deps = createTestDeps({ endpoint: database.endpoint });
   deps.conversation = () =>
     ({
       pull: async (maxBytes) => outbox.pull(maxBytes),
       confirm: async (upTo) => {
         outbox.confirm(upTo);
-        return { waiting: outbox.waiting() };
+        return { waiting: outbox.pendingCount() };
       },
     }) as Conversation;
   database.forget();
@@ -55,7 +55,7 @@ it("a reply's delivery that is told with its turn is written after it, and what 
   await writeLedger(deps, ["somewhere"]);
   const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
   expect(JSON.parse(row!.metadata_json!).delivery.state).toBe("read");
-  expect(outbox.waiting()).toBe(0);
+  expect(outbox.pendingCount()).toBe(0);
   expect(outbox.history(session.id).map(({ content }) => content)).toEqual(["Hello", "Hi"]);
 });
 
@@ -67,7 +67,7 @@ it("one notice that Postgres refuses is told in the log, and its neighbours are 
   expect(deps.lines).toContainEqual(
     expect.objectContaining({ level: "error", event: "notice_refused", kind: "dead_letter", reason: "22P02" }),
   );
-  expect(outbox.waiting()).toBe(0);
+  expect(outbox.pendingCount()).toBe(0);
 });
 
 it("without anything to write, nothing is asked of the database", async () => {

@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
-import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
@@ -64,7 +64,7 @@ function conversationAt(address: string): Conversation {
     confirm: async (upTo: number) => {
       unreachable("confirm");
       outbox.confirm(upTo);
-      return { waiting: outbox.waiting() };
+      return { waiting: outbox.pendingCount() };
     },
   } as Conversation;
 }
@@ -73,7 +73,7 @@ function conversationAt(address: string): Conversation {
 function conversation(address: string, ...requestIds: string[]): { address: string; entries: LedgerEntry[] } {
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  const outbox = new Outbox(storage, new FactStore(storage));
+  const outbox = new Outbox(storage, new StateStore(storage));
   const session = sessionOf(userId);
   const entries = requestIds.map((requestId, index) =>
     answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),
@@ -83,7 +83,7 @@ function conversation(address: string, ...requestIds: string[]): { address: stri
   return { address, entries };
 }
 
-const waiting = (address: string) => outboxes.get(address)?.waiting();
+const waiting = (address: string) => outboxes.get(address)?.pendingCount();
 const written = async () =>
   (await database.query("select request_id, role from messages order by request_id, seq")).map(
     ({ request_id, role }) => `${request_id} ${role}`,
@@ -153,7 +153,7 @@ describe("conversations that have more to say than a database takes at once", ()
     for (const address of addresses) {
       const storage = sqliteStorage();
       migrate(storage, MIGRATIONS);
-      const outbox = new Outbox(storage, new FactStore(storage));
+      const outbox = new Outbox(storage, new StateStore(storage));
       const session = sessionOf(userId);
       for (const [index, requestId] of [`${address}-1`, `${address}-2`].entries()) {
         outbox.add(answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000, metadata: { text: LONG } }));
@@ -221,7 +221,7 @@ describe("an entry that Postgres refuses for its content", () => {
   it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async () => {
     const storage = sqliteStorage();
     migrate(storage, MIGRATIONS);
-    const outbox = new Outbox(storage, new FactStore(storage));
+    const outbox = new Outbox(storage, new StateStore(storage));
     const session = sessionOf(userId);
     const entries = ["a1", "a2", "a3"].map((requestId, index) =>
       answeredTurn(session, { requestId, at: 2_000_000 + index * 10_000 }),

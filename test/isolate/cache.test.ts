@@ -3,9 +3,9 @@ import { Cache } from "../../src/isolate/cache.ts";
 
 const TTL = 1_000;
 
-function start({ maxEntries = 10, patienceMs = 5_000 } = {}) {
+function start({ maxEntries = 10, joinTimeoutMs = 5_000 } = {}) {
   const clock = { now: 0 };
-  return { clock, cache: new Cache<string | null>({ ttlMs: TTL, maxEntries, patienceMs, now: () => clock.now }) };
+  return { clock, cache: new Cache<string | null>({ ttlMs: TTL, maxEntries, joinTimeoutMs, now: () => clock.now }) };
 }
 
 /** Loads that answer when they are told to. */
@@ -89,7 +89,7 @@ describe("what an isolate remembers", () => {
   it("is loaded anew, once, when whoever loads it never comes back", async () => {
     vi.useFakeTimers();
     try {
-      const { cache } = start({ patienceMs: 2_000 });
+      const { cache } = start({ joinTimeoutMs: 2_000 });
       const { flights, load } = loads();
       void cache.get("a", load);
       const waiting = Promise.all(Array.from({ length: 50 }, () => cache.get("a", load)));

@@ -1,37 +1,37 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createDeps } from "../../src/deps.ts";
-import { Entrance } from "../../src/isolate/concurrency-limit.ts";
-import { findAcquaintances } from "../../src/services/identity.ts";
+import { ConcurrencyLimit } from "../../src/isolate/concurrency-limit.ts";
+import { findKnownUsers } from "../../src/services/identity.ts";
 import { INSTANCE } from "../support/demo.ts";
 
 describe("a crowd of strangers", () => {
   it("is let in up to what can be answered in time; the others are told when to come again", async () => {
-    const entrance = new Entrance(Date.now, 2);
+    const entrance = new ConcurrencyLimit(Date.now, 2);
     const gate = Promise.withResolvers<void>();
-    const inside = [entrance.pass(() => gate.promise), entrance.pass(() => gate.promise)];
-    await expect(entrance.pass(async () => "in")).rejects.toMatchObject({
+    const inside = [entrance.run(() => gate.promise), entrance.run(() => gate.promise)];
+    await expect(entrance.run(async () => "in")).rejects.toMatchObject({
       code: "RATE_LIMITED",
       details: { scope: "service", retry_after_ms: 1_000 },
     });
     gate.resolve();
     await Promise.all(inside);
-    expect(await entrance.pass(async () => "in")).toBe("in");
+    expect(await entrance.run(async () => "in")).toBe("in");
   });
 
   it("gives up the place of whoever failed", async () => {
-    const entrance = new Entrance(Date.now, 1);
-    await expect(entrance.pass(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
-    expect(await entrance.pass(async () => "in")).toBe("in");
+    const entrance = new ConcurrencyLimit(Date.now, 1);
+    await expect(entrance.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(await entrance.run(async () => "in")).toBe("in");
   });
 
   it("gets back the place of whoever was cut off and never says that they leave", async () => {
     let now = 0;
-    const entrance = new Entrance(() => now, 1);
-    void entrance.pass(() => new Promise(() => undefined));
+    const entrance = new ConcurrencyLimit(() => now, 1);
+    void entrance.run(() => new Promise(() => undefined));
     now = 10_000;
-    await expect(entrance.pass(async () => "in")).rejects.toMatchObject({ code: "RATE_LIMITED" });
+    await expect(entrance.run(async () => "in")).rejects.toMatchObject({ code: "RATE_LIMITED" });
     now = 60_000;
-    expect(await entrance.pass(async () => "in")).toBe("in");
+    expect(await entrance.run(async () => "in")).toBe("in");
   });
 });
 
@@ -44,10 +44,10 @@ describe("whoever is known", () => {
     const { caches, config } = createDeps(variables as unknown as Env);
     const identifiers = [{ type: "device", value: "theirs" }] as const;
     const claims = { instanceId: INSTANCE.chat, channel: "api", tokenUserId: null, tokenDecides: false, identifiers };
-    const ask = (read: () => Promise<unknown>) => findAcquaintances({ read: read as never, caches }, claims as never);
+    const ask = (read: () => Promise<unknown>) => findKnownUsers({ read: read as never, caches }, claims as never);
     const known = await ask(async () => ["somebody"]);
     vi.setSystemTime(Date.now() + config.instanceCacheSeconds * 1_000 + 1);
-    const crowd = () => caches.entrance.pass(() => new Promise(() => undefined));
+    const crowd = () => caches.lookups.run(() => new Promise(() => undefined));
     for (let stranger = 0; stranger < 64; stranger += 1) void crowd();
     await expect(crowd()).rejects.toMatchObject({ code: "RATE_LIMITED" });
     expect(await ask(() => Promise.reject(new Error("is not asked")))).toEqual(known);

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { refill, take } from "../../src/domain/token-bucket.ts";
 import type { Bucket } from "../../src/domain/token-bucket.ts";
-import { Allowances } from "../../src/isolate/rate-limits.ts";
+import { RateLimits } from "../../src/isolate/rate-limits.ts";
 
 let now = 0;
 let asked = 0;
@@ -23,14 +23,14 @@ const limiter = (instanceId: string) => ({
   },
 });
 
-const spend = async (allowances: Allowances, messages: number, perMinute: number, instanceId = "a") => {
+const spend = async (allowances: RateLimits, messages: number, perMinute: number, instanceId = "a") => {
   const taken = await Promise.all(Array.from({ length: messages }, () => allowances.take(instanceId, perMinute)));
   return taken.filter(({ kind }) => kind === "allowed").length;
 };
 
 describe("an instance's rate", () => {
   it("is spent by its messages, and then says when to come back [G4.4.2]", async () => {
-    const isolate = new Allowances(limiter);
+    const isolate = new RateLimits(limiter);
     expect(await spend(isolate, 8, 5)).toBe(5);
     expect(await isolate.take("a", 5)).toEqual({ kind: "exhausted", retryAfterMs: 12_000 });
     now += 12_000;
@@ -38,19 +38,19 @@ describe("an instance's rate", () => {
   });
 
   it("holds over all isolates, whoever asks and however often [G4.4.3]", async () => {
-    const isolates = Array.from({ length: 4 }, () => new Allowances(limiter));
+    const isolates = Array.from({ length: 4 }, () => new RateLimits(limiter));
     const spent = await Promise.all(isolates.map((isolate) => spend(isolate, 500, 1_000)));
     expect(spent.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(1_000);
   });
 
   it("is not asked for at each message of a busy instance", async () => {
-    const isolate = new Allowances(limiter);
+    const isolate = new RateLimits(limiter);
     expect(await sequentially(isolate, 600, 6_000)).toBe(600);
     expect(asked).toBe(10);
   });
 
   it("is not spent by what turns out to be no new message", async () => {
-    const isolate = new Allowances(limiter);
+    const isolate = new RateLimits(limiter);
     for (let repeat = 0; repeat < 20; repeat += 1) {
       const allowance = await isolate.take("a", 5);
       if (allowance.kind === "allowed") allowance.giveBack();
@@ -59,13 +59,13 @@ describe("an instance's rate", () => {
   });
 
   it("is its own: another instance has all of its", async () => {
-    const isolate = new Allowances(limiter);
+    const isolate = new RateLimits(limiter);
     await spend(isolate, 5, 5, "a");
     expect(await spend(isolate, 8, 5, "b")).toBe(5);
   });
 
   it("is never asked for when it is switched off", async () => {
-    const isolate = new Allowances(limiter);
+    const isolate = new RateLimits(limiter);
     expect(await spend(isolate, 50, 0)).toBe(50);
     expect(asked).toBe(0);
   });
@@ -77,7 +77,7 @@ describe("an instance's rate", () => {
   });
 });
 
-async function sequentially(isolate: Allowances, messages: number, perMinute: number): Promise<number> {
+async function sequentially(isolate: RateLimits, messages: number, perMinute: number): Promise<number> {
   let allowed = 0;
   for (let sent = 0; sent < messages; sent += 1) {
     if ((await isolate.take("a", perMinute)).kind === "allowed") allowed += 1;

@@ -89,12 +89,12 @@ describe("a brand's key", () => {
     const proxy = await startDatabase({ seeded: true });
     const deps = createTestDeps({ endpoint: proxy.endpoint, now: () => now });
     const { key } = await make(deps);
-    const keep = { ms: 3_600_000, when: (error: unknown) => error instanceof AppError };
+    const staleIfError = { ms: 3_600_000, when: (error: unknown) => error instanceof AppError };
     deps.caches.apiKeys = new Cache({
       ttlMs: 60_000,
       maxEntries: 10,
-      patienceMs: 2_000,
-      keep,
+      joinTimeoutMs: 2_000,
+      staleIfError,
       now: () => now,
     });
     await call(deps, key);

@@ -3,7 +3,7 @@ import { createUser, userById, usersByIdentifiers } from "../../src/db/users.ts"
 import { chatAddress } from "../../src/domain/address.ts";
 import { presented } from "../../src/domain/identity.ts";
 import type { Identifiers } from "../../src/domain/identity.ts";
-import { findAcquaintances, guestSpeaker, resolveSpeaker } from "../../src/services/identity.ts";
+import { findKnownUsers, guestSender, resolveSender } from "../../src/services/identity.ts";
 import type { Claims } from "../../src/services/identity.ts";
 import { findInstance, requireReady } from "../../src/services/instance.ts";
 import { startDatabase } from "../support/database.ts";
@@ -41,8 +41,8 @@ async function speaker(said: Identifiers, { on = deps, ...changes }: Partial<Cla
     identifiers: presented(said),
     ...changes,
   };
-  const [bundle, found] = await Promise.all([findInstance(on, claims.instanceId), findAcquaintances(on, claims)]);
-  return resolveSpeaker(on, requireReady(bundle, claims.instanceId, null).instance, claims, found);
+  const [bundle, found] = await Promise.all([findInstance(on, claims.instanceId), findKnownUsers(on, claims)]);
+  return resolveSender(on, requireReady(bundle, claims.instanceId, null).instance, claims, found);
 }
 
 const userOf = async (...input: Parameters<typeof speaker>) => (await speaker(...input))?.user.id;
@@ -63,7 +63,7 @@ const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", 
 const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
 
 it("a guest does not come by a number with the token anybody is handed: whoever has it stays somebody else", async () => {
-  const guest = await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", visit);
+  const guest = await guestSender(deps, await instanceOf(INSTANCE.chat), "web", visit);
   await speaker({ phone_e164: PHONE }, { tokenUserId: guest.user.id, tokenDecides: true });
   expect(await identifiersOf(guest.user.id)).toEqual([]);
   expect(await userOf({ phone_e164: PHONE }, { on: isolate() })).not.toBe(guest.user.id);
@@ -145,7 +145,7 @@ describe("somebody who says who they are", () => {
       tokenDecides: false,
       identifiers: presented({ phone_e164: PHONE }),
     };
-    await expect(resolveSpeaker(deps, instance, claims, { byToken: null, byIdentifier: [] })).rejects.toMatchObject({
+    await expect(resolveSender(deps, instance, claims, { byToken: null, byIdentifier: [] })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       status: 400,
       details: { fields: [{ field: "brand_id" }] },
@@ -181,10 +181,10 @@ describe("somebody who says nothing of themselves", () => {
   it("can be a guest [C1.1.7], always a new one for a new request [C1.3.1]", async () => {
     const instance = await instanceOf(INSTANCE.chat);
     const guests = [
-      await guestSpeaker(deps, instance, "web", visit),
-      await guestSpeaker(deps, instance, "web", { ...visit, requestId: "r2" }),
-      await guestSpeaker(deps, instance, "web", { ...visit, clientAddress: "192.0.2.2" }),
-      await guestSpeaker(deps, instance, "web", { ...visit, fingerprint: "f2" }),
+      await guestSender(deps, instance, "web", visit),
+      await guestSender(deps, instance, "web", { ...visit, requestId: "r2" }),
+      await guestSender(deps, instance, "web", { ...visit, clientAddress: "192.0.2.2" }),
+      await guestSender(deps, instance, "web", { ...visit, fingerprint: "f2" }),
     ];
     expect(new Set(guests.map(({ user }) => user.id)).size).toBe(4);
     expect(await count("users")).toBe(4);
@@ -193,16 +193,16 @@ describe("somebody who says nothing of themselves", () => {
   it("is the same guest when the same request comes again, to another isolate too", async () => {
     const instance = await instanceOf(INSTANCE.chat);
     const [first, again, elsewhere] = [
-      await guestSpeaker(deps, instance, "web", visit),
-      await guestSpeaker(deps, instance, "web", visit),
-      await guestSpeaker(isolate(), instance, "web", visit),
+      await guestSender(deps, instance, "web", visit),
+      await guestSender(deps, instance, "web", visit),
+      await guestSender(isolate(), instance, "web", visit),
     ];
     expect([again?.user.id, elsewhere?.user.id]).toEqual([first?.user.id, first?.user.id]);
     expect([await count("users"), await count("sessions")]).toEqual([1, 1]);
   });
 
   it("is of the tier that says so [C1.3.2, C1.6.1], goes by nothing [C1.3.3, C1.6.2], and is there at once [C1.6.3]", async () => {
-    const guest = await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", visit);
+    const guest = await guestSender(deps, await instanceOf(INSTANCE.chat), "web", visit);
     expect(guest).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
     expect(await database.query("select id, tier, brand_id from users")).toEqual([
       { id: guest.user.id, tier: "guest", brand_id: ACME },
@@ -211,7 +211,7 @@ describe("somebody who says nothing of themselves", () => {
   });
 
   it("keeps what they said of themselves as a note, which identifies nobody", async () => {
-    await guestSpeaker(deps, await instanceOf(INSTANCE.chat), "web", { ...visit, unverified: { email: "a@b.co" } });
+    await guestSender(deps, await instanceOf(INSTANCE.chat), "web", { ...visit, unverified: { email: "a@b.co" } });
     expect(await database.query("select metadata_json from users")).toEqual([{ metadata_json: '{"email": "a@b.co"}' }]);
     expect(
       await deps.read(
@@ -331,7 +331,7 @@ describe("a known person who says more of themselves", () => {
       tokenDecides: true,
       identifiers: [{ type: "email", value: "taken@globex.example" }],
     };
-    await resolveSpeaker(deps, instance, claims, { byToken: found, byIdentifier: [] });
+    await resolveSender(deps, instance, claims, { byToken: found, byIdentifier: [] });
     expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
   });
 });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { cleanExpiredSessions, cleanUp } from "../../src/services/retention.ts";
+import { cleanExpiredSessions, applyRetention } from "../../src/services/retention.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
@@ -105,7 +105,7 @@ describe("a round of the clock", () => {
     for (const brandId of [ACME, GLOBEX]) {
       for (const days of [6, 8, 400]) await session(`${brandId} ${days}`, days, { brandId });
     }
-    await cleanUp(deps);
+    await applyRetention(deps);
     expect(await left()).toEqual([`${ACME} 6`, `${GLOBEX} 400`, `${GLOBEX} 6`, `${GLOBEX} 8`]);
   });
 
@@ -121,7 +121,7 @@ describe("a round of the clock", () => {
       "insert into erased_sessions (session_id, brand_id, created_at) select gen_random_uuid(), $1, at::timestamptz from unnest($2::text[]) at",
       [ACME, `{${iso(31)},${iso(29)}}`],
     );
-    await cleanUp(deps);
+    await applyRetention(deps);
     const count = async (table: string) => (await database.query(`select count(*) as n from ${table}`))[0]?.["n"];
     expect([await count("idempotency_locks"), await count("erased_sessions")]).toEqual(["1", "1"]);
     expect(deps.lines.findLast(({ event }) => event === "cleaned_up")).toMatchObject({

@@ -160,7 +160,7 @@ describe("a conversation that is erased", () => {
     const { session_id: id, guest_token } = body.data;
     expect((await gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, guest_token)).status).toBe(200);
     const deps = gateway.deps();
-    for (const cache of [deps.caches.newcomers, deps.caches.acquaintances]) cache.invalidate();
+    for (const cache of [deps.caches.newUsers, deps.caches.knownUsers]) cache.invalidate();
     const again = await gateway.send("POST", "/web/messages", first);
     expect([again.status, again.body.data.session_id === id]).toEqual([200, false]);
     expect(await rowsOf(id)).toEqual(NOTHING);

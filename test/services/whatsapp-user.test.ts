@@ -43,7 +43,7 @@ const resolve = async (
   userId: string | null = null,
   { changes = {}, owner = null }: { changes?: Partial<Instance>; owner?: string | null } = {},
 ) => {
-  deps.caches.acquaintances.invalidate();
+  deps.caches.knownUsers.invalidate();
   const who = correspondent(phone, userId);
   return resolveWhatsAppUser(deps, { ...instance, ...changes }, who, await findWhatsAppUsers(deps, who), owner);
 };

@@ -1,8 +1,8 @@
-import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { record } from "../../durable-objects/conversation/sessions/record.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
-import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import type { BroadcastTimer } from "../../src/domain/broadcast.ts";
 import type { Conversation, Recording } from "../../src/rpc/conversation.ts";
@@ -53,7 +53,7 @@ export function createAudience(endpoint: string): Audience {
     ...deps,
     conversation,
     broadcastTimer: (id) => timerOf(id, timers),
-    ringBroadcast: async (id) => void rung.push(id),
+    enqueueBroadcast: async (id) => void rung.push(id),
     reached,
     timers,
     rung,
@@ -71,8 +71,8 @@ function conversationAt(
 ): Pick<Conversation, "record" | "pull" | "confirm"> {
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
-  const facts = new FactStore(storage);
-  const parts = { storage, facts, turns: new Turns(storage), outbox: new Outbox(storage, facts) };
+  const state = new StateStore(storage);
+  const parts = { storage, state, turns: new TurnStore(storage), outbox: new Outbox(storage, state) };
   return {
     record: async (recording) => {
       await before(recording);
@@ -81,7 +81,7 @@ function conversationAt(
     pull: async (maxBytes) => parts.outbox.pull(maxBytes),
     confirm: async (upTo) => {
       parts.outbox.confirm(upTo);
-      return { waiting: parts.outbox.waiting() };
+      return { waiting: parts.outbox.pendingCount() };
     },
   };
 }

@@ -1,10 +1,10 @@
 import { admit } from "../../durable-objects/conversation/turns/admit.ts";
-import { FactStore } from "../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
-import { Runner } from "../../durable-objects/conversation/turns/runner.ts";
-import { settle } from "../../durable-objects/conversation/turns/settle.ts";
+import { TurnRunner } from "../../durable-objects/conversation/turns/runner.ts";
+import { settleTurn } from "../../durable-objects/conversation/turns/settle.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
-import { Turns } from "../../durable-objects/conversation/stores/turns.ts";
+import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import type { StoredTurn } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../durable-objects/runtime/storage.ts";
@@ -57,9 +57,9 @@ const result = (text: string): TurnResult => ({
  */
 export function incarnation(storage: Storage, number: number, now: () => number, runs: BegunRun[], turnsPerMinute = 0) {
   migrate(storage, MIGRATIONS);
-  const facts = new FactStore(storage);
-  const turns = new Turns(storage);
-  const outbox = new Outbox(storage, facts);
+  const state = new StateStore(storage);
+  const turns = new TurnStore(storage);
+  const outbox = new Outbox(storage, state);
   const failures: unknown[] = [];
 
   const run = async (turn: StoredTurn, signal: AbortSignal): Promise<Answer | null> => {
@@ -82,30 +82,30 @@ export function incarnation(storage: Storage, number: number, now: () => number,
     const text = await reply.promise;
     if (turn.work === null) throw new Error("no work");
     const options = { address: "address", lifetimeMs: LIFETIME_MS, now: now() };
-    return settle({ storage, facts, turns, outbox }, turn, turn.work, result(text), options);
+    return settleTurn({ storage, state, turns, outbox }, turn, turn.work, result(text), options);
   };
 
-  const runner = new Runner({
+  const runner = new TurnRunner({
     turns,
     leaseMs: LEASE_MS,
     now,
     run,
-    prepare: () => Promise.reject(new Error("nothing here comes through a webhook")),
+    resolve: () => Promise.reject(new Error("nothing here comes through a webhook")),
     wake: () => undefined,
     background: (work) => void work,
     report: (error) => void failures.push(error),
   });
 
   return {
-    facts,
+    state,
     turns,
     outbox,
     runner,
     failures,
     async submit(message: Submission): Promise<SubmitOutcome> {
-      const entrance = admit({ storage, facts, turns }, message, {
+      const entrance = admit({ storage, state, turns }, message, {
         address: "address",
-        held: runner.holds,
+        held: runner.hasWaiter,
         sessionTimeoutMs: SESSION_TIMEOUT_MS,
         turnsPerMinute,
         now: now(),

@@ -5,8 +5,8 @@ import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
 import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/rpc/conversation.ts";
-import { Entrance } from "../../src/isolate/concurrency-limit.ts";
-import { Allowances } from "../../src/isolate/rate-limits.ts";
+import { ConcurrencyLimit } from "../../src/isolate/concurrency-limit.ts";
+import { RateLimits } from "../../src/isolate/rate-limits.ts";
 import { Cache } from "../../src/isolate/cache.ts";
 import { KeySets } from "../../src/isolate/key-sets.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
@@ -64,23 +64,23 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
     broadcastTimer: () => {
       throw new Error("not part of this test");
     },
-    ringBroadcast: () => Promise.reject(new Error("not part of this test")),
+    enqueueBroadcast: () => Promise.reject(new Error("not part of this test")),
     background: (work) => void work,
     withinFloodLimit: () => Promise.resolve(true),
   };
 }
 
 function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
-  const options = { ttlMs, maxEntries: 10_000, patienceMs: 2_000, now };
+  const options = { ttlMs, maxEntries: 10_000, joinTimeoutMs: 2_000, now };
   return {
     instances: new Cache(options),
     apiKeys: new Cache(options),
     tokenIssuers: new Cache(options),
     keySets: new KeySets({ fetch: fetchKeySet, now }),
-    acquaintances: new Cache(options),
-    newcomers: new Cache(options),
-    allowances: new Allowances(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
-    entrance: new Entrance(now),
+    knownUsers: new Cache(options),
+    newUsers: new Cache(options),
+    rateLimits: new RateLimits(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
+    lookups: new ConcurrencyLimit(now),
   };
 }
 
@@ -102,10 +102,10 @@ function recordConversations(): RecordedConversations {
         return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
       },
       receive: () => Promise.reject(new Error("not part of this test")),
-      recall: () => Promise.reject(new Error("not part of this test")),
-      join: () => Promise.reject(new Error("not part of this test")),
+      requestStatus: () => Promise.reject(new Error("not part of this test")),
+      acceptAlias: () => Promise.reject(new Error("not part of this test")),
       record: () => Promise.reject(new Error("not part of this test")),
-      begin: () => Promise.reject(new Error("not part of this test")),
+      start: () => Promise.reject(new Error("not part of this test")),
       transcribe: () => Promise.reject(new Error("not part of this test")),
       expire: () => Promise.reject(new Error("not part of this test")),
       erase: () => Promise.reject(new Error("not part of this test")),

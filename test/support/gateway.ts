@@ -69,7 +69,7 @@ export async function startGateway({ env: variables, orchestrator }: Options = {
     LEDGER: { send: async () => undefined },
     BROADCAST: { send: async () => undefined },
     BROADCAST_TIMERS: { getByName: () => ({ start: async () => undefined }) },
-    LIMITERS: { getByName: () => ({ lease: async (wanted: number) => ({ granted: wanted, retryAfterMs: 0 }) }) },
+    RATE_LIMITERS: { getByName: () => ({ lease: async (wanted: number) => ({ granted: wanted, retryAfterMs: 0 }) }) },
     ...(orchestrator === undefined
       ? {}
       : { ORCHESTRATOR: { fetch: (url: string, init: RequestInit) => orchestrator(new Request(url, init)) } }),

@@ -127,7 +127,7 @@ describe("a stranger, where credentials are required", () => {
     const outcome = { kind: "in_progress", retryAfterMs: 1 } as const;
     const conversation: Deps["conversation"] = (address) => ({
       ...deps.conversation(address),
-      recall: async () => ({ kind: "recalled", brandId: ACME, outcome }),
+      requestStatus: async () => ({ kind: "status", brandId: ACME, outcome }),
     });
     return createApp(() => ({ ...deps, conversation })).request(path, {
       method,

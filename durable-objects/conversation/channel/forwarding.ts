@@ -1,24 +1,24 @@
-import type { Conversation, JoinOutcome } from "../../../src/rpc/conversation.ts";
-import type { FactStore } from "../stores/state.ts";
-import type { Turns } from "../stores/turns.ts";
+import type { Conversation, AliasOutcome } from "../../../src/rpc/conversation.ts";
+import type { StateStore } from "../stores/state.ts";
+import type { TurnStore } from "../stores/turns.ts";
 
 /**
  * One person may have several addresses: by phone number, and by ids of the channel. The conversation is at one of them,
  * the others pass on. Who is asked (`join`) answers at once and asks nobody, so two of them never wait for each other.
  */
 
-type Parts = { facts: FactStore; turns: Turns };
+type Parts = { state: StateStore; turns: TurnStore };
 
 /** Whether a conversation is here: then this address is not given up for one where there is none. */
-const isEstablished = ({ facts, turns }: Parts): boolean => facts.get("owner") !== null || turns.head() !== null;
+const isEstablished = ({ state, turns }: Parts): boolean => state.get("owner") !== null || turns.next() !== null;
 
 /** Answers another address of the same person. */
-export function join(parts: Parts, address: string, main: string, established: boolean): JoinOutcome {
-  const movedTo = parts.facts.get("movedTo");
-  if (movedTo === main) return { kind: "joined" };
-  if (!established && movedTo !== null) return { kind: "follow", to: movedTo };
+export function acceptAlias(parts: Parts, address: string, main: string, established: boolean): AliasOutcome {
+  const forwardsTo = parts.state.get("forwardsTo");
+  if (forwardsTo === main) return { kind: "joined" };
+  if (!established && forwardsTo !== null) return { kind: "follow", to: forwardsTo };
   if (!established && isEstablished(parts)) return { kind: "follow", to: address };
-  parts.facts.set("movedTo", main);
+  parts.state.set("forwardsTo", main);
   return { kind: "joined" };
 }
 
@@ -26,22 +26,22 @@ export function join(parts: Parts, address: string, main: string, established: b
  * Makes other addresses of the person pass on to this one, each once; or finds that the conversation is there already,
  * and passes on itself from now on.
  */
-export async function joinAliases(
+export async function claimAliases(
   parts: Parts,
   address: string,
   aliases: readonly string[],
-  at: (address: string) => Pick<Conversation, "join">,
+  at: (address: string) => Pick<Conversation, "acceptAlias">,
 ): Promise<void> {
-  const { facts } = parts;
+  const { state } = parts;
   for (const alias of aliases) {
-    if (alias === address || facts.get("aliases")?.includes(alias)) continue;
-    const outcome = await at(alias).join(address, isEstablished(parts));
+    if (alias === address || state.get("aliases")?.includes(alias)) continue;
+    const outcome = await at(alias).acceptAlias(address, isEstablished(parts));
     if (outcome.kind === "follow") {
       // Nobody has said anything here while we asked: there is nothing to give up.
-      if (!isEstablished(parts)) return facts.set("movedTo", outcome.to);
-      await at(alias).join(address, true);
+      if (!isEstablished(parts)) return state.set("forwardsTo", outcome.to);
+      await at(alias).acceptAlias(address, true);
     }
-    facts.set("aliases", [...(facts.get("aliases") ?? []), alias]);
+    state.set("aliases", [...(state.get("aliases") ?? []), alias]);
   }
 }
 
@@ -49,15 +49,15 @@ export async function joinAliases(
  * The person goes on under another phone number: what passed on to here passes on to there, and whoever is given the old
  * number begins anew. Asked again it does the same.
  */
-export async function handOver(
-  { facts }: Pick<Parts, "facts">,
+export async function moveAliases(
+  { state }: Pick<Parts, "state">,
   to: string,
-  at: (address: string) => Pick<Conversation, "join">,
+  at: (address: string) => Pick<Conversation, "acceptAlias">,
 ): Promise<void> {
-  for (const alias of facts.get("aliases") ?? []) if (alias !== to) await at(alias).join(to, true);
+  for (const alias of state.get("aliases") ?? []) if (alias !== to) await at(alias).acceptAlias(to, true);
 }
 
 /** Forgets whose conversation this was. */
-export function leave(facts: FactStore): void {
-  for (const name of ["owner", "session", "aliases", "lastHeardAt"] as const) facts.remove(name);
+export function clearOwner(state: StateStore): void {
+  for (const name of ["owner", "session", "aliases", "lastHeardAt"] as const) state.remove(name);
 }

@@ -1,11 +1,11 @@
-import type { Arrival, Received } from "../../../src/rpc/conversation.ts";
+import type { WebhookBatch, Received } from "../../../src/rpc/conversation.ts";
 import { newTurnId } from "../../../src/domain/ids.ts";
 import { requestIdOf } from "../../../src/domain/idempotency.ts";
 import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import type { StoredTurn, Turns } from "../stores/turns.ts";
+import type { StoredTurn, TurnStore } from "../stores/turns.ts";
 
 /** How long a webhook's message id is remembered: longer than anybody sends it again (7 days). */
 export const WEBHOOK_MEMORY_MS = 8 * 24 * 3_600_000;
@@ -13,23 +13,23 @@ export const WEBHOOK_MEMORY_MS = 8 * 24 * 3_600_000;
 /** How many messages of one conversation may wait. A webhook can't be told to come back, so it is far more than a caller gets. */
 const MAX_WAITING_MESSAGES = 1_000;
 
-type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; now: number };
 
 /**
  * Takes in messages as they came, each id once, at the end of the line. One synchronous step: when it is over they are
  * written, and nobody has been asked anything.
  */
-export function receive(parts: Parts, arrival: Arrival, options: Options): Omit<Received, "unheard"> {
+export function receive(parts: Parts, arrival: WebhookBatch, options: Options): Omit<Received, "unmatched"> {
   const { storage, turns } = parts;
   return storage.transactionSync(() => {
-    let fresh = 0;
+    let accepted = 0;
     for (const message of arrival.messages) {
       if (turns.admission(callOf(message.id, options), () => true, options.now).kind !== "new") continue;
       take(parts, message, arrival, options);
-      fresh += 1;
+      accepted += 1;
     }
-    return { fresh, duplicates: arrival.messages.length - fresh };
+    return { accepted, duplicates: arrival.messages.length - accepted };
   });
 }
 
@@ -41,19 +41,19 @@ const callOf = (id: string, { address }: Options) => ({
 });
 
 function take(
-  { facts, turns, outbox }: Parts,
+  { state, turns, outbox }: Parts,
   message: InboundMessage,
-  { traceId, receivedAt }: Arrival,
+  { traceId, receivedAt }: WebhookBatch,
   options: Options,
 ): void {
   const { now } = options;
-  const before = Math.max(facts.get("session")?.lastMessageAt ?? 0, facts.get("lastSaidAt") ?? 0);
+  const before = Math.max(state.get("session")?.lastMessageAt ?? 0, state.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, before + 1);
   const turn = { ...callOf(message.id, options), turnId: newTurnId(now), sessionId: "", admittedAt: saidAt };
-  const isFull = turns.waiting() >= MAX_WAITING_MESSAGES;
+  const isFull = turns.pendingCount() >= MAX_WAITING_MESSAGES;
   turns.enqueue({ ...turn, inbound: { message, traceId, receivedAt } });
-  facts.set("lastSaidAt", saidAt);
-  if (message.role === "user") facts.set("lastHeardAt", Math.max(message.sentAt, facts.get("lastHeardAt") ?? 0));
+  state.set("lastSaidAt", saidAt);
+  if (message.role === "user") state.set("lastHeardAt", Math.max(message.sentAt, state.get("lastHeardAt") ?? 0));
   const enqueued = isFull ? turns.find(turn.scope, turn.requestId) : null;
   if (enqueued !== null) reject({ turns, outbox }, enqueued, { reason: "too_many_waiting", brandId: null }, options);
 }

@@ -1,18 +1,18 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { wantsReply } from "../../../src/domain/inbound-message.ts";
-import type { Introduction, Preparation } from "../../../src/domain/resolution.ts";
+import type { ResolvedMessage, Resolution } from "../../../src/domain/resolution.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import { leave } from "./forwarding.ts";
-import type { FactStore } from "../stores/state.ts";
+import { clearOwner } from "./forwarding.ts";
+import type { StateStore } from "../stores/state.ts";
 import { reject, WEBHOOK_MEMORY_MS } from "./receive.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { refusalOf } from "../refusal.ts";
-import { enter, sessionFor } from "../sessions/current.ts";
-import type { Inbound, StoredTurn, Turns, Work } from "../stores/turns.ts";
+import { toRefused } from "../refusal.ts";
+import { setCurrentSession, sessionFor } from "../sessions/current.ts";
+import type { Inbound, StoredTurn, TurnStore, Work } from "../stores/turns.ts";
 
-type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; sessionTimeoutMs: number; now: number };
 
 /**
@@ -20,24 +20,24 @@ type Options = { address: string; sessionTimeoutMs: number; now: number };
  * kept, or a letter for somebody to look at. One synchronous step. Gives the turns nobody will be answered any more: the
  * number is somebody else's from now on, and they were the former one's.
  */
-export function prepare(
+export function resolve(
   parts: Parts,
   turn: StoredTurn & { inbound: Inbound },
-  preparation: Exclude<Preparation, { kind: "unavailable" }>,
+  preparation: Exclude<Resolution, { kind: "unavailable" }>,
   options: Options,
 ): string[] {
-  const { storage, facts } = parts;
+  const { storage, state } = parts;
   return storage.transactionSync(() => {
-    const before = facts.get("session");
-    become(parts, turn, preparation, options);
-    return before === null || facts.get("session")?.id === before.id ? [] : putAside(parts, before, options);
+    const before = state.get("session");
+    applyResolution(parts, turn, preparation, options);
+    return before === null || state.get("session")?.id === before.id ? [] : rejectStranded(parts, before, options);
   });
 }
 
-function become(
+function applyResolution(
   parts: Parts,
   turn: StoredTurn & { inbound: Inbound },
-  preparation: Exclude<Preparation, { kind: "unavailable" }>,
+  preparation: Exclude<Resolution, { kind: "unavailable" }>,
   options: Options,
 ): void {
   const { turns } = parts;
@@ -46,55 +46,55 @@ function become(
   if (preparation.kind === "rejected") return reject(parts, turn, preparation, options);
   if (preparation.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
 
-  const session = join(parts, turn, preparation, options);
+  const session = enterSession(parts, turn, preparation, options);
   const work = workOf(turn, preparation);
-  if (!wantsReply(turn.inbound.message)) return keep(parts, turn, work, session, options);
+  if (!wantsReply(turn.inbound.message)) return recordMessage(parts, turn, work, session, options);
 
   const { bundle } = preparation;
   const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
   const adapter = { ...work, bundle, session, message, history: [], now: options.now };
-  const refusal = refusalOf(() => buildAdapter(adapter));
-  if (refusal === null) return turns.prepare(turn, session.id, work);
+  const refusal = toRefused(() => buildAdapter(adapter));
+  if (refusal === null) return turns.applyResolution(turn, session.id, work);
   const { brandId } = bundle.instance;
   return reject(parts, turn, { reason: "not_configured", brandId }, options);
 }
 
 /** The session the message belongs to, made this conversation's. A number that has changed hands begins anew. */
-function join(
-  { storage, facts, turns }: Parts,
+function enterSession(
+  { storage, state, turns }: Parts,
   turn: StoredTurn,
-  { bundle, user, openSession: saved }: Introduction,
+  { bundle, user, openSession: saved }: ResolvedMessage,
   { address, sessionTimeoutMs, now }: Options,
 ): Session {
   const { id: instanceId, brandId } = bundle.instance;
-  const current = facts.get("session");
+  const current = state.get("session");
   const isSamePlace = current?.brandId === brandId && current.instanceId === instanceId;
   const isForgotten = isSamePlace && current.userId !== user.id;
   if (current !== null && (!isSamePlace || isForgotten)) {
-    facts.set("closed", { sessionId: current.id, expiredAt: now });
-    facts.remove("session");
+    state.set("closed", { sessionId: current.id, expiredAt: now });
+    state.remove("session");
   }
   // Postgres was made to forget the person, so what they said is not told to anybody any more.
   if (isForgotten) storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
   const visit = { address, brandId, instanceId, userId: user.id, channel: "whatsapp" as const };
   const openSession = isForgotten && saved?.id === current.id ? null : saved;
   // Who spoke after it and waits was told a session, and what came before them belongs there too.
-  const isAwaited = current !== null && turns.waitingIn(current.id).length > 0;
-  const found = sessionFor(facts, isAwaited, { ...visit, openSession, sessionTimeoutMs, now });
+  const isAwaited = current !== null && turns.pendingInSession(current.id).length > 0;
+  const found = sessionFor(state, isAwaited, { ...visit, openSession, sessionTimeoutMs, now });
   const session = { ...found, lastMessageAt: Math.max(found.lastMessageAt, turn.admittedAt) };
-  enter(facts, session, now);
-  facts.set("bundle", bundle);
+  setCurrentSession(state, session, now);
+  state.set("bundle", bundle);
   return session;
 }
 
 /** Turns that were admitted to a session this is not the place of any more: it can't be run here, nor said elsewhere. */
-function putAside(parts: Parts, { id, brandId }: Session, options: Options): string[] {
-  const stranded = parts.turns.waitingIn(id);
+function rejectStranded(parts: Parts, { id, brandId }: Session, options: Options): string[] {
+  const stranded = parts.turns.pendingInSession(id);
   for (const turn of stranded) reject(parts, turn, { reason: "conversation_left", brandId }, options);
   return stranded.map(({ turnId }) => turnId);
 }
 
-function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bundle, user }: Introduction): Work {
+function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bundle, user }: ResolvedMessage): Work {
   const { message, traceId, receivedAt } = inbound;
   const { phoneNumberId, whatsappTemplate } = bundle.instance;
   return {
@@ -116,8 +116,8 @@ function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bu
 }
 
 /** What is not answered goes to Postgres as it is, in its place. */
-function keep(
-  { facts, turns, outbox }: Parts,
+function recordMessage(
+  { state, turns, outbox }: Parts,
   turn: StoredTurn & { inbound: Inbound },
   work: Work,
   session: Session,
@@ -125,7 +125,7 @@ function keep(
 ): void {
   const { role, id, became } = turn.inbound.message;
   const after = role === "assistant" ? { ...session, lastAssistantMessageAt: work.saidAt } : session;
-  facts.set("session", after);
+  state.set("session", after);
   const message = {
     id: inboundMessageIdOf(turn.turnId),
     role,
@@ -136,9 +136,9 @@ function keep(
     channelMessageId: id,
     metadata: { ...work.metadata, channel: work.channel },
   };
-  const closed = facts.get("closed");
+  const closed = state.get("closed");
   outbox.add({ id: turn.turnId, address, session: after, closed, turn: null, messages: [message], usage: null });
-  facts.remove("closed");
+  state.remove("closed");
   turns.close(turn, "done", WEBHOOK_MEMORY_MS, now);
-  if (became !== null && became.phone !== null) leave(facts);
+  if (became !== null && became.phone !== null) clearOwner(state);
 }

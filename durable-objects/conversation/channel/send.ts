@@ -1,30 +1,30 @@
 import { SERVICE_WINDOW_MS, splitText, templateRequest, textRequest } from "../../../src/channels/whatsapp/reply.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
 import { whatsappAddress } from "../../../src/domain/address.ts";
-import type { Arrival, Outbound, Received, RecordedMessage } from "../../../src/rpc/conversation.ts";
+import type { WebhookBatch, Outbound, Received, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import { referenceOf } from "../../../src/domain/delivery.ts";
-import type { Preparation } from "../../../src/domain/resolution.ts";
+import type { Resolution } from "../../../src/domain/resolution.ts";
 import { sessionTimeoutMs } from "../../../src/services/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import { handOver, joinAliases } from "./forwarding.ts";
-import { Courier } from "./sender.ts";
-import { Deliveries } from "../stores/deliveries.ts";
-import type { FactStore } from "../stores/state.ts";
+import { moveAliases, claimAliases } from "./forwarding.ts";
+import { DeliverySender } from "./sender.ts";
+import { DeliveryStore } from "../stores/deliveries.ts";
+import type { StateStore } from "../stores/state.ts";
 import { receive } from "./receive.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { prepare } from "./resolve.ts";
-import type { Inbound, StoredTurn, Turns } from "../stores/turns.ts";
+import { resolve } from "./resolve.ts";
+import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
 
 /** A preparation that failed this often for another reason than that Postgres is away is given up. */
 const MAX_ATTEMPTS = 5;
 
 type Options = {
   storage: Storage;
-  facts: FactStore;
-  turns: Turns;
+  state: StateStore;
+  turns: TurnStore;
   outbox: Outbox;
   address: string;
-  deps: Pick<ObjectDeps, "config" | "conversation" | "introduce" | "log" | "now" | "sendWhatsApp">;
+  deps: Pick<ObjectDeps, "config" | "conversation" | "resolveWebhookMessage" | "log" | "now" | "sendWhatsApp">;
   /** Something waits for Postgres. */
   ring: () => void;
   /** Whoever waits for one of these turns is told that it is no more. */
@@ -35,19 +35,19 @@ type Options = {
 
 /** The part of a conversation that goes through a channel's webhook: nobody waits for an answer, so it is sent. */
 export class Correspondence {
-  readonly deliveries: Deliveries;
-  readonly courier: Courier;
+  readonly deliveries: DeliveryStore;
+  readonly sender: DeliverySender;
   readonly #options: Options;
 
   constructor(options: Options) {
     const { storage, background, wake, deps } = options;
     this.#options = options;
-    this.deliveries = new Deliveries(storage);
-    this.courier = new Courier({
+    this.deliveries = new DeliveryStore(storage);
+    this.sender = new DeliverySender({
       deliveries: this.deliveries,
       send: deps.sendWhatsApp,
       windowIsOpen: (now) => this.#isOpen(now),
-      changed: (messageId) => this.#announce(messageId),
+      changed: (messageId) => this.#notifyDelivery(messageId),
       background,
       wake,
       now: deps.now,
@@ -57,36 +57,36 @@ export class Correspondence {
   }
 
   /** Where the conversation is, if not here: known for good once a message has named the person by both ids. */
-  async home(aliases: readonly string[]): Promise<string | null> {
-    const { facts, address, deps } = this.#options;
-    if (facts.get("movedTo") === null) await joinAliases(this.#options, address, aliases, deps.conversation);
-    return facts.get("movedTo");
+  async forwardTo(aliases: readonly string[]): Promise<string | null> {
+    const { state, address, deps } = this.#options;
+    if (state.get("forwardsTo") === null) await claimAliases(this.#options, address, aliases, deps.conversation);
+    return state.get("forwardsTo");
   }
 
   /** Takes in what came, and what the channel says of what was sent. Synchronous: it is written when this returns. */
-  receive(arrival: Arrival): Received {
+  receive(arrival: WebhookBatch): Received {
     const { address, deps } = this.#options;
     const received = receive(this.#options, arrival, { address, now: deps.now() });
-    const unheard = arrival.news.filter((news) => {
-      const messageId = this.deliveries.hear(news);
-      if (messageId !== null) this.#announce(messageId);
+    const unmatched = arrival.statuses.filter((news) => {
+      const messageId = this.deliveries.applyStatus(news);
+      if (messageId !== null) this.#notifyDelivery(messageId);
       return messageId === null;
     });
-    if (unheard.length > 0) deps.log.info("delivery_news_unknown", { count: unheard.length, address });
-    return { ...received, unheard };
+    if (unmatched.length > 0) deps.log.info("delivery_news_unknown", { count: unmatched.length, address });
+    return { ...received, unmatched };
   }
 
   /** Finds out whose and to whom a message is, and makes it what it turns out to be. False when Postgres is away. */
-  async prepare(turn: StoredTurn & { inbound: Inbound }, attempt: number): Promise<boolean> {
+  async resolve(turn: StoredTurn & { inbound: Inbound }, attempt: number): Promise<boolean> {
     const { address, deps } = this.#options;
     const { became, business } = turn.inbound.message;
-    const preparation = await this.#introduce(turn.inbound, attempt);
+    const preparation = await this.#lookUp(turn.inbound, attempt);
     if (preparation.kind === "unavailable") return false;
     if (preparation.kind === "ready" && became !== null && became.phone !== null) {
-      await handOver(this.#options, whatsappAddress(business, became), deps.conversation);
+      await moveAliases(this.#options, whatsappAddress(business, became), deps.conversation);
     }
     const config = preparation.kind === "ready" ? preparation.bundle.config : null;
-    const dropped = prepare(this.#options, turn, preparation, {
+    const dropped = resolve(this.#options, turn, preparation, {
       address,
       sessionTimeoutMs: sessionTimeoutMs(config, deps.config),
       now: deps.now(),
@@ -108,8 +108,8 @@ export class Correspondence {
     { person, phoneNumberId, template }: Outbound,
     replyTo: string | null,
   ): void {
-    const { facts, deps } = this.#options;
-    const owner = facts.get("owner");
+    const { state, deps } = this.#options;
+    const owner = state.get("owner");
     if (phoneNumberId === null || owner === null) {
       deps.log.error("delivery_impossible", { message_id: messageId });
       return;
@@ -122,22 +122,22 @@ export class Correspondence {
     const now = deps.now();
     const requests = instead !== null && !this.#isOpen(now) ? [instead] : parts;
     this.deliveries.queue({ messageId, brandId: owner.brandId, phoneNumberId, requests, template: instead }, now);
-    this.#announce(messageId);
-    this.courier.pump();
+    this.#notifyDelivery(messageId);
+    this.sender.sendNext();
   }
 
   /** Whether the person may be written to freely. */
   #isOpen(now: number): boolean {
-    return now - (this.#options.facts.get("lastHeardAt") ?? 0) < SERVICE_WINDOW_MS;
+    return now - (this.#options.state.get("lastHeardAt") ?? 0) < SERVICE_WINDOW_MS;
   }
 
   /** Without Postgres a conversation that is known goes on with what it knows of itself. */
-  async #introduce({ message }: Inbound, attempt: number): Promise<Preparation> {
-    const { facts, deps, address } = this.#options;
-    const owner = facts.get("owner");
-    const bundle = facts.get("bundle");
+  async #lookUp({ message }: Inbound, attempt: number): Promise<Resolution> {
+    const { state, deps, address } = this.#options;
+    const owner = state.get("owner");
+    const bundle = state.get("bundle");
     try {
-      const found = await deps.introduce(message, { address, owner });
+      const found = await deps.resolveWebhookMessage(message, { address, owner });
       if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
       return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
     } catch (error) {
@@ -147,8 +147,8 @@ export class Correspondence {
     }
   }
 
-  #announce(messageId: string): void {
-    const news = this.deliveries.announcement(messageId);
+  #notifyDelivery(messageId: string): void {
+    const news = this.deliveries.takeChange(messageId);
     if (news === null) return;
     this.#options.outbox.addNotice({ kind: "delivery", messageId, ...news });
     this.#options.ring();

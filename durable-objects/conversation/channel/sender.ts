@@ -1,11 +1,11 @@
 import type { SendOutcome, WhatsAppSender } from "../../../src/clients/whatsapp.ts";
 import type { DeliveryError } from "../../../src/domain/delivery.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
-import type { Deliveries, Part } from "../stores/deliveries.ts";
+import type { DeliveryStore, DeliveryPart } from "../stores/deliveries.ts";
 
 /** How often one part is tried before it is given up. */
 const MAX_ATTEMPTS = 12;
-const LONGEST_PAUSE_MS = 10 * 60_000;
+const MAX_PAUSE_MS = 10 * 60_000;
 /** The first pause; doubled each time. One message to one person in six seconds: https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput */
 const FIRST_PAUSE_MS = { rate: 1_000, transient: 1_000, pair: 6_000 };
 /** How soon a message that nobody here is sending any more is looked for. */
@@ -22,7 +22,7 @@ const WINDOW_CLOSED: DeliveryError = {
 const NO_ANSWER: DeliveryError = { code: "NO_ANSWER", reason: "We stopped while it was being sent" };
 
 type Options = {
-  deliveries: Deliveries;
+  deliveries: DeliveryStore;
   /** null when nothing is configured to send with. */
   send: WhatsAppSender | null;
   /** Whether the person may be written to freely now. */
@@ -41,7 +41,7 @@ type Options = {
  * Sends what waits, one after the other and in its order: a person is written to by nobody else. What it is sending it
  * knows in memory only; a part that is found on its way by another incarnation may have arrived, and is not sent again.
  */
-export class Courier {
+export class DeliverySender {
   readonly #options: Options;
   #busy = false;
 
@@ -50,14 +50,14 @@ export class Courier {
   }
 
   /** Sends the next part that is due, unless one is on its way. */
-  pump(): void {
+  sendNext(): void {
     const { deliveries, now, background, wake } = this.#options;
     for (let part = deliveries.next(); part !== null && !this.#busy; part = deliveries.next()) {
-      if (part.state === "sending") this.#settle(part, () => deliveries.lost(part, NO_ANSWER));
+      if (part.state === "sending") this.#settle(part, () => deliveries.markUnknown(part, NO_ANSWER));
       else if (part.dueAt > now()) return wake(part.dueAt);
       else {
         const request = this.#requestFor(part);
-        if ("reason" in request) this.#settle(part, () => deliveries.fail(part, request));
+        if ("reason" in request) this.#settle(part, () => deliveries.markFailed(part, request));
         else {
           this.#busy = true;
           deliveries.start(part);
@@ -69,35 +69,35 @@ export class Courier {
   }
 
   /** A duty. */
-  readonly work = (now: number): number | null => {
-    this.pump();
+  readonly resume = (now: number): number | null => {
+    this.sendNext();
     const part = this.#options.deliveries.next();
     if (part === null) return null;
     return this.#busy ? now + WATCH_MS : part.dueAt;
   };
 
   /** What is to be sent and with what, or why nothing may be. */
-  #requestFor(part: Part): { send: WhatsAppSender; body: Record<string, unknown> } | DeliveryError {
+  #requestFor(part: DeliveryPart): { send: WhatsAppSender; body: Record<string, unknown> } | DeliveryError {
     const { send, windowIsOpen, now } = this.#options;
     if (send === null) return NOT_CONFIGURED;
     const body = windowIsOpen(now()) ? part.request : part.template;
     return body === null ? WINDOW_CLOSED : { send, body };
   }
 
-  async #send(part: Part, send: WhatsAppSender, body: Record<string, unknown>): Promise<void> {
+  async #send(part: DeliveryPart, send: WhatsAppSender, body: Record<string, unknown>): Promise<void> {
     const outcome = await send(part.phoneNumberId, body);
     this.#busy = false;
     this.#settle(part, () => this.#take(part, outcome));
-    this.pump();
+    this.sendNext();
   }
 
-  #take(part: Part, outcome: SendOutcome): void {
+  #take(part: DeliveryPart, outcome: SendOutcome): void {
     const { deliveries, log, now } = this.#options;
-    if (outcome.kind === "sent") return deliveries.sent(part, outcome.id);
+    if (outcome.kind === "sent") return deliveries.markSent(part, outcome.id);
     const line = { message_id: part.messageId, code: outcome.error.code, attempts: part.attempts + 1 };
     if (outcome.kind === "unknown") {
       log.warn("delivery_unknown", line);
-      return deliveries.lost(part, outcome.error);
+      return deliveries.markUnknown(part, outcome.error);
     }
     const { remedy, error } = outcome;
     if (remedy.kind === "retry" && part.attempts + 1 < MAX_ATTEMPTS) {
@@ -108,16 +108,16 @@ export class Courier {
       return deliveries.postpone(part, now(), part.template);
     }
     log[remedy.kind === "give_up" && remedy.alert ? "error" : "warn"]("delivery_failed", line);
-    return deliveries.fail(part, error);
+    return deliveries.markFailed(part, error);
   }
 
   /** At least what they ask for; else longer each time, and never the same for two. */
-  #pause({ attempts }: Part, pace: keyof typeof FIRST_PAUSE_MS, retryAfterMs: number | null): number {
-    const pause = Math.min(FIRST_PAUSE_MS[pace] * 2 ** attempts, LONGEST_PAUSE_MS);
+  #pause({ attempts }: DeliveryPart, pace: keyof typeof FIRST_PAUSE_MS, retryAfterMs: number | null): number {
+    const pause = Math.min(FIRST_PAUSE_MS[pace] * 2 ** attempts, MAX_PAUSE_MS);
     return Math.max(pause, retryAfterMs ?? 0) * (1 + this.#options.random() / 4);
   }
 
-  #settle({ messageId }: Part, change: () => void): void {
+  #settle({ messageId }: DeliveryPart, change: () => void): void {
     change();
     this.#options.changed(messageId);
   }

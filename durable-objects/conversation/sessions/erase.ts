@@ -1,16 +1,16 @@
-import type { Ending, Erased, Refused, Unknown } from "../../../src/rpc/conversation.ts";
+import type { SessionCommand, Erased, Refused, Unknown } from "../../../src/rpc/conversation.ts";
 import { replyMessageIdOf } from "../../../src/domain/ids.ts";
 import { isOver } from "../../../src/domain/session.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { refusalOf } from "../refusal.ts";
-import { isEnded, isErased, pass } from "./current.ts";
+import { toRefused } from "../refusal.ts";
+import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 
-type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 
 /** What was read before the erasing and is still on its way to somewhere is no older than this. */
 export const TOMBSTONE_MS = 24 * 3_600_000;
@@ -24,15 +24,15 @@ type Options = { now: number; rememberMs: number; sessionTimeoutMs: number };
  */
 export function erase(
   parts: Parts,
-  { sessionId, caller, session: saved }: Ending,
+  { sessionId, caller, session: saved }: SessionCommand,
   { now, rememberMs, sessionTimeoutMs }: Options,
 ): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
-  const { storage, facts } = parts;
-  const owner = facts.get("owner");
+  const { storage, state } = parts;
+  const owner = state.get("owner");
   const session = knownSession(parts, sessionId) ?? saved;
-  const whose = session ?? (isErased(facts, sessionId) ? owner : null);
+  const whose = session ?? (isErased(state, sessionId) ? owner : null);
   if (whose === null) return { outcome: { kind: "unknown" }, turnIds: [] };
-  const refusal = refusalOf(() =>
+  const refusal = toRefused(() =>
     authorize(caller, "conversations:delete", conversationOf({ ...whose, id: sessionId })),
   );
   if (refusal !== null) return { outcome: refusal, turnIds: [] };
@@ -49,26 +49,26 @@ export function erase(
       sessionId,
     );
     storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
-    if (session !== null && isLast(facts, sessionId)) dropLetters(storage, session.startedAt);
-    if (facts.get("session")?.id === sessionId) facts.remove("session");
-    if (facts.get("closed")?.sessionId === sessionId) facts.remove("closed");
-    pass(facts, sessionId);
-    facts.set("owner", { brandId: whose.brandId, userId: whose.userId });
-    const others = (facts.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
-    facts.set("erased", [...others, { sessionId, erasedAt: now }]);
+    if (session !== null && isLast(state, sessionId)) deletePendingDeadLetters(storage, session.startedAt);
+    if (state.get("session")?.id === sessionId) state.remove("session");
+    if (state.get("closed")?.sessionId === sessionId) state.remove("closed");
+    reserveSessionNumber(state, sessionId);
+    state.set("owner", { brandId: whose.brandId, userId: whose.userId });
+    const others = (state.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
+    state.set("erased", [...others, { sessionId, erasedAt: now }]);
     return { outcome: { kind: "erased", session }, turnIds };
   });
 }
 
 /** Whether what comes next would be said in it, if it is not over. */
-function isLast(facts: FactStore, sessionId: string): boolean {
-  const current = facts.get("session");
+function isLast(state: StateStore, sessionId: string): boolean {
+  const current = state.get("session");
   return current === null || current.id === sessionId;
 }
 
 /** The places of messages that wait to be prepared and were said before the session was over. */
-function arrivedIn({ storage, facts }: Parts, session: Session, timeoutMs: number): number[] {
-  if (!isLast(facts, session.id) || isEnded(facts, session)) return [];
+function arrivedIn({ storage, state }: Parts, session: Session, timeoutMs: number): number[] {
+  if (!isLast(state, session.id) || isEnded(state, session)) return [];
   const positions: number[] = [];
   let { lastMessageAt } = session;
   const waiting = storage.sql
@@ -99,7 +99,7 @@ const closeTurns = (storage: Storage, sessionId: string, positions: number[], ex
     .map(({ turn_id }) => turn_id);
 
 /** Letters that wait for Postgres, about messages that came since a moment. */
-const dropLetters = (storage: Storage, since: number): void => {
+const deletePendingDeadLetters = (storage: Storage, since: number): void => {
   storage.sql.exec(
     `DELETE FROM entries WHERE session_id = '' AND json_extract(entry, '$.kind') = 'dead_letter'
        AND json_extract(entry, '$.id') IN (SELECT turn_id FROM turns WHERE state = 'rejected' AND admitted_at >= ?)`,
@@ -108,12 +108,12 @@ const dropLetters = (storage: Storage, since: number): void => {
 };
 
 /** Takes away tombstones that nothing can come back past any more; tells when the next one goes. */
-export function sweepTombstones(facts: FactStore, now: number): number | null {
-  const kept = (facts.get("erased") ?? []).filter(({ erasedAt }) => erasedAt + TOMBSTONE_MS > now);
+export function pruneTombstones(state: StateStore, now: number): number | null {
+  const kept = (state.get("erased") ?? []).filter(({ erasedAt }) => erasedAt + TOMBSTONE_MS > now);
   if (kept.length === 0) {
-    facts.remove("erased");
+    state.remove("erased");
     return null;
   }
-  facts.set("erased", kept);
+  state.set("erased", kept);
   return Math.min(...kept.map(({ erasedAt }) => erasedAt)) + TOMBSTONE_MS;
 }

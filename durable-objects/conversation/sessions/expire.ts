@@ -1,35 +1,35 @@
-import type { Ending, Expired, Refused, Unknown } from "../../../src/rpc/conversation.ts";
+import type { SessionCommand, Expired, Refused, Unknown } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { gone, refusalOf } from "../refusal.ts";
-import { isEnded, isErased, pass } from "./current.ts";
+import { sessionNotFound, toRefused } from "../refusal.ts";
+import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 
-type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 
 /** Ends a session by hand: what is said next begins another. What is running in it still gets its answer. */
 export function expire(
   parts: Parts,
-  { sessionId, caller, session: saved }: Ending,
+  { sessionId, caller, session: saved }: SessionCommand,
   { address, now }: { address: string; now: number },
 ): Expired | Unknown | Refused {
-  const { storage, facts, outbox } = parts;
-  if (isErased(facts, sessionId)) return gone(sessionId);
+  const { storage, state, outbox } = parts;
+  if (isErased(state, sessionId)) return sessionNotFound(sessionId);
   const session = knownSession(parts, sessionId) ?? saved;
   if (session === null) return { kind: "unknown" };
-  const refusal = refusalOf(() => authorize(caller, "conversations:write", conversationOf(session)));
+  const refusal = toRefused(() => authorize(caller, "conversations:write", conversationOf(session)));
   if (refusal !== null) return refusal;
 
-  const ended = facts.get("ended");
-  if (ended !== null && isEnded(facts, session)) return { kind: "expired", expiredAt: ended.expiredAt };
+  const ended = state.get("ended");
+  if (ended !== null && isEnded(state, session)) return { kind: "expired", expiredAt: ended.expiredAt };
   const closed = { sessionId, expiredAt: Math.max(now, session.lastMessageAt) };
   storage.transactionSync(() => {
-    pass(facts, sessionId);
-    const current = facts.get("session");
-    if (current === null || current.id === sessionId) facts.set("ended", closed);
+    reserveSessionNumber(state, sessionId);
+    const current = state.get("session");
+    if (current === null || current.id === sessionId) state.set("ended", closed);
     outbox.add({ id: uuidv7(now), address, session, closed, turn: null, messages: [], usage: null });
   });
   return { kind: "expired", expiredAt: closed.expiredAt };
@@ -39,7 +39,7 @@ export function expire(
 const REMEMBERED_MS = 10 * 60_000;
 
 /** Until when the end of a session has to be remembered; null when there is nothing (any more). */
-export function endIsRememberedUntil(facts: FactStore, now: number): number | null {
-  const until = (facts.get("ended")?.expiredAt ?? 0) + REMEMBERED_MS;
+export function endIsRememberedUntil(state: StateStore, now: number): number | null {
+  const until = (state.get("ended")?.expiredAt ?? 0) + REMEMBERED_MS;
   return until > now ? until : null;
 }

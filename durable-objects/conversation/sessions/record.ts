@@ -3,24 +3,24 @@ import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { gone, refusalOf } from "../refusal.ts";
-import { enter, isErased, isForeign, sessionFor } from "./current.ts";
-import type { Turns } from "../stores/turns.ts";
+import { sessionNotFound, toRefused } from "../refusal.ts";
+import { setCurrentSession, isErased, isOwnedByAnother, sessionFor } from "./current.ts";
+import type { TurnStore } from "../stores/turns.ts";
 import { knownSession } from "./unsaved.ts";
 
-type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; now: number };
 
 /** Keeps messages that are no turn, each id once. One synchronous step: what it says is already written. */
 export function record(parts: Parts, recording: Recording, options: Options): RecordOutcome {
-  const { facts, turns } = parts;
-  if (isForeign(facts, recording)) {
+  const { state, turns } = parts;
+  if (isOwnedByAnother(state, recording)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
-  const session = sessionFor(facts, turns.waiting() > 0, { ...recording, ...options });
-  keep(parts, session, recording.messages, { ...options, enters: true });
+  const session = sessionFor(state, turns.pendingCount() > 0, { ...recording, ...options });
+  appendEntry(parts, session, recording.messages, { ...options, enters: true });
   return { kind: "recorded", sessionId: session.id };
 }
 
@@ -30,20 +30,20 @@ export function record(parts: Parts, recording: Recording, options: Options): Re
  */
 export function transcribe(parts: Parts, transcript: Transcript, options: Options): RecordOutcome | Unknown {
   const { sessionId, caller, messages } = transcript;
-  if (isErased(parts.facts, sessionId)) return gone(sessionId);
+  if (isErased(parts.state, sessionId)) return sessionNotFound(sessionId);
   const session = knownSession(parts, sessionId) ?? transcript.session;
   if (session === null) return { kind: "unknown" };
-  const refusal = refusalOf(() => authorize(caller, "conversations:write", conversationOf(session)));
+  const refusal = toRefused(() => authorize(caller, "conversations:write", conversationOf(session)));
   if (refusal !== null) return refusal;
   // What is written into a session that was left behind leaves the present one as it is.
-  const current = parts.facts.get("session");
-  keep(parts, session, messages, { ...options, enters: current === null || current.id === sessionId });
+  const current = parts.state.get("session");
+  appendEntry(parts, session, messages, { ...options, enters: current === null || current.id === sessionId });
   return { kind: "recorded", sessionId };
 }
 
 /** Writes what of it is new into a session, as one entry. */
-function keep(
-  { storage, facts, outbox }: Parts,
+function appendEntry(
+  { storage, state, outbox }: Parts,
   session: Session,
   recorded: readonly RecordedMessage[],
   { address, now, enters }: Options & { enters: boolean },
@@ -52,7 +52,7 @@ function keep(
     const fresh = recorded.filter(({ id }) => remember(storage, id, now));
     if (fresh.length === 0) return;
 
-    let saidAt = Math.max(now - 1, session.lastMessageAt, facts.get("lastSaidAt") ?? 0);
+    let saidAt = Math.max(now - 1, session.lastMessageAt, state.get("lastSaidAt") ?? 0);
     const messages = fresh.map((message) => ({
       id: message.id,
       role: message.role,
@@ -73,10 +73,10 @@ function keep(
       lastMessageAt: Math.max(session.lastMessageAt, ...times),
       lastAssistantMessageAt: lastReplyAt === 0 ? null : lastReplyAt,
     };
-    if (enters) enter(facts, after, now);
-    const closed = facts.get("closed");
+    if (enters) setCurrentSession(state, after, now);
+    const closed = state.get("closed");
     outbox.add({ id: uuidv7(now), address, session: after, closed, turn: null, messages, usage: null });
-    facts.remove("closed");
+    state.remove("closed");
   });
 }
 

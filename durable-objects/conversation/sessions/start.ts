@@ -1,28 +1,28 @@
-import type { Begun, Beginning, Refused } from "../../../src/rpc/conversation.ts";
+import type { SessionStarted, StartSession, Refused } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { gone } from "../refusal.ts";
-import { enter, isErased } from "./current.ts";
+import { sessionNotFound } from "../refusal.ts";
+import { setCurrentSession, isErased } from "./current.ts";
 
-type Parts = { storage: Storage; facts: FactStore; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 
 /** A session without a message yet: there from now on, in Postgres soon. One that has begun before goes on as it is. */
-export function begin(
-  { storage, facts, outbox }: Parts,
-  { session, bundle }: Beginning,
+export function start(
+  { storage, state, outbox }: Parts,
+  { session, bundle }: StartSession,
   { address, now }: { address: string; now: number },
-): Begun | Refused {
-  if (isErased(facts, session.id)) return gone(session.id);
-  const current = facts.get("session");
-  if (current?.id === session.id) return { kind: "begun", session: current };
+): SessionStarted | Refused {
+  if (isErased(state, session.id)) return sessionNotFound(session.id);
+  const current = state.get("session");
+  if (current?.id === session.id) return { kind: "started", session: current };
   storage.transactionSync(() => {
-    enter(facts, session, now);
-    facts.set("bundle", bundle);
-    const closed = facts.get("closed");
+    setCurrentSession(state, session, now);
+    state.set("bundle", bundle);
+    const closed = state.get("closed");
     outbox.add({ id: uuidv7(now), address, session, closed, turn: null, messages: [], usage: null });
-    facts.remove("closed");
+    state.remove("closed");
   });
-  return { kind: "begun", session };
+  return { kind: "started", session };
 }

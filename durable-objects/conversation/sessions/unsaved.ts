@@ -4,16 +4,16 @@ import type { Message } from "../../../src/domain/ledger.ts";
 import type { Cursor } from "../../../src/domain/page.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { gone, refusalOf } from "../refusal.ts";
+import { sessionNotFound, toRefused } from "../refusal.ts";
 import { isEnded, isErased } from "./current.ts";
 
-type Parts = { facts: FactStore; outbox: Outbox };
+type Parts = { state: StateStore; outbox: Outbox };
 
 /** A session as this object knows it: its own, or one that has been left behind and waits for Postgres. */
-export function knownSession({ facts, outbox }: Parts, sessionId: string): Session | null {
-  const current = facts.get("session");
+export function knownSession({ state, outbox }: Parts, sessionId: string): Session | null {
+  const current = state.get("session");
   return current?.id === sessionId ? current : outbox.lastSession(sessionId);
 }
 
@@ -22,18 +22,18 @@ export function unsaved(
   parts: Parts,
   { sessionId, caller, before, limit }: SessionRequest & { before: Cursor | null; limit: number },
 ): ({ kind: "unsaved" } & Unsaved) | Unknown | Refused {
-  const { facts, outbox } = parts;
-  if (isErased(facts, sessionId)) return gone(sessionId);
+  const { state, outbox } = parts;
+  if (isErased(state, sessionId)) return sessionNotFound(sessionId);
   const session = knownSession(parts, sessionId);
   if (session === null) return { kind: "unknown" };
-  const refusal = refusalOf(() => authorize(caller, "conversations:read", conversationOf(session)));
+  const refusal = toRefused(() => authorize(caller, "conversations:read", conversationOf(session)));
   if (refusal !== null) return refusal;
 
-  const entries = outbox.waitingOf(sessionId);
+  const entries = outbox.pendingOfSession(sessionId);
   return {
     kind: "unsaved",
     session,
-    endedAt: isEnded(facts, session) ? (facts.get("ended")?.expiredAt ?? null) : null,
+    endedAt: isEnded(state, session) ? (state.get("ended")?.expiredAt ?? null) : null,
     messages: entries
       .flatMap(({ messages }) => messages)
       .filter((message) => before === null || isOlder(message, before))

@@ -1,12 +1,12 @@
-import { climb, overall, readReference } from "../../../src/domain/delivery.ts";
-import type { Delivery, DeliveryError, DeliveryNews, DeliveryState } from "../../../src/domain/delivery.ts";
+import { advance, overall, readReference } from "../../../src/domain/delivery.ts";
+import type { Delivery, DeliveryError, DeliveryStatus, DeliveryState } from "../../../src/domain/delivery.ts";
 import type { SqlValue, Storage } from "../../runtime/storage.ts";
 
 /** Messages lie unread for weeks, and their statuses come when they are read. */
 const LIFETIME_MS = 30 * 24 * 3_600_000;
 
 /** One part of a message on its way. `sending`: it left us, and nobody has said yet what became of it. */
-export type Part = {
+export type DeliveryPart = {
   position: number;
   messageId: string;
   part: number;
@@ -22,7 +22,7 @@ export type Part = {
 };
 
 /** A message to be sent: the request bodies of its parts, in order. */
-export type Parcel = {
+export type OutboundMessage = {
   messageId: string;
   brandId: string;
   phoneNumberId: string;
@@ -36,7 +36,7 @@ type Row = {
   part: number;
   brand_id: string;
   phone_number_id: string;
-  state: Part["state"];
+  state: DeliveryPart["state"];
   request: string | null;
   template: string | null;
   attempts: number;
@@ -47,14 +47,14 @@ type Row = {
 };
 
 /** What has been sent in this conversation, is being sent or waits for it. */
-export class Deliveries {
+export class DeliveryStore {
   readonly #storage: Storage;
 
   constructor(storage: Storage) {
     this.#storage = storage;
   }
 
-  queue({ messageId, brandId, phoneNumberId, requests, template }: Parcel, now: number): void {
+  queue({ messageId, brandId, phoneNumberId, requests, template }: OutboundMessage, now: number): void {
     for (const [index, request] of requests.entries()) {
       this.#run(
         `INSERT INTO deliveries (message_id, part, brand_id, phone_number_id, state, request, template, due_at, expires_at)
@@ -72,29 +72,29 @@ export class Deliveries {
   }
 
   /** The one that is sent next: what is said is heard in its order. */
-  next(): Part | null {
+  next(): DeliveryPart | null {
     const [row] = this.#rows("SELECT * FROM deliveries WHERE state IN ('queued', 'sending') ORDER BY position LIMIT 1");
     return row ? toPart(row) : null;
   }
 
   /** Before it leaves us: whoever finds it so and does not know of it can't know whether it arrived. */
-  start({ position }: Part): void {
+  start({ position }: DeliveryPart): void {
     this.#run("UPDATE deliveries SET state = 'sending', attempts = attempts + 1 WHERE position = ?", position);
   }
 
   /** It was taken, and is known by this id. A status may have come first, and counts for more. */
-  sent({ position }: Part, channelMessageId: string): void {
+  markSent({ position }: DeliveryPart, channelMessageId: string): void {
     this.#run("UPDATE deliveries SET channel_message_id = ? WHERE position = ?", channelMessageId, position);
-    this.#climb(position, "sent", null);
+    this.#advance(position, "sent", null);
   }
 
   /** What became of it is not known. */
-  lost({ position }: Part, error: DeliveryError): void {
-    this.#climb(position, "unknown", error);
+  markUnknown({ position }: DeliveryPart, error: DeliveryError): void {
+    this.#advance(position, "unknown", error);
   }
 
   /** It will be sent again, unless a status has settled it meanwhile. */
-  postpone({ position }: Part, dueAt: number, request?: Record<string, unknown>): void {
+  postpone({ position }: DeliveryPart, dueAt: number, request?: Record<string, unknown>): void {
     this.#run(
       `UPDATE deliveries SET state = 'queued', due_at = ?, request = coalesce(?, request)
        WHERE position = ? AND state = 'sending'`,
@@ -105,15 +105,15 @@ export class Deliveries {
   }
 
   /** It will not be sent, and neither will what comes after it of the same message. */
-  fail({ position, messageId }: Part, error: DeliveryError): void {
-    this.#climb(position, "failed", error);
+  markFailed({ position, messageId }: DeliveryPart, error: DeliveryError): void {
+    this.#advance(position, "failed", error);
     for (const row of this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND state = 'queued'", messageId)) {
-      this.#climb(row.position, "failed", error);
+      this.#advance(row.position, "failed", error);
     }
   }
 
   /** Takes in what the channel says of something sent from here: the message it is about, or null when it is none of ours. */
-  hear({ id, reference, state, error }: DeliveryNews): string | null {
+  applyStatus({ id, reference, state, error }: DeliveryStatus): string | null {
     const named = readReference(reference);
     const [row] = named
       ? this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND part = ?", named.messageId, named.part)
@@ -124,12 +124,12 @@ export class Deliveries {
       id,
       row.position,
     );
-    this.#climb(row.position, state, error);
+    this.#advance(row.position, state, error);
     return row.message_id;
   }
 
   /** A message's delivery if it has changed since this was last asked, and whose it is. */
-  announcement(messageId: string): { brandId: string; delivery: Delivery } | null {
+  takeChange(messageId: string): { brandId: string; delivery: Delivery } | null {
     const parts = this.#rows("SELECT * FROM deliveries WHERE message_id = ? ORDER BY part", messageId);
     const [first, ...rest] = parts;
     if (first === undefined) return null;
@@ -159,10 +159,10 @@ export class Deliveries {
     return row?.at ?? null;
   }
 
-  #climb(position: number, news: DeliveryState, error: DeliveryError | null): void {
+  #advance(position: number, news: DeliveryState, error: DeliveryError | null): void {
     const [row] = this.#rows("SELECT * FROM deliveries WHERE position = ?", position);
     if (row === undefined) return;
-    const state = climb(visible(row), news);
+    const state = advance(visible(row), news);
     if (state !== news) return;
     this.#run(
       "UPDATE deliveries SET state = ?, error = ?, request = NULL, template = NULL WHERE position = ?",
@@ -184,7 +184,7 @@ export class Deliveries {
 /** Nobody outside needs to know that it is on its way this very moment. */
 const visible = ({ state }: Pick<Row, "state">): DeliveryState => (state === "sending" ? "queued" : state);
 
-const toPart = (row: Row): Part => ({
+const toPart = (row: Row): DeliveryPart => ({
   position: row.position,
   messageId: row.message_id,
   part: row.part,

@@ -1,7 +1,7 @@
 import type { LedgerEntry, LedgerNotice, LedgerPull, Message, NewEntry } from "../../../src/domain/ledger.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "./state.ts";
+import type { StateStore } from "./state.ts";
 
 /** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
 const SEQ_STEP = 1_000;
@@ -15,7 +15,7 @@ const KEPT_FOR_HISTORY = 20;
  */
 export class Outbox {
   readonly #storage: Storage;
-  readonly #facts: Pick<FactStore, "get" | "set">;
+  readonly #state: Pick<StateStore, "get" | "set">;
   /** Postgres has everything up to this position. Kept in memory first: it may be forgotten, see `confirm`. */
   #confirmedUpTo: number;
   /** What this incarnation has given away: it can be told of nothing else that Postgres has it. */
@@ -23,10 +23,10 @@ export class Outbox {
   /** The tail of the session that was asked for last, by entry: what was added since is all that has to be read again. */
   #tail: { sessionId: string; upTo: number; said: Message[][] } = { sessionId: "", upTo: 0, said: [] };
 
-  constructor(storage: Storage, facts: Pick<FactStore, "get" | "set">) {
+  constructor(storage: Storage, state: Pick<StateStore, "get" | "set">) {
     this.#storage = storage;
-    this.#facts = facts;
-    this.#confirmedUpTo = facts.get("confirmedUpTo") ?? 0;
+    this.#state = state;
+    this.#confirmedUpTo = state.get("confirmedUpTo") ?? 0;
   }
 
   add(entry: NewEntry): void {
@@ -60,7 +60,7 @@ export class Outbox {
       entries: rows.filter(({ session_id }) => session_id !== "").map(toEntry),
       notices: rows.filter(({ session_id }) => session_id === "").map(({ entry }) => JSON.parse(entry) as LedgerNotice),
       upTo,
-      more: this.waiting() > rows.length,
+      more: this.pendingCount() > rows.length,
     };
   }
 
@@ -74,9 +74,9 @@ export class Outbox {
   }
 
   /** Drops what Postgres has, but for the tail the model may still be told. */
-  tidy(): void {
+  prune(): void {
     this.#storage.transactionSync(() => {
-      if (this.#confirmedUpTo > 0) this.#facts.set("confirmedUpTo", this.#confirmedUpTo);
+      if (this.#confirmedUpTo > 0) this.#state.set("confirmedUpTo", this.#confirmedUpTo);
       this.#storage.sql.exec(
         `DELETE FROM entries WHERE position <= ? AND (session_id = '' OR position < (
            SELECT min(position) FROM (
@@ -87,7 +87,7 @@ export class Outbox {
     });
   }
 
-  waiting(): number {
+  pendingCount(): number {
     const [row] = this.#storage.sql
       .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE position > ?", this.#confirmedUpTo)
       .toArray();
@@ -95,7 +95,7 @@ export class Outbox {
   }
 
   /** What Postgres isn't known to have of a session, oldest first. */
-  waitingOf(sessionId: string): LedgerEntry[] {
+  pendingOfSession(sessionId: string): LedgerEntry[] {
     return this.#storage.sql
       .exec<Row>(
         "SELECT position, entry FROM entries WHERE position > ? AND session_id = ? ORDER BY position",

@@ -50,4 +50,7 @@ export const MIGRATIONS: readonly string[] = [
   `CREATE INDEX deliveries_waiting ON deliveries (position) WHERE state IN ('queued', 'sending')`,
   `CREATE INDEX deliveries_channel ON deliveries (channel_message_id) WHERE channel_message_id IS NOT NULL`,
   `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID`,
+  `ALTER TABLE facts RENAME TO state`,
+  `UPDATE state SET name = CASE name WHEN 'movedTo' THEN 'forwardsTo' ELSE 'lastSessionNumber' END
+   WHERE name IN ('movedTo', 'lastNumber')`,
 ];

@@ -65,10 +65,10 @@ type Row = {
 };
 
 /** The locks and the line of one conversation. Every method is one synchronous step: two callers can't both win. */
-export class Turns {
+export class TurnStore {
   readonly #storage: Storage;
   /** Nothing before this position waits: the line is looked for from here on, and needs no index. */
-  #lineFrom = 0;
+  #firstPending = 0;
 
   constructor(storage: Storage) {
     this.#storage = storage;
@@ -106,7 +106,7 @@ export class Turns {
   }
 
   /** Gives a turn that was taken in as it came what it needs to run. */
-  prepare(turn: StoredTurn, sessionId: string, work: Work): void {
+  applyResolution(turn: StoredTurn, sessionId: string, work: Work): void {
     this.#storage.sql.exec(
       "UPDATE turns SET session_id = ?, work = ?, inbound = NULL WHERE position = ? AND state = 'queued'",
       sessionId,
@@ -126,12 +126,12 @@ export class Turns {
   }
 
   /** The turn whose run is on or next: the oldest that isn't settled. */
-  head(): StoredTurn | null {
+  next(): StoredTurn | null {
     const head = this.#one(
       "SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') ORDER BY position LIMIT 1",
-      this.#lineFrom,
+      this.#firstPending,
     );
-    this.#lineFrom = head?.position ?? this.#lineFrom;
+    this.#firstPending = head?.position ?? this.#firstPending;
     return head;
   }
 
@@ -149,7 +149,7 @@ export class Turns {
   }
 
   /** Keeps the answer for `lifetimeMs`. False when the run that offers it has been replaced: then nothing changes. */
-  settle(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): boolean {
+  saveAnswer(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): boolean {
     const [current] = this.#storage.sql
       .exec<{ state: TurnState; fence: number }>("SELECT state, fence FROM turns WHERE position = ?", turn.position)
       .toArray();
@@ -170,16 +170,16 @@ export class Turns {
   }
 
   /** How many turns wait or run. */
-  waiting(): number {
-    return this.#count("position >= ? AND state IN ('queued', 'running')", this.#lineFrom);
+  pendingCount(): number {
+    return this.#count("position >= ? AND state IN ('queued', 'running')", this.#firstPending);
   }
 
   /** Turns that wait in a session, oldest first. */
-  waitingIn(sessionId: string): StoredTurn[] {
+  pendingInSession(sessionId: string): StoredTurn[] {
     return this.#storage.sql
       .exec<Row>(
         `SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') AND session_id = ? ORDER BY position`,
-        this.#lineFrom,
+        this.#firstPending,
         sessionId,
       )
       .toArray()

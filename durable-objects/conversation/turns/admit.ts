@@ -7,15 +7,15 @@ import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { MAX_WAITING_TURNS } from "../../../src/domain/turn.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
-import { outcomeOf, RETRY_AFTER_MS } from "./status.ts";
-import { refusalOf } from "../refusal.ts";
-import { enter, isForeign, sessionFor } from "../sessions/current.ts";
-import type { Turns } from "../stores/turns.ts";
+import type { StateStore } from "../stores/state.ts";
+import { priorOutcome, RETRY_AFTER_MS } from "./status.ts";
+import { toRefused } from "../refusal.ts";
+import { setCurrentSession, isOwnedByAnother, sessionFor } from "../sessions/current.ts";
+import type { TurnStore } from "../stores/turns.ts";
 
 const MINUTE_MS = 60_000;
 
-type Parts = { storage: Storage; facts: FactStore; turns: Turns };
+type Parts = { storage: Storage; state: StateStore; turns: TurnStore };
 
 type Options = {
   /** The conversation's own. */
@@ -32,14 +32,14 @@ type Options = {
  * What has made an adapter makes one again: the message itself is small and its shape was looked at. A bundle may be known
  * to its conversation and never have made one.
  */
-const proven = new WeakSet<InstanceBundle>();
+const validatedBundles = new WeakSet<InstanceBundle>();
 
 /** `enter`: the caller holds this turn and waits for it. Everything else is an answer. */
-export type Entrance = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
+export type AdmitOutcome = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
 
 /** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
-export function admit({ storage, facts, turns }: Parts, submission: Submission, options: Options): Entrance {
-  const message = asOwner(facts, submission);
+export function admit({ storage, state, turns }: Parts, submission: Submission, options: Options): AdmitOutcome {
+  const message = asOwner(state, submission);
   const { address, now, sessionTimeoutMs } = options;
   const { instance } = message.bundle;
   const visit = {
@@ -52,34 +52,34 @@ export function admit({ storage, facts, turns }: Parts, submission: Submission, 
     sessionTimeoutMs,
     now,
   };
-  if (isForeign(facts, visit)) {
+  if (isOwnedByAnother(state, visit)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
 
-  const current = facts.get("session");
-  const waiting = turns.waiting();
-  const session = sessionFor(facts, waiting > 0, visit);
+  const current = state.get("session");
+  const waiting = turns.pendingCount();
+  const session = sessionFor(state, waiting > 0, visit);
   const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.held, now);
-  const told = outcomeOf(admission);
-  if (told !== null) return told;
+  const prior = priorOutcome(admission);
+  if (prior !== null) return prior;
   if (admission.kind === "take_over") return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
 
   const limit = limited(turns, waiting, message, options);
   if (limit !== null) return limit;
 
   const turnId = newTurnId(now);
-  const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, facts.get("lastSaidAt") ?? 0);
+  const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, state.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
-  const isProven = proven.has(message.bundle);
-  const refusal = isProven ? null : refusalOf(() => buildAdapter(adapterInput(message, said, turnId, now)));
+  const isProven = validatedBundles.has(message.bundle);
+  const refusal = isProven ? null : toRefused(() => buildAdapter(adapterInput(message, said, turnId, now)));
   if (refusal !== null) return refusal;
-  proven.add(message.bundle);
+  validatedBundles.add(message.bundle);
 
   storage.transactionSync(() => {
-    enter(facts, said, now);
-    if (facts.get("bundle") !== message.bundle) facts.set("bundle", message.bundle);
+    setCurrentSession(state, said, now);
+    if (state.get("bundle") !== message.bundle) state.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
@@ -96,15 +96,15 @@ const adapterInput = (message: Submission, session: Session, turnId: string, now
 });
 
 /** On WhatsApp the address is the person: whoever takes them for somebody they were before is put right. */
-function asOwner(facts: FactStore, message: Submission): Submission {
-  const owner = facts.get("owner");
+function asOwner(state: StateStore, message: Submission): Submission {
+  const owner = state.get("owner");
   const isTheirs = message.channel === "whatsapp" && owner?.brandId === message.bundle.instance.brandId;
   return isTheirs ? { ...message, user: { ...message.user, id: owner.userId } } : message;
 }
 
 /** Only new turns count: a duplicate has been answered before this. */
 function limited(
-  turns: Turns,
+  turns: TurnStore,
   waiting: number,
   { exhausted }: Submission,
   { turnsPerMinute, now }: Options,

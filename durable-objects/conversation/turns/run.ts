@@ -2,20 +2,20 @@ import type { Answer } from "../../../src/rpc/conversation.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { answerTurn } from "./answer.ts";
 import { WEBHOOK_MEMORY_MS } from "../channel/receive.ts";
-import type { Parts, Surroundings } from "../create.ts";
-import { settle } from "./settle.ts";
+import type { Components, ConversationHost } from "../create.ts";
+import { settleTurn } from "./settle.ts";
 import type { StoredTurn } from "../stores/turns.ts";
 
 /** Runs a turn and settles it. Null when another run has replaced this one: then nothing is changed. */
 export async function runTurn(
-  { storage, facts, turns, outbox, bell, alarm, correspondence }: Parts,
-  { address, deps }: Pick<Surroundings, "address" | "deps">,
+  { storage, state, turns, outbox, ledgerNotifier, alarm, correspondence }: Components,
+  { address, deps }: Pick<ConversationHost, "address" | "deps">,
   turn: StoredTurn,
   signal: AbortSignal,
 ): Promise<Answer | null> {
   const { work } = turn;
-  const session = facts.get("session");
-  const bundle = facts.get("bundle");
+  const session = state.get("session");
+  const bundle = state.get("bundle");
   if (work === null || session === null || bundle === null) throw new Error("A turn lacks what it is run with");
   const adapter = {
     ...work,
@@ -29,12 +29,12 @@ export async function runTurn(
 
   const now = deps.now();
   const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : deps.config.idempotencyTtlMinutes * 60_000;
-  const answer = settle({ storage, facts, turns, outbox }, turn, work, result, { address, lifetimeMs, now });
+  const answer = settleTurn({ storage, state, turns, outbox }, turn, work, result, { address, lifetimeMs, now });
   if (answer === null) return null;
   if (work.origin) {
     const reply = { id: answer.message_id, content: answer.text };
     correspondence.send(reply, work.origin, work.origin.channelMessageId);
   }
-  alarm.noLaterThan(bell.ring(now));
+  alarm.noLaterThan(ledgerNotifier.notify(now));
   return answer;
 }

@@ -1,6 +1,6 @@
 import type { Answer } from "../../../src/rpc/conversation.ts";
 import { leaseIsOver } from "../../../src/domain/turn.ts";
-import type { Inbound, StoredTurn, Turns } from "../stores/turns.ts";
+import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
 
 /** A caller behind other turns is told "accepted" after this; the turn goes on. */
 export const QUEUED_CALLER_WAIT_MS = 60_000;
@@ -8,16 +8,16 @@ export const QUEUED_CALLER_WAIT_MS = 60_000;
 const WATCH_MS = 10_000;
 /** The first pause after a preparation that came to nothing; doubled each time. */
 const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
+const MAX_PAUSE_MS = 30_000;
 
 type Run = { turnId: string; fence: number; abort: AbortController };
 
 type Options = {
-  turns: Turns;
+  turns: TurnStore;
   leaseMs: number;
   now: () => number;
   /** Finds out what a turn lacks that was taken in as it came. False when that can't be known now: it is asked again. */
-  prepare: (turn: StoredTurn & { inbound: Inbound }, attempt: number) => Promise<boolean>;
+  resolve: (turn: StoredTurn & { inbound: Inbound }, attempt: number) => Promise<boolean>;
   /** Asks to be woken at a time. */
   wake: (at: number) => void;
   /** Runs the turn and settles it. Null when another run has replaced it; it may throw, and the turn is then run again. */
@@ -31,26 +31,26 @@ type Options = {
  * Runs a conversation's turns, one at a time, in the order of their admission. It lives in memory only: what it runs and
  * who waits dies with this incarnation of the object, and that is how an orphan is known.
  */
-export class Runner {
+export class TurnRunner {
   readonly #options: Options;
-  readonly #holders = new Map<string, PromiseWithResolvers<Answer | "dropped">>();
+  readonly #waiters = new Map<string, PromiseWithResolvers<Answer | "dropped">>();
   #run: Run | null = null;
   /** The turn at the head of the line that is being prepared, how often it was tried, and when it is tried again. */
-  #preparation = { busy: false, attempts: 0, notBefore: 0 };
+  #resolution = { busy: false, attempts: 0, notBefore: 0 };
 
   constructor(options: Options) {
     this.#options = options;
   }
 
   /** True when somebody in this incarnation was promised this turn's answer. */
-  readonly holds = (turnId: string): boolean => this.#holders.has(turnId);
+  readonly hasWaiter = (turnId: string): boolean => this.#waiters.has(turnId);
 
   /** Starts the next turn unless one is running, or is prepared first. A run whose lease is over is aborted and replaced. */
-  pump(): void {
+  runNext(): void {
     const { turns, leaseMs, now, background } = this.#options;
-    const head = turns.head();
+    const head = turns.next();
     if (head === null) return;
-    if (head.inbound !== null) return this.#prepare({ ...head, inbound: head.inbound });
+    if (head.inbound !== null) return this.#resolve({ ...head, inbound: head.inbound });
     if (this.#run?.turnId === head.turnId && !leaseIsOver(head, now())) return;
     this.#run?.abort.abort(new Error("The lease of this run is over"));
     const turn = turns.start(head, leaseMs, now());
@@ -61,9 +61,9 @@ export class Runner {
 
   /** Holds the turn for a caller until it is answered, or for a while when it is still waiting its turn. */
   async wait(turnId: string, queued: () => boolean): Promise<Answer | "queued" | "dropped"> {
-    const holder = this.#holders.get(turnId) ?? Promise.withResolvers<Answer | "dropped">();
-    this.#holders.set(turnId, holder);
-    this.pump();
+    const holder = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "dropped">();
+    this.#waiters.set(turnId, holder);
+    this.runNext();
     // Whoever is first in the line waits for the answer, however long it takes.
     if (this.#run?.turnId === turnId) return holder.promise;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -78,52 +78,52 @@ export class Runner {
   /** These turns are no more: whoever waits for one is told so, and the run of one is stopped. */
   drop(turnIds: readonly string[]): void {
     for (const turnId of turnIds) {
-      this.#holders.get(turnId)?.resolve("dropped");
-      this.#holders.delete(turnId);
+      this.#waiters.get(turnId)?.resolve("dropped");
+      this.#waiters.delete(turnId);
     }
     if (this.#run !== null && turnIds.includes(this.#run.turnId)) {
       this.#run.abort.abort(new Error("The conversation was erased"));
       this.#run = null;
     }
-    this.pump();
+    this.runNext();
   }
 
   /** A duty: turns that are left over from another incarnation are run, stuck ones replaced. */
   readonly resume = (now: number): number | null => {
-    this.pump();
-    return this.#options.turns.head() === null ? null : now + WATCH_MS;
+    this.runNext();
+    return this.#options.turns.next() === null ? null : now + WATCH_MS;
   };
 
   /** A turn that can't be prepared keeps its place, and the others theirs behind it. */
-  #prepare(turn: StoredTurn & { inbound: Inbound }): void {
+  #resolve(turn: StoredTurn & { inbound: Inbound }): void {
     const { now, background } = this.#options;
-    if (this.#preparation.busy || now() < this.#preparation.notBefore) return;
-    this.#preparation.busy = true;
-    background(this.#tryToPrepare(turn));
+    if (this.#resolution.busy || now() < this.#resolution.notBefore) return;
+    this.#resolution.busy = true;
+    background(this.#tryToResolve(turn));
   }
 
-  async #tryToPrepare(turn: StoredTurn & { inbound: Inbound }): Promise<void> {
-    const { prepare, report, now, wake } = this.#options;
-    const attempt = this.#preparation.attempts + 1;
-    const prepared = await prepare(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), LONGEST_PAUSE_MS);
-    this.#preparation = prepared
+  async #tryToResolve(turn: StoredTurn & { inbound: Inbound }): Promise<void> {
+    const { resolve, report, now, wake } = this.#options;
+    const attempt = this.#resolution.attempts + 1;
+    const prepared = await resolve(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
+    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), MAX_PAUSE_MS);
+    this.#resolution = prepared
       ? { busy: false, attempts: 0, notBefore: 0 }
       : { busy: false, attempts: attempt, notBefore: now() + pause };
-    if (prepared) this.pump();
-    else wake(this.#preparation.notBefore);
+    if (prepared) this.runNext();
+    else wake(this.#resolution.notBefore);
   }
 
   async #finish(turn: StoredTurn, signal: AbortSignal): Promise<void> {
     const { run, report } = this.#options;
     const answer = await run(turn, signal).catch((error: unknown) => report(error, turn));
     if (answer) {
-      this.#holders.get(turn.turnId)?.resolve(answer);
-      this.#holders.delete(turn.turnId);
+      this.#waiters.get(turn.turnId)?.resolve(answer);
+      this.#waiters.delete(turn.turnId);
     }
     if (this.#run?.turnId !== turn.turnId || this.#run.fence !== turn.fence) return;
     this.#run = null;
     // After a failure the turn stays as it is: the watch finds it orphaned and runs it again, until it is given up.
-    if (answer) this.pump();
+    if (answer) this.runNext();
   }
 }

@@ -4,42 +4,42 @@ import type { Message, NewEntry } from "../../../src/domain/ledger.ts";
 import { stamped } from "../../../src/domain/session.ts";
 import type { TurnResult } from "./answer.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { FactStore } from "../stores/state.ts";
+import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
 import { isEnded } from "../sessions/current.ts";
-import type { StoredTurn, Turns, Work } from "../stores/turns.ts";
+import type { StoredTurn, TurnStore, Work } from "../stores/turns.ts";
 
-type Parts = { storage: Storage; facts: FactStore; turns: Turns; outbox: Outbox };
+type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; lifetimeMs: number; now: number };
 
 /**
  * Makes a result the turn's answer and writes the entry that tells Postgres, in one step. Null when the run that offers
  * it has been replaced: then nothing is changed.
  */
-export function settle(
+export function settleTurn(
   parts: Parts,
   turn: StoredTurn,
   work: Work,
   result: TurnResult,
   options: Options,
 ): Answer | null {
-  const { storage, facts, turns, outbox } = parts;
+  const { storage, state, turns, outbox } = parts;
   const { now } = options;
   return storage.transactionSync(() => {
     const answer = answerOf(turn, work, result, now);
-    if (!turns.settle(turn, answer, options.lifetimeMs, now)) return null;
-    const session = facts.get("session");
+    if (!turns.saveAnswer(turn, answer, options.lifetimeMs, now)) return null;
+    const session = state.get("session");
     if (session === null) throw new Error("A turn is settled in a conversation without a session");
 
     const repliedAt = Math.max(now, session.lastMessageAt + 1);
     const heard = stamped(session, "lastMessageAt", repliedAt);
     const after = { ...stamped(heard, "lastAssistantMessageAt", repliedAt), tokenPlan: result.tokenPlan };
-    facts.set("session", after);
+    state.set("session", after);
     const entry: NewEntry = {
       id: turn.turnId,
       address: options.address,
       session: after,
-      closed: facts.get("closed"),
+      closed: state.get("closed"),
       turn: {
         id: turn.turnId,
         scope: turn.scope,
@@ -52,12 +52,12 @@ export function settle(
       messages: [said(turn, work), replied(turn, work, result, answer, repliedAt)],
       usage: result.usage && { ...result.usage, id: usageIdOf(turn.turnId) },
     };
-    facts.remove("closed");
+    state.remove("closed");
     outbox.add(entry);
     // Whoever ended it while this ran has ended it: the reply belongs to it and doesn't open it again.
-    if (isEnded(facts, session)) {
+    if (isEnded(state, session)) {
       const ended = { sessionId: session.id, expiredAt: repliedAt };
-      facts.set("ended", ended);
+      state.set("ended", ended);
       outbox.add({ ...entry, id: uuidv7(now), closed: ended, turn: null, messages: [], usage: null });
     }
     return answer;

@@ -1,26 +1,26 @@
-import type { Recall, Recalled, SubmitOutcome, Unknown } from "../../../src/rpc/conversation.ts";
-import type { FactStore } from "../stores/state.ts";
-import type { Turns } from "../stores/turns.ts";
+import type { StatusQuery, RequestStatus, SubmitOutcome, Unknown } from "../../../src/rpc/conversation.ts";
+import type { StateStore } from "../stores/state.ts";
+import type { TurnStore } from "../stores/turns.ts";
 
 /** What somebody is told to wait who comes while their request is running. */
 export const RETRY_AFTER_MS = 1_000;
 
-type Parts = { facts: FactStore; turns: Turns };
+type Parts = { state: StateStore; turns: TurnStore };
 
 /** What has become of a request id in this conversation, about the instance it is with. Nothing is changed. */
-export function recall(
-  { facts, turns }: Parts,
-  { instanceId, requestId, fingerprint }: Recall,
+export function requestStatus(
+  { state, turns }: Parts,
+  { instanceId, requestId, fingerprint }: StatusQuery,
   { address, held, now }: { address: string; held: (turnId: string) => boolean; now: number },
-): Recalled | Unknown {
-  const session = facts.get("session");
+): RequestStatus | Unknown {
+  const session = state.get("session");
   if (session === null || (instanceId !== null && session.instanceId !== instanceId)) return { kind: "unknown" };
-  const outcome = outcomeOf(turns.admission({ scope: address, requestId, fingerprint }, held, now));
-  return outcome === null ? { kind: "unknown" } : { kind: "recalled", brandId: session.brandId, outcome };
+  const outcome = priorOutcome(turns.admission({ scope: address, requestId, fingerprint }, held, now));
+  return outcome === null ? { kind: "unknown" } : { kind: "status", brandId: session.brandId, outcome };
 }
 
 /** What somebody is told whose request id is known; null for who may have the turn. */
-export function outcomeOf(admission: ReturnType<Turns["admission"]>): SubmitOutcome | null {
+export function priorOutcome(admission: ReturnType<TurnStore["admission"]>): SubmitOutcome | null {
   switch (admission.kind) {
     case "mismatch":
       return { kind: "mismatch" };

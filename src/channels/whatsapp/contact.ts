@@ -1,18 +1,18 @@
 import { PhoneE164 } from "../../domain/identity.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "../../domain/inbound-message.ts";
 import { record, records, text } from "./json.ts";
-import type { Loose } from "./json.ts";
+import type { Json } from "./json.ts";
 
 /** `CC.` and letters and digits; taken as anything that can't be mistaken for something else. */
 const USER_ID = /^[A-Za-z0-9._-]{1,160}$/;
 
 /** The longest id of a message that is taken for one; they have some 60 characters. */
-const LONGEST_ID = 512;
+const MAX_ID = 512;
 
 /** A message's id, whatever it looks like. */
 export function messageIdOf(value: unknown): string | null {
   const id = text(value);
-  return id !== null && id.length <= LONGEST_ID ? id : null;
+  return id !== null && id.length <= MAX_ID ? id : null;
 }
 
 /** Digits with or without a plus, as E.164; null for anything else. */
@@ -38,7 +38,7 @@ export function endpointOf(metadata: unknown): ChannelEndpoint | null {
  * Who sent a message: what it says itself, and what the matching contact of the same change adds. Either id may be left
  * out. null when there is neither.
  */
-export function senderOf(message: Loose, contacts: unknown): ChannelIdentity | null {
+export function senderOf(message: Json, contacts: unknown): ChannelIdentity | null {
   const candidates = records(contacts).map(({ wa_id, user_id }) => ({
     phone: phoneOf(wa_id),
     userId: userIdOf(user_id),

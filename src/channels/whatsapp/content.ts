@@ -1,12 +1,12 @@
 import type { InboundKind } from "../../domain/inbound-message.ts";
 import { isRecord, sanitizeData } from "../../domain/sanitize.ts";
 import { number, record, records, text } from "./json.ts";
-import type { Loose } from "./json.ts";
+import type { Json } from "./json.ts";
 
 /** What a message says in words, and what of it has a place of its own. What has no words is told in brackets. */
 export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };
 
-type Reader = (message: Loose) => Content | null;
+type Reader = (message: Json) => Content | null;
 
 const joined = (separator: string, ...parts: (string | null)[]): string | null =>
   text(parts.filter((part) => part !== null).join(separator));
@@ -27,7 +27,7 @@ const media =
     return spoken(kind, text(caption) ?? placeholder, { media: file });
   };
 
-function location({ location }: Loose): Content | null {
+function location({ location }: Json): Content | null {
   const { latitude, longitude, name, address } = record(location);
   const [north, east] = [coordinate(latitude), coordinate(longitude)];
   const place = joined(", ", text(name), text(address));
@@ -38,7 +38,7 @@ function location({ location }: Loose): Content | null {
 
 const coordinate = (value: unknown): number | null => number(value) ?? number(Number(text(value) ?? Number.NaN));
 
-function contacts({ contacts }: Loose): Content | null {
+function contacts({ contacts }: Json): Content | null {
   const people = records(contacts).map((contact) => {
     const { formatted_name, first_name, last_name } = record(contact.name);
     const phones = records(contact.phones).flatMap(({ phone }) => text(phone) ?? []);
@@ -51,7 +51,7 @@ function contacts({ contacts }: Loose): Content | null {
 }
 
 /** Answers to buttons, lists and forms. A form's answer is JSON inside a string. */
-function interactive({ interactive }: Loose): Content | null {
+function interactive({ interactive }: Json): Content | null {
   const { type, button_reply, list_reply, nfm_reply, call_permission_reply } = record(interactive);
   switch (type) {
     case "button_reply":
@@ -78,7 +78,7 @@ function interactive({ interactive }: Loose): Content | null {
   }
 }
 
-function parsed(json: unknown): Loose {
+function parsed(json: unknown): Json {
   try {
     return record(typeof json === "string" ? JSON.parse(json) : json);
   } catch {
@@ -87,7 +87,7 @@ function parsed(json: unknown): Loose {
   }
 }
 
-function order({ order }: Loose): Content | null {
+function order({ order }: Json): Content | null {
   const { catalog_id, text: note, product_items } = record(order);
   const items = records(product_items).map(({ product_retailer_id, quantity, item_price, currency }) => {
     const price = joined(" ", text(item_price), text(currency));
@@ -96,14 +96,14 @@ function order({ order }: Loose): Content | null {
   return spoken("order", joined("\n", text(note), ...items), { order: known({ catalog_id, product_items }) });
 }
 
-function reaction({ reaction }: Loose): Content | null {
+function reaction({ reaction }: Json): Content | null {
   const { message_id, emoji } = record(reaction);
   // Taken back: an empty emoji, or none at all.
   const content = text(emoji) === null ? "[reaction removed]" : `[reacted with ${text(emoji)}]`;
   return spoken("reaction", content, { reaction: known({ message_id, emoji }) });
 }
 
-function edit({ edit }: Loose): Content {
+function edit({ edit }: Json): Content {
   const { original_message_id, message } = record(edit);
   const words = record(message);
   // An edit of an edit names the first message again; one inside another is nobody's message.
@@ -134,7 +134,7 @@ const READERS: Record<string, Reader> = {
 };
 
 /** Reads a message by its type; what is unknown, or lacks what its type promises, is `unsupported`. */
-export function readContent(message: Loose): Content {
+export function readContent(message: Json): Content {
   const type = text(message.type) ?? "unknown";
   const read = Object.hasOwn(READERS, type) ? READERS[type] : undefined;
   return read?.(message) ?? unsupported(type);
@@ -147,7 +147,7 @@ const unsupported = (type: string): Content => ({
 });
 
 /** What goes with a message of any type: what it answers, whether it was forwarded, the advertisement it came from, errors. */
-export function readCircumstances({ context, referral, errors }: Loose): Record<string, unknown> {
+export function readContextFields({ context, referral, errors }: Json): Record<string, unknown> {
   const { id, forwarded, frequently_forwarded, referred_product } = record(context);
   return known({
     reply_to: text(id),

@@ -2,13 +2,13 @@ import { isRecord } from "../../domain/sanitize.ts";
 import { cleanText } from "../../domain/text.ts";
 
 /** Looking into JSON of another company, which may have grown a new shape since yesterday: nothing here refuses. */
-export type Loose = Record<string, unknown>;
+export type Json = Record<string, unknown>;
 
 /** The object, or one without anything in it. */
-export const record = (value: unknown): Loose => (isRecord(value) ? value : {});
+export const record = (value: unknown): Json => (isRecord(value) ? value : {});
 
 /** The objects of a list; what is no list has none, and what is no object is left out. */
-export const records = (value: unknown): Loose[] => (Array.isArray(value) ? value.filter(isRecord) : []);
+export const records = (value: unknown): Json[] => (Array.isArray(value) ? value.filter(isRecord) : []);
 
 /** Text with something in it, or a number as text; else null. */
 export function text(value: unknown): string | null {

@@ -3,9 +3,9 @@ import { MAX_CONTENT } from "../../domain/message.ts";
 import { fitMetadata, sanitizeData } from "../../domain/sanitize.ts";
 import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
-import { readCircumstances, readContent } from "./content.ts";
+import { readContextFields, readContent } from "./content.ts";
 import { record, text } from "./json.ts";
-import type { Loose } from "./json.ts";
+import type { Json } from "./json.ts";
 import { identity, phoneOf, userIdOf } from "./contact.ts";
 
 /** Room for the rest of a message's metadata is left: 64 KB is what a message may have. */
@@ -20,20 +20,20 @@ export function timeOf(timestamp: unknown, otherwise: number): number {
 }
 
 /** The metadata of a message: what was read of it, and the message as it came, cleaned and cut to what Postgres takes. */
-export function describe(message: Loose): {
+export function describe(message: Json): {
   kind: InboundMessage["kind"];
   content: string;
   details: Record<string, unknown>;
 } {
   const { kind, content, details } = readContent(message);
-  const told = sanitizeData({ kind, ...details, ...readCircumstances(message), raw: message }, LIMITS);
+  const told = sanitizeData({ kind, ...details, ...readContextFields(message), raw: message }, LIMITS);
   return { kind, content, details: fitMetadata(told, MAX_WHATSAPP_BYTES).value };
 }
 
 type Circumstances = { id: string; person: ChannelIdentity; business: ChannelEndpoint; receivedAt: number };
 
 /** A message of a person, normalised. */
-export function readMessage(message: Loose, { id, person, business, receivedAt }: Circumstances): InboundMessage {
+export function readMessage(message: Json, { id, person, business, receivedAt }: Circumstances): InboundMessage {
   const { kind, content, details } = describe(message);
   const sentAt = timeOf(message.timestamp, receivedAt);
   const profile = { sent_at: formatIso(sentAt), person };
@@ -52,7 +52,7 @@ export function readMessage(message: Loose, { id, person, business, receivedAt }
 }
 
 /** System messages carry the new ids only; the old ones are the sender's. */
-function successorOf({ type, wa_id, user_id }: Loose): ChannelIdentity | null {
+function successorOf({ type, wa_id, user_id }: Json): ChannelIdentity | null {
   if (type === "user_changed_number") return identity(phoneOf(wa_id), userIdOf(user_id));
   return type === "user_changed_user_id" ? identity(null, userIdOf(user_id)) : null;
 }
@@ -60,7 +60,7 @@ function successorOf({ type, wa_id, user_id }: Loose): ChannelIdentity | null {
 const BODY_IDS = /\bfrom (\S+) to (\S+)/;
 
 /** Who a system message is about when it has no sender: the old id stands in it, or only in its sentence. */
-export function subjectOf(message: Loose): ChannelIdentity | null {
+export function subjectOf(message: Json): ChannelIdentity | null {
   const { previous_user_id, body, wa_id, user_id } = record(message.system);
   const [, before] = BODY_IDS.exec(text(body) ?? "") ?? [];
   const previous = userIdOf(previous_user_id) ?? (phoneOf(before) === null ? userIdOf(before) : null);

@@ -1,52 +1,52 @@
 import { DELIVERY_STATES } from "../../domain/delivery.ts";
-import type { DeliveryError, DeliveryNews, DeliveryState } from "../../domain/delivery.ts";
+import type { DeliveryError, DeliveryStatus, DeliveryState } from "../../domain/delivery.ts";
 import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound-message.ts";
 import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readContent } from "./content.ts";
 import { number, record, records, text } from "./json.ts";
-import type { Loose } from "./json.ts";
+import type { Json } from "./json.ts";
 import { readMessage, subjectOf, timeOf } from "./message.ts";
 import { endpointOf, identity, messageIdOf, phoneOf, senderOf, userIdOf } from "./contact.ts";
 
 /** A status of a message we sent, and whom it was sent to. */
-export type Status = { person: ChannelIdentity; business: ChannelEndpoint; news: DeliveryNews };
+export type Status = { person: ChannelIdentity; business: ChannelEndpoint; status: DeliveryStatus };
 
 /** Something nothing was made of, told so that it can be logged: never with what somebody said. */
-export type PassedOver = { what: string; type: string | null };
+export type Skipped = { what: string; type: string | null };
 
-export type Notification = { messages: InboundMessage[]; statuses: Status[]; passedOver: PassedOver[] };
+export type WhatsAppWebhook = { messages: InboundMessage[]; statuses: Status[]; skipped: Skipped[] };
 
 /**
  * Reads a notification of the WhatsApp Cloud API: every entry, every change, every message, echo, status and change of an
  * id in it, whatever its neighbours are like. Nothing is refused; what is not understood is passed over and told.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
  */
-export function readNotification(payload: unknown, receivedAt: number): Notification {
+export function readWebhook(payload: unknown, receivedAt: number): WhatsAppWebhook {
   const changes = records(record(payload).entry).flatMap(({ changes }) => records(changes));
   const read = changes.map((change) => readChange(change, receivedAt));
   if (read.length === 0) read.push(nothingBut("notification", null));
   return {
     messages: read.flatMap(({ messages }) => messages),
     statuses: read.flatMap(({ statuses }) => statuses),
-    passedOver: read.flatMap(({ passedOver }) => passedOver),
+    skipped: read.flatMap(({ skipped }) => skipped),
   };
 }
 
-const nothingBut = (what: string, type: string | null): Notification => ({
+const nothingBut = (what: string, type: string | null): WhatsAppWebhook => ({
   messages: [],
   statuses: [],
-  passedOver: [{ what, type }],
+  skipped: [{ what, type }],
 });
 
-function readChange({ field, value }: Loose, receivedAt: number): Notification {
+function readChange({ field, value }: Json, receivedAt: number): WhatsAppWebhook {
   const { metadata, contacts, messages, message_echoes, statuses, user_id_update, errors } = record(value);
   const business = endpointOf(metadata);
   const items = [messages, message_echoes, statuses, user_id_update].flatMap((list) => records(list));
   if (business === null || (items.length === 0 && !Array.isArray(errors))) return nothingBut("change", text(field));
-  const found: Notification = { messages: [], statuses: [], passedOver: [] };
-  const keep = (what: string, item: Loose, result: InboundMessage | null) => {
-    if (result === null) found.passedOver.push({ what, type: text(item.type) });
+  const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
+  const keep = (what: string, item: Json, result: InboundMessage | null) => {
+    if (result === null) found.skipped.push({ what, type: text(item.type) });
     else found.messages.push(result);
   };
   for (const item of records(messages)) {
@@ -58,21 +58,21 @@ function readChange({ field, value }: Loose, receivedAt: number): Notification {
   for (const item of records(user_id_update)) keep("user_id_update", item, idUpdate(item, business, receivedAt));
   for (const item of records(statuses)) {
     const news = status(item, business);
-    if (news === null) found.passedOver.push({ what: "status", type: text(item.status) });
+    if (news === null) found.skipped.push({ what: "status", type: text(item.status) });
     else found.statuses.push(news);
   }
-  for (const { code } of records(errors)) found.passedOver.push({ what: "error", type: text(code) });
+  for (const { code } of records(errors)) found.skipped.push({ what: "error", type: text(code) });
   return found;
 }
 
-function message(item: Loose, contacts: unknown, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
+function message(item: Json, contacts: unknown, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const person = senderOf(item, contacts) ?? subjectOf(item);
   const id = messageIdOf(item.id);
   return person === null || id === null ? null : readMessage(item, { id, person, business, receivedAt });
 }
 
 /** What the business itself wrote in its app on the phone. */
-function echo(item: Loose, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
+function echo(item: Json, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const person = identity(phoneOf(item.to), userIdOf(item.to_user_id));
   const id = messageIdOf(item.id);
   if (person === null || id === null) return null;
@@ -80,7 +80,7 @@ function echo(item: Loose, business: ChannelEndpoint, receivedAt: number): Inbou
 }
 
 /** A new business-scoped id of somebody. It has no message id, but it is the same however often it comes. */
-function idUpdate(item: Loose, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
+function idUpdate(item: Json, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const { previous, current } = record(item.user_id);
   const person = identity(phoneOf(item.wa_id), userIdOf(previous));
   const userId = userIdOf(current);
@@ -103,7 +103,7 @@ function idUpdate(item: Loose, business: ChannelEndpoint, receivedAt: number): I
 const stateOf = (status: unknown): DeliveryState | null =>
   DELIVERY_STATES.find((state) => state === status && state !== "queued" && state !== "unknown") ?? null;
 
-function status(item: Loose, business: ChannelEndpoint): Status | null {
+function status(item: Json, business: ChannelEndpoint): Status | null {
   const person = identity(phoneOf(item.recipient_id), userIdOf(item.recipient_user_id));
   const id = messageIdOf(item.id);
   const state = stateOf(item.status);
@@ -112,14 +112,14 @@ function status(item: Loose, business: ChannelEndpoint): Status | null {
   return {
     person,
     business,
-    news: { id, reference: text(item.biz_opaque_callback_data), state, error: error ?? null },
+    status: { id, reference: text(item.biz_opaque_callback_data), state, error: error ?? null },
   };
 }
 
 const MAX_REASON = 1_000;
 
 /** Meta's error, of a status or an answer. Branch on the code: titles change. */
-export function readError({ code, title, message, error_data }: Loose): DeliveryError {
+export function readError({ code, title, message, error_data }: Json): DeliveryError {
   const reason = text(record(error_data).details) ?? text(message) ?? text(title) ?? "No reason was given";
   return { code: number(code) ?? text(code) ?? "UNKNOWN", reason: truncate(reason, MAX_REASON) };
 }

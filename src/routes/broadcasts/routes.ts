@@ -10,13 +10,13 @@ import { limit } from "../../domain/page.ts";
 import { formatIso } from "../../domain/time.ts";
 import { sendBroadcast } from "../../flows/send-broadcast.ts";
 import { jsonBody } from "../../http/body.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import type { AppContext, AppEnv } from "../../http/context.ts";
 import { mismatch, replay } from "../../http/idempotency.ts";
 import { requireRequestId } from "../../http/request-ids.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_KEY } from "../../http/openapi.ts";
-import { query } from "../../http/query.ts";
-import { explainAbsence } from "../../services/absence.ts";
+import { parseQuery } from "../../http/query.ts";
+import { toServiceUnavailable } from "../../services/absence.ts";
 import { cancel, findBroadcast, retry } from "../../services/broadcast.ts";
 import { readCredential } from "../../services/authentication.ts";
 
@@ -148,7 +148,7 @@ broadcastRoutes.post("/api/broadcast", jsonBody(BroadcastRequest, { status: 400 
   const { deps, traceId } = c.var;
   const body = c.req.valid("json");
   const requestId = requireRequestId((name) => c.req.header(name), c.var.body);
-  note(c, { channel: "broadcast", instance_id: body.instance_id });
+  addLogFields(c, { channel: "broadcast", instance_id: body.instance_id });
   const { outcome, brandId } = await sendBroadcast(deps, {
     credential: await credentialOf(c),
     instanceId: body.instance_id,
@@ -157,19 +157,19 @@ broadcastRoutes.post("/api/broadcast", jsonBody(BroadcastRequest, { status: 400 
     content: body.content,
     userIds: body.user_ids,
     metadata: body.metadata ?? {},
-  }).catch(explainAbsence);
-  note(c, { outcome: outcome.kind, brand_id: brandId });
+  }).catch(toServiceUnavailable);
+  addLogFields(c, { outcome: outcome.kind, brand_id: brandId });
   if (outcome.kind === "mismatch") throw mismatch(c, requestId);
   if (outcome.kind === "completed") replay(c, requestId, outcome.answer);
-  note(c, { broadcast_id: outcome.answer.broadcast_id });
+  addLogFields(c, { broadcast_id: outcome.answer.broadcast_id });
   return c.json({ success: true, data: outcome.answer, message: "Broadcast accepted" });
 });
 
 broadcastRoutes.get("/api/broadcasts/:id", async (c) => {
-  const { limit, after = null, state = null } = query(c, RecipientQuery);
+  const { limit, after = null, state = null } = parseQuery(c, RecipientQuery);
   const page = { limit: limit + 1, after, state };
   const progress = await findBroadcast(c.var.deps, await credentialOf(c), c.req.param("id"), page).catch(
-    explainAbsence,
+    toServiceUnavailable,
   );
   const recipients = progress.recipients.slice(0, limit);
   const hasMore = progress.recipients.length > limit;
@@ -189,12 +189,12 @@ broadcastRoutes.get("/api/broadcasts/:id", async (c) => {
 });
 
 broadcastRoutes.post("/api/broadcasts/:id/cancel", async (c) => {
-  const progress = await cancel(c.var.deps, await credentialOf(c), c.req.param("id")).catch(explainAbsence);
+  const progress = await cancel(c.var.deps, await credentialOf(c), c.req.param("id")).catch(toServiceUnavailable);
   return c.json({ success: true, data: toJson(progress), message: "Broadcast cancelled" });
 });
 
 broadcastRoutes.post("/api/broadcasts/:id/retry", async (c) => {
-  const progress = await retry(c.var.deps, await credentialOf(c), c.req.param("id")).catch(explainAbsence);
+  const progress = await retry(c.var.deps, await credentialOf(c), c.req.param("id")).catch(toServiceUnavailable);
   return c.json({ success: true, data: toJson(progress), message: "Broadcast retried" });
 });
 

@@ -3,8 +3,8 @@ import { invalid, notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import type { Caller } from "../../domain/principal.ts";
 import type { AppContext } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
-import { explainAbsence } from "../../services/absence.ts";
+import { addLogFields } from "../../http/context.ts";
+import { toServiceUnavailable } from "../../services/absence.ts";
 import { requireCaller } from "../../services/authentication.ts";
 
 export const ConversationParams = z.object({ id: Uuid });
@@ -20,8 +20,8 @@ export const REFUSALS = [
 
 /** Who is calling; nobody is let in without a credential, whatever AUTH_MODE says. */
 export async function callerOf(c: AppContext): Promise<Caller> {
-  const caller = await requireCaller(c.var.deps, c.req.header("Authorization")).catch(explainAbsence);
-  note(c, {
+  const caller = await requireCaller(c.var.deps, c.req.header("Authorization")).catch(toServiceUnavailable);
+  addLogFields(c, {
     brand_id: caller.brandId,
     ...(caller.kind === "user" ? { user_id: caller.userId } : { key_id: caller.keyId }),
   });
@@ -33,6 +33,6 @@ export function conversationIdOf(c: AppContext): string {
   const id = (c.req.param("id") ?? "").trim().toLowerCase();
   if (id === "") throw invalid("conversation_id", "conversation_id is required");
   if (!Uuid.safeParse(id).success) throw notFound("conversation", id);
-  note(c, { session_id: id });
+  addLogFields(c, { session_id: id });
   return id;
 }

@@ -3,10 +3,10 @@ import { invalid, notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain/page.ts";
 import type { AppEnv } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
-import { query } from "../../http/query.ts";
-import { explainAbsence } from "../../services/absence.ts";
+import { parseQuery } from "../../http/query.ts";
+import { toServiceUnavailable } from "../../services/absence.ts";
 import { findMessage, history } from "../../services/history.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
 import { usageRecordsOf, usageStats } from "../../services/usage.ts";
@@ -93,8 +93,8 @@ for (const route of [list, show, messages, message, usage, records]) routes.open
 
 routes.get(list.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
-  const { user_id = null, ...page } = query(c, ListQuery);
-  const { sessions, pagination } = await listSessions(c.var.deps, caller, page, user_id).catch(explainAbsence);
+  const { user_id = null, ...page } = parseQuery(c, ListQuery);
+  const { sessions, pagination } = await listSessions(c.var.deps, caller, page, user_id).catch(toServiceUnavailable);
   const data = { conversations: sessions.map(summaryJson), pagination };
   return c.json({ success: true, data, message: "Conversations found" });
 });
@@ -102,7 +102,7 @@ routes.get(list.getRoutingPath(), async (c) => {
 routes.get(show.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const session = await sessionInfo(c.var.deps, caller, id).catch(explainAbsence);
+  const session = await sessionInfo(c.var.deps, caller, id).catch(toServiceUnavailable);
   if (session === null) throw notFound("conversation", id);
   return c.json({ success: true, data: detailsJson(session), message: "Conversation found" });
 });
@@ -110,8 +110,8 @@ routes.get(show.getRoutingPath(), async (c) => {
 routes.get(messages.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const page = await history(c.var.deps, caller, id, query(c, MessagePageQuery)).catch(explainAbsence);
-  note(c, { messages: page.messages.length });
+  const page = await history(c.var.deps, caller, id, parseQuery(c, MessagePageQuery)).catch(toServiceUnavailable);
+  addLogFields(c, { messages: page.messages.length });
   const data = {
     messages: page.messages.map((message) => messageJson(message, id, caller)),
     pagination: page.pagination,
@@ -125,7 +125,7 @@ routes.get(message.getRoutingPath(), async (c) => {
   const messageId = (c.req.param("message_id") ?? "").trim();
   if (messageId === "") throw invalid("message_id", "message_id is required");
   if (!Uuid.safeParse(messageId).success) throw notFound("message", messageId);
-  const found = await findMessage(c.var.deps, caller, id, messageId.toLowerCase()).catch(explainAbsence);
+  const found = await findMessage(c.var.deps, caller, id, messageId.toLowerCase()).catch(toServiceUnavailable);
   if (found === null) throw notFound("message", messageId);
   return c.json({ success: true, data: messageJson(found, id, caller), message: "Message found" });
 });
@@ -133,14 +133,14 @@ routes.get(message.getRoutingPath(), async (c) => {
 routes.get(usage.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const stats = await usageStats(c.var.deps, caller, id).catch(explainAbsence);
+  const stats = await usageStats(c.var.deps, caller, id).catch(toServiceUnavailable);
   return c.json({ success: true, data: usageJson(id, stats), message: "Usage found" });
 });
 
 routes.get(records.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const page = await usageRecordsOf(c.var.deps, caller, id, query(c, UsagePageQuery)).catch(explainAbsence);
+  const page = await usageRecordsOf(c.var.deps, caller, id, parseQuery(c, UsagePageQuery)).catch(toServiceUnavailable);
   const data = { records: page.records.map(recordJson), next_cursor: page.nextCursor };
   return c.json({ success: true, data, message: "Usage found" });
 });

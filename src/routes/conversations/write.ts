@@ -7,9 +7,9 @@ import { Transcript, TranscriptShape } from "../../domain/transcript.ts";
 import { startConversation } from "../../flows/start-conversation.ts";
 import { jsonBody } from "../../http/body.ts";
 import type { AppEnv } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
-import { explainAbsence } from "../../services/absence.ts";
+import { toServiceUnavailable } from "../../services/absence.ts";
 import { eraseConversation, expireSession } from "../../services/session-end.ts";
 import { saveTranscript } from "../../services/transcript.ts";
 import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./params.ts";
@@ -90,8 +90,8 @@ routes.post(start.getRoutingPath(), jsonBody(StartRequest), async (c) => {
     identifiers: user ?? {},
     metadata: metadata ?? {},
     requestId: c.var.requestId ?? null,
-  }).catch(explainAbsence);
-  note(c, { session_id: session.id });
+  }).catch(toServiceUnavailable);
+  addLogFields(c, { session_id: session.id });
   return c.json({ success: true, data: summaryJson(session), message: "Conversation started" }, 201);
 });
 
@@ -103,15 +103,15 @@ routes.post(transcript.getRoutingPath(), jsonBody(Transcript), async (c) => {
     messages,
     requestId: c.var.requestId ?? null,
     traceId: c.var.traceId,
-  }).catch(explainAbsence);
-  note(c, { messages: ids.length });
+  }).catch(toServiceUnavailable);
+  addLogFields(c, { messages: ids.length });
   return c.json({ success: true, data: { conversation_id: id, ids }, message: "Messages accepted" }, 202);
 });
 
 routes.post(expire.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  const expiredAt = await expireSession(c.var.deps, caller, id).catch(explainAbsence);
+  const expiredAt = await expireSession(c.var.deps, caller, id).catch(toServiceUnavailable);
   const data = { conversation_id: id, expired_at: formatIso(expiredAt) };
   return c.json({ success: true, data, message: "Conversation ended" });
 });
@@ -119,6 +119,6 @@ routes.post(expire.getRoutingPath(), async (c) => {
 routes.delete(erase.getRoutingPath(), async (c) => {
   const caller = await callerOf(c);
   const id = conversationIdOf(c);
-  await eraseConversation(c.var.deps, caller, id).catch(explainAbsence);
+  await eraseConversation(c.var.deps, caller, id).catch(toServiceUnavailable);
   return c.json({ success: true, data: { conversation_id: id }, message: "Conversation erased" });
 });

@@ -10,7 +10,7 @@ import { receiveMessage } from "../../flows/receive-message.ts";
 import type { Receipt } from "../../flows/receive-message.ts";
 import { jsonBody } from "../../http/body.ts";
 import type { AppContext, AppEnv } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import { duplicate, mismatch, replay } from "../../http/idempotency.ts";
 import { requireRequestId } from "../../http/request-ids.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_KEY, WITH_OR_WITHOUT_CREDENTIAL } from "../../http/openapi.ts";
@@ -99,7 +99,7 @@ for (const channel of ["api", "web", "app"] as const) {
     const body = c.req.valid("json");
     const header = (name: string) => c.req.header(name);
     const requestId = requireRequestId(header, c.var.body);
-    note(c, { channel, instance_id: body.instance_id });
+    addLogFields(c, { channel, instance_id: body.instance_id });
     const receipt = await receiveMessage(c.var.deps, {
       channel,
       credential: await readCredential(c.var.deps, header("Authorization")),
@@ -112,7 +112,7 @@ for (const channel of ["api", "web", "app"] as const) {
       clientAddress: header("CF-Connecting-IP") ?? "unknown",
       receivedAt: c.var.receivedAt,
     });
-    note(c, { outcome: receipt.outcome.kind, brand_id: receipt.brandId, user_id: receipt.userId });
+    addLogFields(c, { outcome: receipt.outcome.kind, brand_id: receipt.brandId, user_id: receipt.userId });
     return answer(c, receipt.outcome, requestId, (first) => withGuestToken(c.var.deps, first, receipt));
   });
 }
@@ -166,7 +166,7 @@ export async function answer(
 type Reply = Answer & { guest_token?: string };
 
 const processed = (c: AppContext, data: Reply): Response => {
-  note(c, { session_id: data.session_id, fallback: data.fallback, tokens: data.token_usage.total });
+  addLogFields(c, { session_id: data.session_id, fallback: data.fallback, tokens: data.token_usage.total });
   return c.json({ success: true, data, message: "Message processed" });
 };
 

@@ -4,7 +4,7 @@ import { MessageMetadata } from "../../domain/message.ts";
 import { receiveWhatsAppMessage } from "../../flows/receive-whatsapp-message.ts";
 import { jsonBody } from "../../http/body.ts";
 import type { AppEnv } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import { requireRequestId } from "../../http/request-ids.ts";
 import { json, WITH_KEY } from "../../http/openapi.ts";
 import { readCredential } from "../../services/authentication.ts";
@@ -43,7 +43,7 @@ whatsappRoutes.post(route.path, jsonBody(WhatsAppMessageRequest), async (c) => {
   const { message, metadata } = c.req.valid("json");
   const header = (name: string) => c.req.header(name);
   const requestId = requireRequestId(header, c.var.body);
-  note(c, { channel: "whatsapp", instance_id: metadata?.instance_id });
+  addLogFields(c, { channel: "whatsapp", instance_id: metadata?.instance_id });
   const { outcome, brandId, userId } = await receiveWhatsAppMessage(c.var.deps, {
     credential: await readCredential(c.var.deps, header("Authorization")),
     message,
@@ -53,6 +53,6 @@ whatsappRoutes.post(route.path, jsonBody(WhatsAppMessageRequest), async (c) => {
     traceId: c.var.traceId,
     receivedAt: c.var.receivedAt,
   });
-  note(c, { outcome: outcome.kind, brand_id: brandId, user_id: userId });
+  addLogFields(c, { outcome: outcome.kind, brand_id: brandId, user_id: userId });
   return answer(c, outcome, requestId);
 });

@@ -1,10 +1,10 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { isSigned } from "../../channels/whatsapp/signature.ts";
 import { AppError } from "../../domain/errors.ts";
-import { receiveWhatsAppNotification } from "../../flows/receive-whatsapp-notification.ts";
+import { receiveWhatsAppWebhook } from "../../flows/receive-whatsapp-webhook.ts";
 import { readBytes } from "../../http/body.ts";
 import type { AppEnv } from "../../http/context.ts";
-import { note } from "../../http/context.ts";
+import { addLogFields } from "../../http/context.ts";
 import { json, refusals, success, WITH_SIGNATURE } from "../../http/openapi.ts";
 import { isSameSecret } from "../../services/authentication.ts";
 
@@ -18,7 +18,7 @@ const Handshake = z.object({
 });
 
 const Received = z
-  .object({ messages: z.int(), duplicates: z.int(), statuses: z.int(), passed_over: z.int() })
+  .object({ messages: z.int(), duplicates: z.int(), statuses: z.int(), skipped: z.int() })
   .meta({ id: "NotificationReceived" });
 
 const subscribe = createRoute({
@@ -68,8 +68,8 @@ webhookRoutes.post(notify.path, async (c) => {
     throw new AppError("UNAUTHORIZED", "The signature is missing or wrong");
   }
   const { traceId, receivedAt } = c.var;
-  const summary = await receiveWhatsAppNotification(c.var.deps, parse(body), { traceId, receivedAt });
-  note(c, { channel: "whatsapp", ...summary });
+  const summary = await receiveWhatsAppWebhook(c.var.deps, parse(body), { traceId, receivedAt });
+  addLogFields(c, { channel: "whatsapp", ...summary });
   return c.json({ success: true, data: summary, message: "Notification received" });
 });
 

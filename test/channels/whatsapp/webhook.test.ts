@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { readNotification } from "../../../src/channels/whatsapp/webhook.ts";
+import { readWebhook } from "../../../src/channels/whatsapp/webhook.ts";
 import { wantsReply } from "../../../src/domain/inbound-message.ts";
 import { mangled, strange } from "../../support/mangle.ts";
 import { change, fixture, fixtures, messages, newWamid, notification, text } from "../../support/whatsapp.ts";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
-const read = (payload: unknown) => readNotification(payload, NOW);
+const read = (payload: unknown) => readWebhook(payload, NOW);
 const only = (payload: unknown) => {
   const { messages } = read(payload);
   expect(messages).toHaveLength(1);
@@ -144,9 +144,9 @@ describe("who sent it", () => {
   });
 
   it("is nobody: then the message is passed over, and its neighbours are not", () => {
-    const { messages: kept, passedOver } = read(messages(text({}, "who?"), text({ phone: "16505550001" }, "me")));
+    const { messages: kept, skipped } = read(messages(text({}, "who?"), text({ phone: "16505550001" }, "me")));
     expect(kept.map(({ content }) => content)).toEqual(["me"]);
-    expect(passedOver).toEqual([{ what: "message", type: "text" }]);
+    expect(skipped).toEqual([{ what: "message", type: "text" }]);
   });
 
   it("is the business itself for an echo of its own app, and the person is whom it wrote to", () => {
@@ -266,7 +266,7 @@ describe("a notification", () => {
   it.each([null, [], "text", 7, {}, { entry: {} }, { entry: [{ changes: "?" }] }, { object: "page", entry: [{}] }])(
     "%j has nothing in it, and says so",
     (payload) => {
-      expect(read(payload)).toMatchObject({ messages: [], statuses: [], passedOver: [{ what: "notification" }] });
+      expect(read(payload)).toMatchObject({ messages: [], statuses: [], skipped: [{ what: "notification" }] });
     },
   );
 
@@ -276,7 +276,7 @@ describe("a notification", () => {
       expect(read(notification(change({ [field]: [{ secret: "words" }] }, field)))).toEqual({
         messages: [],
         statuses: [],
-        passedOver: [{ what: "change", type: field }],
+        skipped: [{ what: "change", type: field }],
       });
     },
   );
@@ -300,14 +300,14 @@ describe("a notification", () => {
   });
 
   it("says no more than anybody may, and an id without end is none", () => {
-    const { messages: kept, passedOver } = read(
+    const { messages: kept, skipped } = read(
       messages(
         text({ phone: "16505550001" }, "a".repeat(100_000)),
         text({ phone: "16505550001" }, "b", { id: "w".repeat(513) }),
       ),
     );
     expect(kept.map(({ content }) => content.length)).toEqual([10_000]);
-    expect(passedOver).toHaveLength(1);
+    expect(skipped).toHaveLength(1);
   });
 
   it("nests as deep as it likes", () => {

@@ -1,29 +1,29 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Bell } from "../../../durable-objects/conversation/ledger-notifier.ts";
+import { LedgerNotifier } from "../../../durable-objects/conversation/ledger-notifier.ts";
 
 let entries = 0;
 let rings = 0;
-let bell = new Bell({ waiting: () => entries }, () => void (rings += 1));
+let bell = new LedgerNotifier({ pendingCount: () => entries }, () => void (rings += 1));
 
 beforeEach(() => {
   entries = 0;
   rings = 0;
-  bell = new Bell({ waiting: () => entries }, () => void (rings += 1));
+  bell = new LedgerNotifier({ pendingCount: () => entries }, () => void (rings += 1));
 });
 
 describe("a conversation whose words wait for Postgres", () => {
   it("rings once, however much is said before somebody comes", () => {
-    bell.ring(0);
-    bell.ring(1);
+    bell.notify(0);
+    bell.notify(1);
     expect(rings).toBe(1);
-    bell.answered();
-    bell.ring(2);
+    bell.acknowledged();
+    bell.notify(2);
     expect(rings).toBe(2);
   });
 
   it("rings again when nobody came: sooner at first, then at most every 30 seconds", () => {
     entries = 1;
-    const pauses: number[] = [bell.ring(0)];
+    const pauses: number[] = [bell.notify(0)];
     for (let repeat = 0; repeat < 8; repeat += 1) pauses.push(bell.repeat(0) ?? 0);
     expect(rings).toBe(9);
     expect(pauses[0]).toBeLessThanOrEqual(11_250);
@@ -35,8 +35,8 @@ describe("a conversation whose words wait for Postgres", () => {
   it("starts over with short pauses once somebody has come", () => {
     entries = 1;
     for (let repeat = 0; repeat < 8; repeat += 1) bell.repeat(0);
-    bell.answered();
-    expect(bell.ring(0)).toBeLessThanOrEqual(11_250);
+    bell.acknowledged();
+    expect(bell.notify(0)).toBeLessThanOrEqual(11_250);
   });
 
   it("is quiet when everything is written", () => {

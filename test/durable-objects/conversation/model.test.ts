@@ -94,7 +94,7 @@ class World {
       case "alarm":
         this.object.runner.resume(this.clock);
         this.object.turns.sweep(this.clock);
-        this.object.outbox.tidy();
+        this.object.outbox.prune();
         break;
       case "pull":
         this.pull();
@@ -136,7 +136,7 @@ class World {
     const counts = run.incarnation === this.number && !run.signal.aborted;
     run.answer(`answer ${this.runs.length} ${this.clock}`);
     await settled();
-    if (counts && this.object.turns.head() !== null) expect(this.live().length, "the next turn begins").toBe(1);
+    if (counts && this.object.turns.next() !== null) expect(this.live().length, "the next turn begins").toBe(1);
   }
 
   live(): BegunRun[] {
@@ -202,7 +202,7 @@ class World {
 
   /** Everything is let finish: what was ever admitted is answered, once, and Postgres has it. */
   async end(): Promise<void> {
-    for (let round = 0; this.object.turns.head() !== null; round += 1) {
+    for (let round = 0; this.object.turns.next() !== null; round += 1) {
       expect(round, "a conversation comes to rest").toBeLessThan(200);
       this.object.runner.resume(this.clock);
       for (const run of this.runs.filter(({ over }) => !over)) run.answer("the end");

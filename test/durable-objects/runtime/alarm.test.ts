@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Alarm } from "../../../durable-objects/runtime/alarm.ts";
-import type { Duty } from "../../../durable-objects/runtime/alarm.ts";
+import type { AlarmTask } from "../../../durable-objects/runtime/alarm.ts";
 
-function alarm(...duties: Duty[]) {
+function alarm(...duties: AlarmTask[]) {
   const set: number[] = [];
   const reported: unknown[] = [];
   return {
@@ -26,7 +26,7 @@ describe("an object's one alarm", () => {
   it("asks every duty and is set to the earliest that wants to be woken again", () => {
     const asked: number[] = [];
     const duty =
-      (next: number | null): Duty =>
+      (next: number | null): AlarmTask =>
       (now) => {
         asked.push(now);
         return next;

@@ -194,7 +194,7 @@ describe("by whom a message is", () => {
   it("somebody who wrote before is the same person, however the number is spelt [A3.4.1, C5.2.7]", async () => {
     const from = newNumber();
     const first = await say({ message: { from } });
-    gateway.deps().caches.acquaintances.invalidate();
+    gateway.deps().caches.knownUsers.invalidate();
     const again = await say({ message: { from: `+${from}` } });
     expect(again.body.data.user_id).toBe(first.body.data.user_id);
   });
@@ -322,7 +322,7 @@ describe("a message that comes again", () => {
     const first = await gateway.send("POST", PATH, request, ACME_KEY);
     const { caches } = gateway.deps();
     caches.instances.invalidate();
-    caches.acquaintances.invalidate();
+    caches.knownUsers.invalidate();
     gateway.roundTrips();
     const again = await gateway.send("POST", PATH, request, ACME_KEY);
     expect({ status: again.status, error: again.body.error }).toMatchObject({

@@ -315,7 +315,7 @@ describe("somebody whom Postgres was made to forget", () => {
     await waitForReply(first.id);
     const [before] = (await waitForStored(first.id)) as [Stored];
     await gateway.database.query("delete from users where id = $1", [before.user_id]);
-    gateway.deps().caches.acquaintances.invalidate();
+    gateway.deps().caches.knownUsers.invalidate();
     await notify(messages(again));
     await waitForReply(again.id);
     const [after] = (await waitForStored(again.id)) as [Stored];
@@ -564,7 +564,7 @@ describe("one person with two ids", () => {
     const byId = await speak({ userId }, "By id");
     await speak({ phone, userId }, "By both");
     // This isolate still takes the number for somebody else's.
-    gateway.deps().caches.acquaintances.invalidate();
+    gateway.deps().caches.knownUsers.invalidate();
     await gateway.database.query("update user_identifiers set user_id = $1 where identifier_value = $2", [
       before.body.data.user_id,
       `+${phone}`,

@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { admit } from "../../../../durable-objects/conversation/turns/admit.ts";
-import { join } from "../../../../durable-objects/conversation/channel/forwarding.ts";
+import { acceptAlias } from "../../../../durable-objects/conversation/channel/forwarding.ts";
 import { Correspondence } from "../../../../durable-objects/conversation/channel/send.ts";
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
-import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
-import { Runner } from "../../../../durable-objects/conversation/turns/runner.ts";
+import { TurnRunner } from "../../../../durable-objects/conversation/turns/runner.ts";
 import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
-import { Turns } from "../../../../durable-objects/conversation/stores/turns.ts";
+import { TurnStore } from "../../../../durable-objects/conversation/stores/turns.ts";
 import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
@@ -15,7 +15,7 @@ import { parseConfig } from "../../../../src/config.ts";
 import { whatsappAddress } from "../../../../src/domain/address.ts";
 import type { Conversation } from "../../../../src/rpc/conversation.ts";
 import type { InboundMessage } from "../../../../src/domain/inbound-message.ts";
-import type { Preparation } from "../../../../src/domain/resolution.ts";
+import type { Resolution } from "../../../../src/domain/resolution.ts";
 import { createLogger } from "../../../../src/telemetry/logger.ts";
 import { demoBundle } from "../../../support/bundle.ts";
 import { submission } from "../../../support/conversation.ts";
@@ -40,12 +40,12 @@ const message = (id: string, changes: Partial<InboundMessage> = {}): InboundMess
   ...changes,
 });
 const ready = { kind: "ready" as const, bundle: demoBundle(), user: USER, openSession: null };
-const away: Preparation = { kind: "unavailable" };
+const away: Resolution = { kind: "unavailable" };
 
 let storages: Map<string, Storage>;
 let clock: { now: number };
 /** What is found out about a message: the test says so. */
-let introduce: (message: InboundMessage) => Preparation | Promise<Preparation>;
+let introduce: (message: InboundMessage) => Resolution | Promise<Resolution>;
 let introduced: string[];
 let ran: string[];
 let wakes: number[];
@@ -64,8 +64,8 @@ function conversationAt(address: string) {
   const storage = storages.get(address) ?? sqliteStorage();
   storages.set(address, storage);
   migrate(storage, MIGRATIONS);
-  const facts = new FactStore(storage);
-  const parts = { storage, facts, turns: new Turns(storage), outbox: new Outbox(storage, facts) };
+  const state = new StateStore(storage);
+  const parts = { storage, state, turns: new TurnStore(storage), outbox: new Outbox(storage, state) };
   const log = createLogger({
     level: "error",
     format: "json",
@@ -80,9 +80,9 @@ function conversationAt(address: string) {
       config: parseConfig({ DATABASE_URL: "postgresql://test", ENVIRONMENT: "development" }),
       conversation: (other) =>
         ({
-          join: async (main, established) => join(conversationAt(other).parts, other, main, established),
+          acceptAlias: async (main, established) => acceptAlias(conversationAt(other).parts, other, main, established),
         }) as Conversation,
-      introduce: async (inbound) => {
+      resolveWebhookMessage: async (inbound) => {
         introduced.push(inbound.id);
         return introduce(inbound);
       },
@@ -95,11 +95,11 @@ function conversationAt(address: string) {
     wake: () => undefined,
     background: (work) => void work,
   });
-  const runner = new Runner({
+  const runner = new TurnRunner({
     turns: parts.turns,
     leaseMs: 300_000,
     now: () => clock.now,
-    prepare: (turn, attempt) => correspondence.prepare(turn, attempt),
+    resolve: (turn, attempt) => correspondence.resolve(turn, attempt),
     wake: (at) => wakes.push(at),
     run: async (turn) => {
       ran.push(turn.requestId);
@@ -110,9 +110,9 @@ function conversationAt(address: string) {
     report: () => undefined,
   });
   const receive = (...messages: InboundMessage[]) => {
-    const arrival = { messages, news: [], aliases: [], traceId: "trace", receivedAt: clock.now };
+    const arrival = { messages, statuses: [], aliases: [], traceId: "trace", receivedAt: clock.now };
     const received = correspondence.receive(arrival);
-    runner.pump();
+    runner.runNext();
     return received;
   };
   return { parts, correspondence, runner, receive };
@@ -126,7 +126,10 @@ describe("a message of a webhook", () => {
   it("is written before anything is asked, and asked about in its turn", () => {
     introduce = () => new Promise(() => undefined);
     const conversation = conversationAt(ADDRESS);
-    expect(conversation.receive(message("a"), message("b"), message("a"))).toMatchObject({ fresh: 2, duplicates: 1 });
+    expect(conversation.receive(message("a"), message("b"), message("a"))).toMatchObject({
+      accepted: 2,
+      duplicates: 1,
+    });
     expect(find(conversation, "b")?.inbound?.message.content).toBe("says b");
     expect(introduced).toEqual(["a"]);
   });
@@ -159,9 +162,9 @@ describe("a message of a webhook", () => {
       requestId: expect.stringMatching(/^[0-9a-f]{64}$/),
     });
     clock.now += 8 * DAY_MS - 1;
-    expect(conversation.receive(quiet)).toMatchObject({ fresh: 0, duplicates: 1 });
+    expect(conversation.receive(quiet)).toMatchObject({ accepted: 0, duplicates: 1 });
     clock.now += 1;
-    expect(conversation.receive(quiet)).toMatchObject({ fresh: 1, duplicates: 0 });
+    expect(conversation.receive(quiet)).toMatchObject({ accepted: 1, duplicates: 0 });
   });
 
   it("that is one too many of a thousand waiting is kept for somebody to look at", () => {
@@ -200,7 +203,7 @@ describe("while Postgres is away", () => {
     introduce = () => away;
     conversation.receive(message("b"));
     await vi.waitUntil(() => ran.length === 2);
-    expect(conversation.parts.facts.get("owner")?.userId).toBe(USER.id);
+    expect(conversation.parts.state.get("owner")?.userId).toBe(USER.id);
   });
 
   it("a bug is not taken for it: after five times the message is put aside, and the others go on", async () => {
@@ -259,17 +262,17 @@ describe("what a message turns out to be", () => {
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
     await vi.waitUntil(() => ran.length === 1);
-    const before = conversation.parts.facts.get("session")!;
+    const before = conversation.parts.state.get("session")!;
     const other = { ...USER, id: "01a203c1-5b09-7963-9685-2aef74277b11" };
     const brandId = "00000000-0000-4000-8000-000000000002";
     introduce = () => ({ kind: "ready", bundle: demoBundle({ brandId }), user: other, openSession: null });
     clock.now += 1_000;
     conversation.receive(message("b"));
     await vi.waitUntil(() => ran.length === 2);
-    const { facts } = conversation.parts;
-    expect(facts.get("owner")).toEqual({ brandId, userId: other.id });
-    expect(facts.get("session")!.id).not.toBe(before.id);
-    expect(facts.get("closed")?.sessionId).toBe(before.id);
+    const { state } = conversation.parts;
+    expect(state.get("owner")).toEqual({ brandId, userId: other.id });
+    expect(state.get("session")!.id).not.toBe(before.id);
+    expect(state.get("closed")?.sessionId).toBe(before.id);
   });
 });
 
@@ -279,7 +282,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
   const say = ({ parts, runner }: ReturnType<typeof conversationAt>, requestId: string) => {
     const entrance = admit(parts, submission(requestId, "words", { channel: "whatsapp", user: USER }), {
       address: ADDRESS,
-      held: runner.holds,
+      held: runner.hasWaiter,
       sessionTimeoutMs: HOUR_MS,
       turnsPerMinute: 0,
       now: clock.now,
@@ -292,7 +295,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
     await vi.waitUntil(() => ran.length === 1);
-    const asked = Promise.withResolvers<Preparation>();
+    const asked = Promise.withResolvers<Resolution>();
     introduce = ({ id }) => (id === "b" ? asked.promise : ready);
     return { conversation, asked };
   };
@@ -306,7 +309,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
     await vi.waitUntil(() => ran.length === 3);
     expect(ran).toEqual(["a", "b", "c"]);
     expect(find(conversation, "b")?.sessionId).toBe(sessionId);
-    expect(conversation.parts.facts.get("session")?.id).toBe(sessionId);
+    expect(conversation.parts.state.get("session")?.id).toBe(sessionId);
   });
 
   const BRAND = "00000000-0000-4000-8000-000000000002";
@@ -339,7 +342,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
   const HOUR_MS = 3_600_000;
   const TIMES = { rememberMs: 8 * DAY_MS, sessionTimeoutMs: HOUR_MS };
   const erased = (conversation: ReturnType<typeof conversationAt>, sessionId: string) => {
-    const { brandId, userId } = conversation.parts.facts.get("owner")!;
+    const { brandId, userId } = conversation.parts.state.get("owner")!;
     const ending = { sessionId, caller: { kind: "user" as const, brandId, userId }, session: null };
     const { outcome, turnIds } = erase(conversation.parts, ending, { now: clock.now, ...TIMES });
     expect(outcome.kind).toBe("erased");
@@ -350,13 +353,13 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
     await vi.waitUntil(() => ran.length === 1);
-    return { conversation, sessionId: conversation.parts.facts.get("session")!.id };
+    return { conversation, sessionId: conversation.parts.state.get("session")!.id };
   };
 
   it("takes them with it: none is run, and none comes again when it is sent again", async () => {
     const { conversation, sessionId } = await begun();
     introduce = () => away;
-    conversation.parts.facts.remove("bundle");
+    conversation.parts.state.remove("bundle");
     conversation.receive(message("b"), message("c"));
     await vi.waitUntil(() => wakes.length === 1);
     erased(conversation, sessionId);
@@ -367,10 +370,10 @@ describe("a conversation that is erased while messages wait to be prepared", () 
       { state: "rejected", inbound: null },
       { state: "rejected", inbound: null },
     ]);
-    expect(conversation.receive(message("b"), message("d"))).toMatchObject({ fresh: 1, duplicates: 1 });
+    expect(conversation.receive(message("b"), message("d"))).toMatchObject({ accepted: 1, duplicates: 1 });
     await vi.waitUntil(() => ran.length === 2);
     expect(ran).toEqual(["a", "d"]);
-    expect(conversation.parts.facts.get("session")!.id).not.toBe(sessionId);
+    expect(conversation.parts.state.get("session")!.id).not.toBe(sessionId);
   });
 
   it.each([
@@ -379,7 +382,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     ["one that nothing can be made of", {}, { kind: "rejected", reason: "no_config", brandId: null }],
   ] as const)("takes one with it that is being prepared at this moment: %s", async (_which, changes, preparation) => {
     const { conversation, sessionId } = await begun();
-    const asked = Promise.withResolvers<Preparation>();
+    const asked = Promise.withResolvers<Resolution>();
     introduce = ({ id }) => (id === "b" ? asked.promise : ready);
     conversation.receive(message("b", changes));
     await vi.waitUntil(() => introduced.includes("b"));
@@ -399,7 +402,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     clock.now += 1_000;
     conversation.receive(message("a"), message("b"));
     await vi.waitUntil(() => find(conversation, "b")?.state === "rejected");
-    erased(conversation, conversation.parts.facts.get("session")!.id);
+    erased(conversation, conversation.parts.state.get("session")!.id);
     expect(pulled(conversation).notices).toMatchObject([{ payload: { message: { id: "z" } } }]);
   });
 
@@ -415,18 +418,18 @@ describe("a conversation that is erased while messages wait to be prepared", () 
 
 describe("two addresses of one person", () => {
   const BY_ID = whatsappAddress(BUSINESS, { phone: null, userId: "US.1" });
-  const isHome = (address: string) => conversationAt(address).parts.facts.get("movedTo") === null;
+  const isHome = (address: string) => conversationAt(address).parts.state.get("forwardsTo") === null;
 
   it("are one: the other passes on to the one where somebody has spoken", async () => {
     const byId = conversationAt(BY_ID);
     byId.receive(message("a", { person: { phone: null, userId: "US.1" } }));
     await vi.waitUntil(() => ran.length === 1);
-    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBe(BY_ID);
+    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBe(BY_ID);
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([false, true]);
   });
 
   it("are one from the first message: the number's", async () => {
-    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBeNull();
+    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
@@ -438,7 +441,7 @@ describe("two addresses of one person", () => {
       conversationAt(address).receive(message(id));
       await vi.waitUntil(() => ran.includes(id));
     }
-    expect(await conversationAt(ADDRESS).correspondence.home([BY_ID])).toBeNull();
+    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
@@ -447,7 +450,7 @@ describe("two addresses of one person", () => {
     byId.receive(message("a"));
     await vi.waitUntil(() => ran.length === 1);
     const byNumber = conversationAt(ADDRESS);
-    const home = byNumber.correspondence.home([BY_ID]);
+    const home = byNumber.correspondence.forwardTo([BY_ID]);
     byNumber.receive(message("b"));
     expect(await home).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);

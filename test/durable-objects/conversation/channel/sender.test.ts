@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { Courier } from "../../../../durable-objects/conversation/channel/sender.ts";
-import { Deliveries } from "../../../../durable-objects/conversation/stores/deliveries.ts";
+import { DeliverySender } from "../../../../durable-objects/conversation/channel/sender.ts";
+import { DeliveryStore } from "../../../../durable-objects/conversation/stores/deliveries.ts";
 import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
@@ -37,9 +37,9 @@ beforeEach(() => {
 
 /** One incarnation of the courier over what is stored; the test answers for the Graph API. */
 function incarnation({ isConfigured = true } = {}) {
-  const deliveries = new Deliveries(storage);
+  const deliveries = new DeliveryStore(storage);
   const background: Promise<void>[] = [];
-  const courier = new Courier({
+  const courier = new DeliverySender({
     deliveries,
     send: isConfigured
       ? (phoneNumberId, body) => {
@@ -54,7 +54,7 @@ function incarnation({ isConfigured = true } = {}) {
       : null,
     windowIsOpen: () => isOpen,
     changed: (messageId) => {
-      const news = deliveries.announcement(messageId);
+      const news = deliveries.takeChange(messageId);
       if (news !== null) told.push([messageId, news.delivery]);
     },
     background: (work) => background.push(work),
@@ -95,8 +95,8 @@ describe("what is said to a person", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
-    courier.pump();
-    courier.pump();
+    courier.sendNext();
+    courier.sendNext();
     expect(bodies()).toEqual(["1a"]);
     for (const id of ["a", "b", "c"]) await sent.at(-1)!.answer({ kind: "sent", id });
     expect(bodies()).toEqual(["1a", "1b", "2"]);
@@ -112,11 +112,11 @@ describe("what is said to a person", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(131056, retry("pair")));
     expect(bodies()).toEqual(["1"]);
     clock.now += 6_000;
-    courier.work(clock.now);
+    courier.resume(clock.now);
     expect(bodies()).toEqual(["1", "1"]);
   });
 });
@@ -129,18 +129,18 @@ describe("a refusal that will pass", () => {
   ] as const)("by %s is tried again after %i ms, then after twice as long", async (pace, first) => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(1, retry(pace)));
-    expect(courier.work(clock.now)).toBe(clock.now + first);
+    expect(courier.resume(clock.now)).toBe(clock.now + first);
     clock.now += first - 1;
-    courier.pump();
+    courier.sendNext();
     expect(sent).toHaveLength(1);
     clock.now += 1;
-    courier.pump();
+    courier.sendNext();
     await sent[1]!.answer(refused(1, retry(pace)));
-    expect(courier.work(clock.now)).toBe(clock.now + 2 * first);
+    expect(courier.resume(clock.now)).toBe(clock.now + 2 * first);
     clock.now += 2 * first;
-    courier.pump();
+    courier.sendNext();
     await sent[2]!.answer({ kind: "sent", id: "a" });
     expect(states()).toEqual(["queued", "sent"]);
   });
@@ -148,22 +148,22 @@ describe("a refusal that will pass", () => {
   it("is not tried before they want it", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(130429, retry("rate"), 60_000));
-    expect(courier.work(clock.now)).toBe(clock.now + 60_000);
+    expect(courier.resume(clock.now)).toBe(clock.now + 60_000);
   });
 
   it("is given up after twelve times, with the reason", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     for (let attempt = 0; attempt < 12; attempt += 1) {
-      clock.now = courier.work(clock.now) ?? clock.now;
-      courier.pump();
+      clock.now = courier.resume(clock.now) ?? clock.now;
+      courier.sendNext();
       await sent.at(-1)!.answer(refused(131000, retry("transient")));
     }
     expect(sent).toHaveLength(12);
     expect(told.at(-1)).toEqual([ONE, { state: "failed", ids: [], error: { code: 131000, reason: "No" } }]);
-    expect(courier.work(clock.now)).toBeNull();
+    expect(courier.resume(clock.now)).toBeNull();
   });
 });
 
@@ -172,7 +172,7 @@ describe("a refusal for good", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(131026, { kind: "give_up", alert: false }));
     expect(bodies()).toEqual(["1a", "2"]);
     expect(told).toEqual([[ONE, { state: "failed", ids: [], error: { code: 131026, reason: "No" } }]]);
@@ -182,7 +182,7 @@ describe("a refusal for good", () => {
   it("of the token or the account is an error in the log", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(190, { kind: "give_up", alert: true }));
     expect(lines).toMatchObject([{ level: "error", event: "delivery_failed", code: 190 }]);
   });
@@ -195,7 +195,7 @@ describe("more than 24 hours after the person wrote", () => {
     isOpen = false;
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     expect(sent).toEqual([]);
     expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "WINDOW_CLOSED" } }]]);
   });
@@ -204,14 +204,14 @@ describe("more than 24 hours after the person wrote", () => {
     isOpen = false;
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"], template), clock.now);
-    courier.pump();
+    courier.sendNext();
     expect(bodies()).toEqual(["template"]);
   });
 
   it("by their clock and not by ours, the template is sent, once", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"], template), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer(refused(131047, { kind: "template" }));
     expect(bodies()).toEqual(["1", "template"]);
     await sent[1]!.answer(refused(131047, { kind: "template" }));
@@ -224,10 +224,10 @@ describe("what left us without an answer", () => {
   it("is unknown and is not sent again", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer({ kind: "unknown", error: { code: "NO_ANSWER", reason: "?" } });
     clock.now += DAY_MS;
-    courier.work(clock.now);
+    courier.resume(clock.now);
     expect(sent).toHaveLength(1);
     expect(states()).toEqual(["unknown"]);
   });
@@ -236,9 +236,9 @@ describe("what left us without an answer", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     expect(wakes.at(-1)).toBeGreaterThan(clock.now);
-    incarnation().courier.work(clock.now);
+    incarnation().courier.resume(clock.now);
     expect(bodies()).toEqual(["1", "2"]);
     expect(told).toMatchObject([[ONE, { state: "unknown" }]]);
   });
@@ -246,8 +246,8 @@ describe("what left us without an answer", () => {
   it("is settled by a status that names our message, also one that comes before the answer", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
-    expect(deliveries.hear({ id: "a", reference: ONE, state: "delivered", error: null })).toBe(ONE);
+    courier.sendNext();
+    expect(deliveries.applyStatus({ id: "a", reference: ONE, state: "delivered", error: null })).toBe(ONE);
     await sent[0]!.answer({ kind: "sent", id: "a" });
     expect(told.at(-1)).toEqual([ONE, { state: "delivered", ids: ["a"] }]);
   });
@@ -255,11 +255,11 @@ describe("what left us without an answer", () => {
   it("is not sent again when a status says that it arrived although it was refused", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
-    deliveries.hear({ id: "a", reference: ONE, state: "sent", error: null });
+    courier.sendNext();
+    deliveries.applyStatus({ id: "a", reference: ONE, state: "sent", error: null });
     await sent[0]!.answer(refused(131000, retry("transient")));
     clock.now += DAY_MS;
-    courier.work(clock.now);
+    courier.resume(clock.now);
     expect(sent).toHaveLength(1);
   });
 });
@@ -268,16 +268,16 @@ describe("news", () => {
   it("without our reference is known by the channel's id", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
-    courier.pump();
+    courier.sendNext();
     await sent[0]!.answer({ kind: "sent", id: "a" });
-    expect(deliveries.hear({ id: "a", reference: null, state: "read", error: null })).toBe(ONE);
-    expect(deliveries.announcement(ONE)?.delivery.state).toBe("read");
+    expect(deliveries.applyStatus({ id: "a", reference: null, state: "read", error: null })).toBe(ONE);
+    expect(deliveries.takeChange(ONE)?.delivery.state).toBe("read");
   });
 
   it("of what was never sent from here is nobody's", () => {
     const { deliveries } = incarnation();
-    expect(deliveries.hear({ id: "b", reference: null, state: "read", error: null })).toBeNull();
-    expect(deliveries.hear({ id: "b", reference: TWO, state: "read", error: null })).toBeNull();
+    expect(deliveries.applyStatus({ id: "b", reference: null, state: "read", error: null })).toBeNull();
+    expect(deliveries.applyStatus({ id: "b", reference: TWO, state: "read", error: null })).toBeNull();
   });
 
   it("is waited for 30 days", () => {
@@ -291,6 +291,6 @@ describe("news", () => {
 it("without a token nothing is sent, and it is said why", () => {
   const { deliveries, courier } = incarnation({ isConfigured: false });
   deliveries.queue(parcel(ONE, ["1"]), clock.now);
-  courier.pump();
+  courier.sendNext();
   expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "NOT_CONFIGURED" } }]]);
 });

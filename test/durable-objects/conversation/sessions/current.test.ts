@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { begin } from "../../../../durable-objects/conversation/sessions/start.ts";
-import { erase, sweepTombstones, TOMBSTONE_MS } from "../../../../durable-objects/conversation/sessions/erase.ts";
+import { start } from "../../../../durable-objects/conversation/sessions/start.ts";
+import { erase, pruneTombstones, TOMBSTONE_MS } from "../../../../durable-objects/conversation/sessions/erase.ts";
 import { endIsRememberedUntil, expire } from "../../../../durable-objects/conversation/sessions/expire.ts";
-import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
 import { sessionFor } from "../../../../durable-objects/conversation/sessions/current.ts";
 import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
@@ -26,11 +26,11 @@ const storage = () => {
   migrate(made, MIGRATIONS);
   return made;
 };
-let parts: { storage: ReturnType<typeof storage>; facts: FactStore; outbox: Outbox };
+let parts: { storage: ReturnType<typeof storage>; state: StateStore; outbox: Outbox };
 beforeEach(() => {
   const made = storage();
-  const facts = new FactStore(made);
-  parts = { storage: made, facts, outbox: new Outbox(made, facts) };
+  const state = new StateStore(made);
+  parts = { storage: made, state, outbox: new Outbox(made, state) };
 });
 
 const session = (number = 0, changes: Partial<Session> = {}): Session => ({
@@ -51,24 +51,24 @@ const visit = (openSession: Session | null, now = NOW) => ({
 });
 const caller = (userId: string | null, brandId: string = ACME): Caller =>
   userId === null ? { kind: "brand", brandId, keyId: "k", scopes: [] } : { kind: "user", brandId, userId };
-const start = (one: Session) => begin(parts, { session: one, bundle: demoBundle() }, { address, now: NOW });
+const startSession = (one: Session) => start(parts, { session: one, bundle: demoBundle() }, { address, now: NOW });
 
 describe("the session that what is said belongs to", () => {
   it("is the one Postgres knows, unless it was erased or has ended here", () => {
-    expect(sessionFor(parts.facts, false, visit(session())).id).toBe(session().id);
+    expect(sessionFor(parts.state, false, visit(session())).id).toBe(session().id);
     const ending = { sessionId: session().id, caller: caller(ANN), session: session() };
     expire(parts, ending, { address, now: NOW });
-    expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
-    parts.facts.remove("ended");
+    expect(sessionFor(parts.state, false, visit(session())).id).not.toBe(session().id);
+    parts.state.remove("ended");
     erase(parts, ending, ERASING);
-    expect(sessionFor(parts.facts, false, visit(session())).id).not.toBe(session().id);
+    expect(sessionFor(parts.state, false, visit(session())).id).not.toBe(session().id);
   });
 
   it("is a new one with an id of its own, of this address, in whatever second it begins", () => {
     const second = Math.floor(NOW / 1000);
-    start(session(second));
+    startSession(session(second));
     erase(parts, { sessionId: session(second).id, caller: caller(ANN), session: null }, ERASING);
-    const next = sessionFor(parts.facts, false, visit(null));
+    const next = sessionFor(parts.state, false, visit(null));
     expect(next.id).toBe(session(second + 1).id);
     expect(addressOfSession(next.id)).toBe(address);
   });
@@ -78,7 +78,7 @@ describe("what a conversation tells of a session", () => {
   const ask = (who: Caller) => unsaved(parts, { sessionId: session().id, caller: who, before: null, limit: 10 });
 
   it("is for the person and their brand's server, and nobody else", () => {
-    start(session());
+    startSession(session());
     expect(ask(caller(ANN)).kind).toBe("unsaved");
     expect(ask(caller(null)).kind).toBe("unsaved");
     expect(ask(caller(BOB))).toMatchObject({ kind: "refused", code: "FORBIDDEN" });
@@ -89,13 +89,13 @@ describe("what a conversation tells of a session", () => {
 
   it("is nothing of one it does not know, and nothing of one that was erased", () => {
     expect(ask(caller(ANN))).toEqual({ kind: "unknown" });
-    start(session());
+    startSession(session());
     erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
     expect(ask(caller(ANN))).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
   });
 
   it("is no more once Postgres has it", () => {
-    start(session());
+    startSession(session());
     parts.outbox.confirm(parts.outbox.pull(1_000_000).upTo);
     expect(ask(caller(ANN))).toMatchObject({ kind: "unsaved", messages: [], usage: [] });
   });
@@ -103,18 +103,18 @@ describe("what a conversation tells of a session", () => {
 
 describe("what is remembered of what is over", () => {
   it("is a tombstone, for a day", () => {
-    start(session());
+    startSession(session());
     erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
-    expect(sweepTombstones(parts.facts, NOW + 1)).toBe(NOW + TOMBSTONE_MS);
-    expect(parts.facts.get("erased")).toHaveLength(1);
-    expect(sweepTombstones(parts.facts, NOW + TOMBSTONE_MS)).toBeNull();
-    expect(parts.facts.get("erased")).toBeNull();
+    expect(pruneTombstones(parts.state, NOW + 1)).toBe(NOW + TOMBSTONE_MS);
+    expect(parts.state.get("erased")).toHaveLength(1);
+    expect(pruneTombstones(parts.state, NOW + TOMBSTONE_MS)).toBeNull();
+    expect(parts.state.get("erased")).toBeNull();
   });
 
   it("is that it was ended, for longer than any isolate takes it for open", () => {
-    start(session());
+    startSession(session());
     expire(parts, { sessionId: session().id, caller: caller(ANN), session: null }, { address, now: NOW });
-    expect(endIsRememberedUntil(parts.facts, NOW + 60_000)).toBeGreaterThan(NOW + 60_000);
-    expect(endIsRememberedUntil(parts.facts, NOW + 3_600_000)).toBeNull();
+    expect(endIsRememberedUntil(parts.state, NOW + 60_000)).toBeGreaterThan(NOW + 60_000);
+    expect(endIsRememberedUntil(parts.state, NOW + 3_600_000)).toBeNull();
   });
 });

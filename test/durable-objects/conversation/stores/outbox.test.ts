@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { FactStore } from "../../../../durable-objects/conversation/stores/state.ts";
+import { StateStore } from "../../../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
@@ -8,7 +8,7 @@ import { sqliteStorage } from "../../../support/sqlite-storage.ts";
 
 let storage = sqliteStorage();
 /** A new incarnation over what the last one has written. */
-const wake = () => new Outbox(storage, new FactStore(storage));
+const wake = () => new Outbox(storage, new StateStore(storage));
 let outbox: Outbox;
 
 beforeEach(() => {
@@ -52,7 +52,7 @@ describe("what waits for Postgres", () => {
     add("one", "two");
     outbox.confirm(outbox.pull(1_000_000).upTo);
     add("three");
-    outbox.tidy();
+    outbox.prune();
     outbox = wake();
     expect(brought().map(([id]) => id)).toEqual(["three"]);
   });
@@ -79,7 +79,7 @@ describe("what the model is told was said before", () => {
     for (const word of all) {
       add(word);
       if (word.endsWith("3")) outbox.confirm(outbox.pull(1_000_000).upTo);
-      if (word.endsWith("7")) outbox.tidy();
+      if (word.endsWith("7")) outbox.prune();
       expect(told()).toEqual(
         wake()
           .history("s")

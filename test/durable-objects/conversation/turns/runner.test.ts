@@ -205,10 +205,10 @@ describe("a conversation", () => {
   it("says at once that it can't answer, also when it has begun and knows its instance already", async () => {
     const demo = demoBundle();
     const bundle = { ...demo, config: demo.config && { ...demo.config, routingPlanKey: "" } };
-    object.facts.set("bundle", bundle);
-    const message = submission("a", "x", { bundle: object.facts.read("bundle", JSON.stringify(bundle)) });
+    object.state.set("bundle", bundle);
+    const message = submission("a", "x", { bundle: object.state.read("bundle", JSON.stringify(bundle)) });
     expect(await object.submit(message)).toMatchObject({ kind: "refused", code: "VALIDATION_ERROR" });
-    expect(object.turns.waiting()).toBe(0);
+    expect(object.turns.pendingCount()).toBe(0);
   });
 
   it("closes the session that was quiet too long and tells Postgres when", async () => {

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { settle } from "../../../../durable-objects/conversation/turns/settle.ts";
+import { settleTurn } from "../../../../durable-objects/conversation/turns/settle.ts";
 import { inboundMessageIdOf, replyMessageIdOf, usageIdOf } from "../../../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../../../src/domain/ledger.ts";
 import type { TurnResult } from "../../../../durable-objects/conversation/turns/answer.ts";
@@ -49,10 +49,10 @@ const result = (changes: Partial<TurnResult> = {}): TurnResult => ({
 function settleLast(changes: Partial<TurnResult> = {}) {
   const turn = runs.at(-1)?.turn;
   if (!turn?.work) throw new Error("No turn has begun");
-  const parts = { storage, facts: object.facts, turns: object.turns, outbox: object.outbox };
+  const parts = { storage, state: object.state, turns: object.turns, outbox: object.outbox };
   return {
     turn,
-    answer: settle(parts, turn, turn.work, result(changes), { address: "address", lifetimeMs: LIFETIME_MS, now }),
+    answer: settleTurn(parts, turn, turn.work, result(changes), { address: "address", lifetimeMs: LIFETIME_MS, now }),
   };
 }
 
@@ -140,7 +140,7 @@ describe("what the person is answered", () => {
 });
 
 describe("a session", () => {
-  const known = () => object.facts.get("session");
+  const known = () => object.state.get("session");
 
   it("was last spoken in when the answer was given [B2.7.3]", () => {
     const { entry, reply } = settled();
@@ -182,15 +182,15 @@ describe("a message without a speaker", () => {
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "user" }] },
     });
-    expect([runs, entries(), object.facts.get("session")]).toEqual([[], [], null]);
+    expect([runs, entries(), object.state.get("session")]).toEqual([[], [], null]);
   });
 });
 
 it("a session that somebody ends while a turn runs stays ended: the reply belongs to it and does not open it", () => {
   void object.submit(submission("r1", "Hello", { receivedAt: T0 - 5 }));
-  const session = object.facts.get("session");
+  const session = object.state.get("session");
   if (session === null) throw new Error("There is no session");
-  object.facts.set("ended", { sessionId: session.id, expiredAt: session.lastMessageAt });
+  object.state.set("ended", { sessionId: session.id, expiredAt: session.lastMessageAt });
   now += 1_000;
   settleLast();
   const [reply, end] = entries();
@@ -200,5 +200,5 @@ it("a session that somebody ends while a turn runs stays ended: the reply belong
     { sessionId: session.id, expiredAt: now },
   ]);
   void object.submit(submission("r2", "Hello again"));
-  expect(object.facts.get("session")?.id).not.toBe(session.id);
+  expect(object.state.get("session")?.id).not.toBe(session.id);
 });

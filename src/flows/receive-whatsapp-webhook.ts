@@ -1,27 +1,27 @@
-import { readNotification } from "../channels/whatsapp/webhook.ts";
+import { readWebhook } from "../channels/whatsapp/webhook.ts";
 import type { Deps } from "../deps.ts";
 import { whatsappAddress } from "../domain/address.ts";
-import type { Arrival } from "../rpc/conversation.ts";
+import type { WebhookBatch } from "../rpc/conversation.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound-message.ts";
 import { unavailable } from "../domain/errors.ts";
 
 type Circumstances = { traceId: string; receivedAt: number };
 
 /** What a notification had in it. */
-export type Summary = { messages: number; duplicates: number; statuses: number; passed_over: number };
+export type Summary = { messages: number; duplicates: number; statuses: number; skipped: number };
 
 /**
  * Gives every message and every status of a notification to its conversation, and has their word that it is kept; nothing
  * else is waited for. Refuses (503) when one of them could not be kept: then all of it is sent again, and only what is
  * new counts.
  */
-export async function receiveWhatsAppNotification(
+export async function receiveWhatsAppWebhook(
   { conversation, log }: Pick<Deps, "conversation" | "log">,
   payload: unknown,
   circumstances: Circumstances,
 ): Promise<Summary> {
-  const { messages, statuses, passedOver } = readNotification(payload, circumstances.receivedAt);
-  for (const { what, type } of passedOver) {
+  const { messages, statuses, skipped } = readWebhook(payload, circumstances.receivedAt);
+  for (const { what, type } of skipped) {
     log.warn("webhook_passed_over", { what, type, trace_id: circumstances.traceId });
   }
   const arrivals = new Arrivals(circumstances);
@@ -31,44 +31,44 @@ export async function receiveWhatsAppNotification(
     arrival.messages.push(message);
     arrival.aliases.push(...otherAddresses(business, person, became));
   }
-  for (const { person, business, news } of statuses) arrivals.at(business, person).news.push(news);
+  for (const { person, business, status } of statuses) arrivals.at(business, person).statuses.push(status);
 
   const received = await deliver(conversation, log, arrivals);
   // A status names the person by both ids, and the conversation may be known by the other.
   const elsewhere = new Arrivals(circumstances);
-  for (const { person, business, news } of statuses) {
-    const isUnheard = received.some(({ unheard }) =>
-      unheard.some(({ id, state }) => id === news.id && state === news.state),
+  for (const { person, business, status } of statuses) {
+    const isUnheard = received.some(({ unmatched }) =>
+      unmatched.some(({ id, state }) => id === status.id && state === status.state),
     );
     if (!isUnheard || person.phone === null || person.userId === null) continue;
-    elsewhere.at(business, { phone: null, userId: person.userId }).news.push(news);
+    elsewhere.at(business, { phone: null, userId: person.userId }).statuses.push(status);
   }
   await deliver(conversation, log, elsewhere);
   return {
     messages: messages.length,
     duplicates: received.reduce((sum, { duplicates }) => sum + duplicates, 0),
     statuses: statuses.length,
-    passed_over: passedOver.length,
+    skipped: skipped.length,
   };
 }
 
 /** What a notification brings, by conversation. */
 class Arrivals {
-  readonly #arrivals = new Map<string, Arrival>();
+  readonly #arrivals = new Map<string, WebhookBatch>();
   readonly #circumstances: Circumstances;
 
   constructor(circumstances: Circumstances) {
     this.#circumstances = circumstances;
   }
 
-  at(business: ChannelEndpoint, person: ChannelIdentity): Arrival {
+  at(business: ChannelEndpoint, person: ChannelIdentity): WebhookBatch {
     const address = whatsappAddress(business, person);
-    const arrival = this.#arrivals.get(address) ?? { messages: [], news: [], aliases: [], ...this.#circumstances };
+    const arrival = this.#arrivals.get(address) ?? { messages: [], statuses: [], aliases: [], ...this.#circumstances };
     this.#arrivals.set(address, arrival);
     return arrival;
   }
 
-  entries(): [string, Arrival][] {
+  entries(): [string, WebhookBatch][] {
     return [...this.#arrivals];
   }
 }
