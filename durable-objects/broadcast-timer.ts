@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
-import { createObjectDeps } from "../src/deps.ts";
 import type { ObjectDeps } from "../src/deps.ts";
-import type { BroadcastTimer as BroadcastTimerPort } from "../src/domain/broadcast.ts";
+import type { BroadcastTimer as BroadcastTimerPort } from "../src/rpc/broadcast-timer.ts";
+import { createObjectDeps } from "../src/compose.ts";
 
 /** After a start: late enough that what is being written is there, and that the queue has rung by itself if it works. */
 const FIRST_NOTIFY_MS = 15_000;

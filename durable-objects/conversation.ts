@@ -13,29 +13,28 @@ import type {
   Received,
   Recording,
   RecordOutcome,
-  Refused,
-  WireSubmission,
-  SubmitOutcome,
   Transcript,
   Unknown,
 } from "../src/rpc/conversation.ts";
 import { inboundMessageIdOf } from "../src/domain/ids.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
-import { createObjectDeps } from "../src/deps.ts";
 import type { ObjectDeps } from "../src/deps.ts";
-import { sessionTimeoutMs } from "../src/services/session.ts";
 import { admit } from "./conversation/turns/admit.ts";
 import { acceptAlias } from "./conversation/channel/forwarding.ts";
 import { start } from "./conversation/sessions/start.ts";
 import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
 import { expire } from "./conversation/sessions/expire.ts";
-import { WEBHOOK_MEMORY_MS } from "./conversation/channel/receive.ts";
 import { createConversation } from "./conversation/create.ts";
 import type { Components } from "./conversation/create.ts";
 import { requestStatus } from "./conversation/turns/status.ts";
 import { record, transcribe } from "./conversation/sessions/record.ts";
-import { sessionNotFound } from "./conversation/refusal.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
+import type { Refused } from "../src/domain/errors.ts";
+import type { WireSubmission, SubmitOutcome } from "../src/domain/submission.ts";
+import { sessionTimeoutMs } from "../src/domain/session.ts";
+import { WEBHOOK_MEMORY_MS } from "../src/domain/inbound-message.ts";
+import { sessionNotFound } from "../src/domain/errors.ts";
+import { createObjectDeps } from "../src/compose.ts";
 
 /**
  * When to look after a turn that began or waits: late enough to cost nothing, before an idle object is taken out of memory
@@ -66,7 +65,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const entrance = admit(parts, message, {
       address: this.#address,
       held: runner.hasWaiter,
-      sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config),
+      sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config.sessionTimeoutMinutes),
       turnsPerMinute: config.rateLimitUserPerMinute,
       now: now(),
     });
@@ -154,7 +153,10 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
     const parts = this.#open();
     const now = this.#deps.now();
-    const timeoutMs = sessionTimeoutMs(parts.state.get("bundle")?.config ?? null, this.#deps.config);
+    const timeoutMs = sessionTimeoutMs(
+      parts.state.get("bundle")?.config ?? null,
+      this.#deps.config.sessionTimeoutMinutes,
+    );
     const options = { now, rememberMs: WEBHOOK_MEMORY_MS, sessionTimeoutMs: timeoutMs };
     const { outcome, turnIds } = erase(parts, ending, options);
     if (outcome.kind !== "erased") return outcome;

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { refill, take } from "../src/domain/token-bucket.ts";
 import type { Bucket } from "../src/domain/token-bucket.ts";
-import type { TokenGrant, RateLimiter as LimiterPort } from "../src/isolate/rate-limits.ts";
+import type { TokenGrant, RateLimiter as LimiterPort } from "../src/rpc/rate-limiter.ts";
 
 /**
  * What one instance may still take in this minute. In memory: an object that is evicted has been idle, and a bucket that

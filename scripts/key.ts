@@ -1,8 +1,8 @@
 import { parseArgs } from "node:util";
 import { parseConfig } from "../src/config.ts";
 import { connect } from "../src/db/client.ts";
-import { createKey, revokeKey } from "../src/services/authentication.ts";
 import { DEVELOPMENT_DEFAULTS } from "./dev/configuration.ts";
+import { createKey, revokeKey } from "../src/services/api-key.ts";
 
 const USAGE = `usage: npm run key -- --brand <id> [--name <name>] [--scopes <scope,scope>] [--days <until it expires>]
        npm run key -- --revoke <key id>

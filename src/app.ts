@@ -1,5 +1,4 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
-import { createDeps } from "./deps.ts";
 import type { AppEnv } from "./http/context.ts";
 import { onError } from "./http/errors.ts";
 import { SECURITY_SCHEMES } from "./http/openapi.ts";
@@ -13,6 +12,7 @@ import { messageRoutes } from "./routes/messages/routes.ts";
 import { webhookRoutes } from "./routes/webhooks/whatsapp.ts";
 import { whatsappRoutes } from "./routes/messages/whatsapp.ts";
 import { VERSION } from "./services/health.ts";
+import { createDeps } from "./compose.ts";
 
 /** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */
 export function createApp(dependencies: typeof createDeps = createDeps): OpenAPIHono<AppEnv> {

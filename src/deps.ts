@@ -1,31 +1,20 @@
-import { fetchKeySet } from "./clients/jwks.ts";
-import { createOrchestrator } from "./clients/orchestrator/orchestrator.ts";
 import type { Orchestrator } from "./clients/orchestrator/orchestrator.ts";
-import { createWhatsAppSender } from "./clients/whatsapp.ts";
 import type { WhatsAppSender } from "./clients/whatsapp.ts";
-import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
-import { connect } from "./db/client.ts";
 import type { Db } from "./db/client.ts";
 import type { ApiKey, TokenIssuer } from "./db/credentials.ts";
-import type { FoundUser } from "./db/users.ts";
-import { createReader } from "./db/reader.ts";
+import type { FoundUser, KnownUsers } from "./db/users.ts";
 import type { Read } from "./db/reader.ts";
-import type { BroadcastTimer } from "./domain/broadcast.ts";
 import type { Conversation } from "./rpc/conversation.ts";
 import type { InboundMessage } from "./domain/inbound-message.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
-import type { Resolution } from "./domain/resolution.ts";
-import { resolveWebhookMessage } from "./flows/resolve-webhook-message.ts";
-import type { ConversationRef } from "./flows/resolve-webhook-message.ts";
-import { RateLimits } from "./isolate/rate-limits.ts";
-import { Cache } from "./isolate/cache.ts";
-import { isDatabaseUnavailable } from "./services/absence.ts";
-import { ConcurrencyLimit, isShed } from "./isolate/concurrency-limit.ts";
-import type { KnownUsers } from "./services/identity.ts";
-import { KeySets } from "./isolate/key-sets.ts";
-import { createLogger } from "./telemetry/logger.ts";
+import type { Resolution, ConversationRef } from "./domain/resolution.ts";
+import type { RateLimits } from "./isolate/rate-limits.ts";
+import type { Cache } from "./isolate/cache.ts";
+import type { ConcurrencyLimit } from "./isolate/concurrency-limit.ts";
+import type { KeySets } from "./isolate/key-sets.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { BroadcastTimer } from "./rpc/broadcast-timer.ts";
 
 /** What an isolate remembers between requests. Nothing here is the truth; all of it may be forgotten at any time. */
 export type IsolateCaches = {
@@ -69,111 +58,3 @@ export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "conversation"> &
   /** null when nothing is configured to send with. */
   sendWhatsApp: WhatsAppSender | null;
 };
-
-const META_API = "https://graph.facebook.com";
-/** How long a message may take on its way to WhatsApp. */
-const WHATSAPP_DEADLINE_MS = 15_000;
-
-/** How long a statement may take before the request gives up on it. */
-const DATABASE_DEADLINE_MS = 5_000;
-
-/** What is known goes on being known for so long while Postgres can't be asked, or too many ask it. */
-const STALE_IF_ERROR_MS = 24 * 3_600_000;
-
-const caches = new Map<string, IsolateCaches>();
-
-/** The isolate's caches: the one thing that outlives an invocation. By database, so that no two ever share what they know. */
-function isolateCaches(config: Config, env: Env): IsolateCaches {
-  const known = caches.get(config.databaseUrl);
-  if (known) return known;
-  const options = {
-    ttlMs: config.instanceCacheSeconds * 1000,
-    maxEntries: 10_000,
-    joinTimeoutMs: 2_000,
-    staleIfError: { ms: STALE_IF_ERROR_MS, when: (error: unknown) => isDatabaseUnavailable(error) || isShed(error) },
-    now: Date.now,
-  };
-  // A key that was revoked is refused within a minute, however long anything else is remembered.
-  const credentials = { ...options, ttlMs: Math.min(options.ttlMs, 60_000) };
-  const made: IsolateCaches = {
-    instances: new Cache(options),
-    apiKeys: new Cache(credentials),
-    tokenIssuers: new Cache(credentials),
-    keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
-    knownUsers: new Cache(options),
-    newUsers: new Cache(options),
-    rateLimits: new RateLimits((instanceId) => env.RATE_LIMITERS.getByName(instanceId)),
-    lookups: new ConcurrencyLimit(Date.now),
-  };
-  caches.set(config.databaseUrl, made);
-  return made;
-}
-
-/** What follows from the configuration alone: made once for an isolate, since `env` stays the same in it. */
-type Foundation = { config: Config; db: Db; caches: IsolateCaches };
-
-const foundations = new WeakMap<Env, Foundation>();
-
-/** Throws a `ConfigError` when the configuration is not usable. */
-function foundationOf(env: Env): Foundation {
-  const known = foundations.get(env);
-  if (known) return known;
-  const config = parseConfig({ ...env });
-  const { databaseUrl, neonEndpoint } = config;
-  const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
-  const made = { config, db, caches: isolateCaches(config, env) };
-  foundations.set(env, made);
-  return made;
-}
-
-const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
-  createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });
-
-/** Optional bindings are not in the generated types: a deploy may add them. */
-const orchestratorBinding = (env: Env): Fetcher | null =>
-  "ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null;
-
-/** Without a token nothing is sent to Meta; another address may need none. */
-function whatsAppSender({ whatsappApiBase: base, whatsappApiVersion: version, whatsappAccessToken: token }: Config) {
-  if (base === null && token === null) return null;
-  return createWhatsAppSender({ base: base ?? META_API, version, token, timeoutMs: WHATSAPP_DEADLINE_MS });
-}
-
-/** Throws a `ConfigError` when the configuration is not usable. */
-export function createDeps(env: Env, background: Deps["background"] = (work) => void work): Deps {
-  const { config, db, caches } = foundationOf(env);
-  const log = loggerFor(config, "worker");
-  return {
-    config,
-    log,
-    now: Date.now,
-    db,
-    read: createReader(db),
-    caches,
-    orchestrator: createOrchestrator(config, orchestratorBinding(env), log),
-    conversation: (address) => env.CONVERSATIONS.getByName(address),
-    broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
-    enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
-    background,
-    withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
-  };
-}
-
-export function createObjectDeps(env: Env): ObjectDeps {
-  const { config, db, caches } = foundationOf(env);
-  const log = loggerFor(config, "conversation");
-  const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
-  return {
-    config,
-    log,
-    now: Date.now,
-    conversation: (address) => env.CONVERSATIONS.getByName(address),
-    resolveWebhookMessage: (message, place) =>
-      resolveWebhookMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
-    sendWhatsApp: whatsAppSender(config),
-    // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
-    orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),
-    notifyLedger: (address) => env.LEDGER.send(address),
-    enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
-  };
-}

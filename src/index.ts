@@ -1,8 +1,8 @@
 import { createApp } from "./app.ts";
-import { createDeps } from "./deps.ts";
 import { consumeBroadcasts } from "./queues/broadcast.ts";
 import { consumeLedger } from "./queues/ledger.ts";
 import { applyRetention } from "./services/retention.ts";
+import { createDeps } from "./compose.ts";
 
 export { BroadcastTimer } from "../durable-objects/broadcast-timer.ts";
 export { Conversation } from "../durable-objects/conversation.ts";

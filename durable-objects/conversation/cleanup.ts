@@ -1,5 +1,4 @@
-import { isOver } from "../../src/domain/session.ts";
-import { sessionTimeoutMs } from "../../src/services/session.ts";
+import { isOver, sessionTimeoutMs } from "../../src/domain/session.ts";
 import { pruneTombstones } from "./sessions/erase.ts";
 import { endIsRememberedUntil } from "./sessions/expire.ts";
 import type { Components, ConversationHost } from "./create.ts";
@@ -21,7 +20,7 @@ export function cleanUp(
   if (outbox.pendingCount() === 0) forgetRecorded(storage, now);
   if (turns.pendingCount() > 0 || outbox.pendingCount() > 0) return nextExpiry;
   const session = state.get("session");
-  const timeoutMs = sessionTimeoutMs(state.get("bundle")?.config ?? null, deps.config);
+  const timeoutMs = sessionTimeoutMs(state.get("bundle")?.config ?? null, deps.config.sessionTimeoutMinutes);
   if (session !== null && !isOver(session, timeoutMs, now)) {
     return earliest(nextExpiry, session.lastMessageAt + timeoutMs + 1);
   }

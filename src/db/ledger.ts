@@ -1,16 +1,14 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { cacheable } from "../domain/idempotency.ts";
-import type { LedgerEntry, LedgerTurn, Message } from "../domain/ledger.ts";
+import type { KeyedEntry } from "../domain/ledger.ts";
 import type { Session } from "../domain/session.ts";
 import { transaction } from "./client.ts";
 import type { Db } from "./client.ts";
+import type { Message } from "../domain/message.ts";
 
 /** A user's open sessions beyond this are closed, oldest first. */
 const MAX_OPEN_SESSIONS = 10;
-
-/** An entry's turn with its full idempotency key. */
-export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key: string }) | null };
 
 /**
  * Writes entries of any number of conversations in one transaction: a handful of statements, however many entries. Rows of

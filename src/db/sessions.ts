@@ -4,10 +4,10 @@ import type { Channel } from "../domain/channel.ts";
 import type { Cursor } from "../domain/page.ts";
 import type { Role } from "../domain/role.ts";
 import type { Session } from "../domain/session.ts";
-import type { TokenPlan } from "../domain/usage.ts";
 import type { Row } from "./client.ts";
 import type { Query } from "./reader.ts";
 import { ids, iso } from "./sql.ts";
+import type { TokenPlan } from "../domain/token-plan.ts";
 
 /** A session as Postgres has it. Times are epoch milliseconds. */
 export type StoredSession = Session & {

@@ -4,7 +4,6 @@ import { sessionIdAt } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import { invalid } from "../domain/errors.ts";
 import type { Session } from "../domain/session.ts";
-import type { TokenPlan } from "../domain/usage.ts";
 import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User, UserTier } from "../domain/user.ts";
 import type { Db, Row } from "./client.ts";
@@ -12,6 +11,7 @@ import { instanceIs } from "./instances.ts";
 import type { InstanceKey } from "./instances.ts";
 import type { Query } from "./reader.ts";
 import { write } from "./write.ts";
+import type { TokenPlan } from "../domain/token-plan.ts";
 
 /** Somebody who was found, by what, and the session they have open with the instance. */
 export type FoundUser = { user: User; by: StoredIdentifier | null; openSession: Session | null };
@@ -222,3 +222,6 @@ export const toSession = (row: Row): Session => ({
   lastAssistantMessageAt: row.last_assistant_message_at as number | null,
   tokenPlan: row.token_plan_json as TokenPlan | null,
 });
+
+/** Who is known by these claims. */
+export type KnownUsers = { byToken: FoundUser | null; byIdentifier: FoundUser[] };

@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { CHANNELS, type Channel } from "./channel.ts";
-import type { AuthState } from "../rpc/conversation.ts";
 import { invalid, notFound } from "./errors.ts";
 import { userTypeFor, type UserType } from "./identity.ts";
 import type {
@@ -12,11 +11,12 @@ import type {
   TemplateSet,
 } from "./instance.ts";
 import { ROLES, type Role } from "./role.ts";
-import { byteLength, isRecord, type JsonObject, sanitizeData } from "./sanitize.ts";
+import { sanitizeData } from "./sanitize.ts";
 import type { Session } from "./session.ts";
 import { formatIso } from "./time.ts";
-import { buildTokenPlan, type TokenPlan } from "./usage.ts";
-import type { User } from "./user.ts";
+import type { User, AuthState } from "./user.ts";
+import { buildTokenPlan, type TokenPlan } from "./token-plan.ts";
+import { byteLength, isRecord, type JsonObject } from "./json.ts";
 
 export const ADAPTER_VERSION = "1.0";
 /** Bytes of JSON in UTF-8. */

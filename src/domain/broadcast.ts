@@ -1,15 +1,9 @@
-import { chatAddress, whatsappAddress } from "./address.ts";
 import type { Channel } from "./channel.ts";
-import type { Recording } from "../rpc/conversation.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
 import type { ErrorCode } from "./errors.ts";
-import { invalid } from "./errors.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import type { WhatsAppTemplate } from "./instance.ts";
-import { MAX_CONTENT } from "./message.ts";
 import type { Session } from "./session.ts";
-import { truncate } from "./text.ts";
-
 /**
  * Where a broadcast stands with one person.
  *
@@ -137,53 +131,4 @@ export type RecipientPage = {
 export const stateOf = ({ cancelledAt, counts }: Pick<Progress, "cancelledAt" | "counts">): BroadcastState => {
   if (cancelledAt !== null) return "cancelled";
   return counts.pending + counts.claimed > 0 ? "sending" : "completed";
-};
-
-/**
- * A broadcast as one person's conversation keeps it: said by the assistant, never longer than a message may be. Refuses
- * (400) one without an instance.
- */
-export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionTimeoutMs: number): Recording {
-  const { id, brandId, instanceId, channel, business, traceId } = broadcast;
-  const { person } = recipient;
-  if (!instanceId) throw invalid("instance_id", "instance_id is required");
-  return {
-    brandId,
-    instanceId,
-    userId: recipient.userId,
-    channel,
-    openSession: recipient.openSession,
-    sessionTimeoutMs,
-    messages: [
-      {
-        id: recipient.messageId,
-        role: "assistant",
-        content: truncate(broadcast.content, MAX_CONTENT),
-        saidAt: null,
-        requestId: null,
-        traceId,
-        metadata: { ...broadcast.metadata, channel: "broadcast", broadcast_id: id },
-      },
-    ],
-    outbound: business && person && { person, phoneNumberId: business.phoneNumberId, template: business.template },
-  };
-}
-
-/** Where somebody's conversation with the instance is; null when nothing leads there. */
-export function addressOf({ instanceId, business }: Broadcast, { userId, person }: Recipient): string | null {
-  if (business === null) return chatAddress(instanceId, userId);
-  return person && whatsappAddress(business, person);
-}
-
-/**
- * The timer of one broadcast: it rings the queue until it is told that nothing is left to do. Whatever happens to a ring,
- * to the one who answers it or to the machine, there is another one.
- */
-export type BroadcastTimer = {
-  /** Rings from now on. Called before anything is written that it has to ring for. */
-  start(): Promise<void>;
-  /** Which start this is, for a later `rest`; null when nothing was started since all was done. */
-  current(): Promise<string | null>;
-  /** The next ring is due in so many milliseconds; null for none. Nothing happens if it was started again since. */
-  rest(start: string | null, dueInMs: number | null): Promise<void>;
 };

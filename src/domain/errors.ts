@@ -68,3 +68,38 @@ export const notFound = (resourceType: string, resourceId: string | null): AppEr
   new AppError("RESOURCE_NOT_FOUND", `No such ${resourceType}`, {
     details: { resource_type: resourceType, resource_id: resourceId },
   });
+
+/** A refusal of the error table, as a value. */
+export type Refused = { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+
+/** Whether this is the database that can't be asked, or doesn't answer. */
+export const isDatabaseUnavailable = (error: unknown): boolean =>
+  error instanceof AppError && (error.code === "DATABASE_CONNECTION_ERROR" || error.code === "TIMEOUT_ERROR");
+
+/**
+ * For what can't be done without Postgres and has promised nothing yet: whoever asked should come back (503). A statement
+ * that was given up on is then no more than one that never ran. Anything but its absence is thrown on as it is.
+ */
+export function toServiceUnavailable(error: unknown): never {
+  throw isDatabaseUnavailable(error) ? unavailable("The database can't be reached", error) : error;
+}
+
+/** A conversation's refusal, thrown. */
+export const toAppError = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
+
+/** The refusal a check throws, as the value that goes across RPC; null when it has nothing against it. */
+export function toRefused(check: () => void): Refused | null {
+  try {
+    check();
+    return null;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { kind: "refused", code: error.code, message: error.message, details: error.details };
+  }
+}
+
+/** An erased session is no session, to anybody. */
+export function sessionNotFound(sessionId: string): Refused {
+  const { code, message, details } = notFound("conversation", sessionId);
+  return { kind: "refused", code, message, details };
+}

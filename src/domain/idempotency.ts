@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
-import { sha256 } from "./ids.ts";
-import { fitMetadata, isRecord, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
+import { fitMetadata, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
+import { sha256 } from "./crypto.ts";
+import { isRecord } from "./json.ts";
 
 const MAX_KEY_LENGTH = 128;
 const TRUNCATED = ',"truncated":true';

@@ -1,12 +1,10 @@
 import { z } from "zod";
+import { sha256, hex } from "./crypto.ts";
 
 /** What a client may call things: echoed in headers and logs, so nothing that could break out of either. */
 export const SAFE_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
 export const Uuid = z.uuid();
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 const dashed = (digits: string): string =>
   [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join("-");
 
@@ -24,32 +22,6 @@ export const timeOfUuid = (id: string): number => Number.parseInt(id.slice(0, 8)
 
 /** 32 random hex digits, as W3C trace ids are. */
 export const newTraceId = (): string => hex(crypto.getRandomValues(new Uint8Array(16)));
-
-/** Lower-case hex SHA-256. */
-export async function sha256(text: string): Promise<string> {
-  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
-}
-
-/** Lower-case hex HMAC-SHA256. */
-export async function hmacSha256(secret: string, text: string): Promise<string> {
-  const encoder = new TextEncoder();
-  const algorithm = { name: "HMAC", hash: "SHA-256" };
-  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
-  return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
-}
-
-const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/** Random letters and digits, each of 62 as likely as the others: 43 of them hold 256 bits. */
-export function randomText(length: number): string {
-  let text = "";
-  while (text.length < length) {
-    const [byte = 0] = crypto.getRandomValues(new Uint8Array(1));
-    // 248 is the last multiple of 62 in a byte: what lies above would favour the first letters.
-    if (byte < 248) text += LETTERS.charAt(byte % 62);
-  }
-  return text;
-}
 
 /** A UUID (version 8) that is the same for the same text: the first 122 bits of its SHA-256. */
 export async function uuidOf(text: string): Promise<string> {

@@ -57,3 +57,6 @@ export type InboundMessage = {
 /** Whether a message is answered: words of a person, not of the business, and not a gesture. */
 export const wantsReply = ({ kind, role }: Pick<InboundMessage, "kind" | "role">): boolean =>
   role === "user" && (SPOKEN_KINDS as readonly InboundKind[]).includes(kind);
+
+/** How long a webhook's message id is remembered: longer than anybody sends it again (7 days). */
+export const WEBHOOK_MEMORY_MS = 8 * 24 * 3_600_000;

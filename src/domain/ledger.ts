@@ -1,20 +1,7 @@
 import type { Delivery } from "./delivery.ts";
-import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
 import type { UsageRecord } from "./usage.ts";
-
-/** A message as it was said. `createdAt` is at least a millisecond after the one before it in its conversation. */
-export type Message = {
-  id: string;
-  role: Role;
-  content: string;
-  seq: number;
-  createdAt: number;
-  requestId: string | null;
-  traceId: string | null;
-  channelMessageId: string | null;
-  metadata: Record<string, unknown>;
-};
+import type { Message } from "./message.ts";
 
 /** The row that decides whether a turn's messages count. */
 export type LedgerTurn = {
@@ -69,3 +56,6 @@ export type LedgerNotice = DeliveryNotice | DeadLetter;
  * names. `more` tells that bytes ran out, not entries.
  */
 export type LedgerPull = { entries: LedgerEntry[]; notices: LedgerNotice[]; upTo: number; more: boolean };
+
+/** An entry's turn with its full idempotency key. */
+export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key: string }) | null };

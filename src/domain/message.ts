@@ -1,6 +1,8 @@
 import { z } from "zod";
-import { byteLength, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
+import { MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
 import { cleanText, codePoints } from "./text.ts";
+import type { Role } from "./role.ts";
+import { byteLength } from "./json.ts";
 
 /** Code points. */
 export const MAX_CONTENT = 10_000;
@@ -21,3 +23,16 @@ export const MessageMetadata = z
     `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
   )
   .overwrite((metadata) => sanitizeData(metadata));
+
+/** A message as it was said. `createdAt` is at least a millisecond after the one before it in its conversation. */
+export type Message = {
+  id: string;
+  role: Role;
+  content: string;
+  seq: number;
+  createdAt: number;
+  requestId: string | null;
+  traceId: string | null;
+  channelMessageId: string | null;
+  metadata: Record<string, unknown>;
+};

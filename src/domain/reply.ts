@@ -1,6 +1,7 @@
 import { MAX_CONTENT } from "./message.ts";
-import { fitMetadata, isRecord, sanitizeData, sanitizeString } from "./sanitize.ts";
+import { fitMetadata, sanitizeData, sanitizeString } from "./sanitize.ts";
 import { cleanText, codePoints } from "./text.ts";
+import { isRecord } from "./json.ts";
 
 /** An orchestrator's answer as it is told and kept. */
 export type Reply = {

@@ -21,3 +21,6 @@ export type Resolution =
   | { kind: "unavailable" };
 
 export type RejectionReason = "no_instance" | "no_config" | "not_configured" | "guests_not_accepted" | "not_prepared";
+
+/** What the conversation a message came to knows of itself. */
+export type ConversationRef = { address: string; owner: { brandId: string; userId: string } | null };

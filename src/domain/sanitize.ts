@@ -1,8 +1,7 @@
 import { invalid } from "./errors.ts";
 import { cleanText, escapeHtml, truncate } from "./text.ts";
-
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
-export type JsonObject = { [key: string]: Json };
+import type { Json, JsonObject } from "./json.ts";
+import { byteLength, isRecord } from "./json.ts";
 
 export type SanitizeOptions = {
   /** Escape strings for HTML. Off for what is stored, sent or read by a model: see `text.ts`. */
@@ -18,7 +17,7 @@ export type SanitizeOptions = {
   keys?: boolean;
 };
 
-const DEFAULTS = { html: false, maxString: 10_000, maxItems: 100, maxList: 100, maxDepth: 32, keys: true };
+export const DEFAULTS = { html: false, maxString: 10_000, maxItems: 100, maxList: 100, maxDepth: 32, keys: true };
 const MAX_KEY_LENGTH = 256;
 
 /** What assigning would reach instead of a property. */
@@ -60,7 +59,7 @@ export function sanitizeString(text: string, { html, maxString }: SanitizeOption
   return html === true ? escapeHtml(clean) : clean;
 }
 
-type Walk = {
+export type Walk = {
   text: (text: string) => string;
   key: (key: string) => string;
   /** What stands for the value of a sensitive key; undefined removes the entry. */
@@ -71,7 +70,7 @@ type Walk = {
 };
 
 /** `above` holds the objects around the value: it bounds the depth and breaks circles. */
-function walk(value: unknown, rules: Walk, above: unknown[]): Json {
+export function walk(value: unknown, rules: Walk, above: unknown[]): Json {
   if (typeof value === "string") return rules.text(value);
   if (typeof value === "boolean") return value;
   if (typeof value === "number") return Number.isFinite(value) ? value : null;
@@ -133,50 +132,8 @@ export function sanitizeData(value: unknown, options: SanitizeOptions = {}): Jso
   return walk(value, { ...limits, text, key, secret: undefined }, []);
 }
 
-export const REDACTED = "[redacted]";
-
-/** Every quantifier that could scan twice is bounded: a log line must not cost more than its length. */
-const MASKS: readonly [RegExp, string][] = [
-  [/\beyJ[\w-]{8,}(?:\.[\w-]*)*/g, REDACTED],
-  [/\bBearer\s{1,8}[\w.~+/=-]+/gi, `Bearer ${REDACTED}`],
-  [/\bparley_[\w-]+/g, REDACTED],
-  [/\b(?:sk|pk|rk|whsec)[-_][\w-]{8,}|\bEAA[A-Za-z0-9]{20,}/g, REDACTED],
-  [/:\/\/[^\s/@:]{0,128}:[^\s/@]{1,256}@/g, `://${REDACTED}@`],
-  [/\b(\w{0,32}(?:password|passwd|secret|token|api_?key)["']?\s{0,4}[:=]\s{0,4}["']?)[^\s&;,"']+/gi, `$1${REDACTED}`],
-  [/[\p{L}\p{N}.'_%+-]{1,64}@[\p{L}\p{N}-]{1,63}(?:\.[\p{L}\p{N}-]{1,63})+/gu, "[email]"],
-  [/\+[1-9](?:[ ().-]{0,3}\d){6,}/g, "[phone]"],
-];
-
-/** What every mask needs somewhere: a string without any of it, as most are, is looked through once. */
-const MASKABLE = /eyJ|bearer|parley_|(?:sk|pk|rk|whsec)[-_]|EAA|:\/\/|passw|secret|token|key|@|\+/i;
-
-/** A string without tokens, keys, passwords, e-mail addresses and international phone numbers. */
-export function redactString(text: string): string {
-  const clean = cleanText(text);
-  if (!MASKABLE.test(clean)) return clean;
-  return MASKS.reduce((masked, [pattern, replacement]) => masked.replace(pattern, replacement), clean);
-}
-
-/**
- * A copy fit for a log: the values of sensitive keys are "[redacted]", secrets and personal data inside strings are
- * masked by their form, HTML is escaped (logs are read in browsers). Limits as in `sanitizeData`.
- */
-export function redact(value: unknown): Json {
-  const text = (string: string): string => sanitizeString(redactString(string), { html: true });
-  return walk(value, { ...DEFAULTS, text, key: text, secret: REDACTED }, []);
-}
-
 /** The most a message's metadata may take: bytes of its JSON in UTF-8. */
 export const MAX_METADATA_BYTES = 65_536;
-
-const ENCODER = new TextEncoder();
-
-/** UTF-8 bytes of a text. */
-export const byteLength = (text: string): number => ENCODER.encode(text).length;
-
-/** A JSON object: no list, no Date, no Map. */
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  Object.prototype.toString.call(value) === "[object Object]";
 
 /**
  * The metadata if its JSON takes at most `maxBytes`; otherwise a copy with those of its entries, in order, that fit.

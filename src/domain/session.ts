@@ -1,7 +1,8 @@
 import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { isRecent } from "./time.ts";
-import type { TokenPlan } from "./usage.ts";
+import type { InstanceConfig } from "./instance.ts";
+import type { TokenPlan } from "./token-plan.ts";
 
 /** A conversation as the API calls it: what one person and one instance say to each other until it has been quiet too long. */
 export type Session = {
@@ -48,3 +49,9 @@ export const endOf = (
 /** Minutes from a moment to now, to the hundredth; never negative, whatever two clocks say. */
 export const minutesSince = (moment: number, now: number): number =>
   Math.max(0, Math.round((now - moment) / 600) / 100);
+
+/** Inactivity timeout of a session in milliseconds: the instance's own setting, else the deploy's default. */
+export const sessionTimeoutMs = (
+  instance: Pick<InstanceConfig, "sessionTimeoutMinutes"> | null,
+  defaultMinutes: number,
+): number => (instance?.sessionTimeoutMinutes ?? defaultMinutes) * 60_000;

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { MAX_CONTENT, MessageMetadata } from "./message.ts";
-import { isRecord } from "./sanitize.ts";
 import { cleanText, codePoints } from "./text.ts";
 import { parseIso } from "./time.ts";
+import { isRecord } from "./json.ts";
 
 /** The most that is taken in one request. */
 export const MAX_TRANSCRIPT = 100;

@@ -9,3 +9,6 @@ export type StoredIdentifierType = (typeof STORED_IDENTIFIER_TYPES)[number];
 export type StoredIdentifier = { type: StoredIdentifierType; value: string };
 
 export type User = { id: string; tier: UserTier };
+
+/** How the speaker was recognised; it decides what the model may do for them. */
+export type AuthState = "anonymous" | "guest" | "identified" | "authenticated";

@@ -1,9 +1,14 @@
 import { nextRound } from "../db/broadcast-claims.ts";
 import type { Deps } from "../deps.ts";
-import { addressOf, recordingOf, verdictOn } from "../domain/broadcast.ts";
+import { verdictOn } from "../domain/broadcast.ts";
 import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
 import { timeOfUuid } from "../domain/ids.ts";
-import { sessionTimeoutMs } from "../services/session.ts";
+import { sessionTimeoutMs } from "../domain/session.ts";
+import { chatAddress, whatsappAddress } from "../domain/address.ts";
+import type { Recording } from "../rpc/conversation.ts";
+import { invalid } from "../domain/errors.ts";
+import { MAX_CONTENT } from "../domain/message.ts";
+import { truncate } from "../domain/text.ts";
 
 /**
  * How many are reached at once. Few, because whoever says something to this instance meanwhile shares the machine with
@@ -49,7 +54,7 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
   const address = addressOf(broadcast, recipient);
   if (address === null) return refused("The user has no number to be written to");
   try {
-    const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config));
+    const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config.sessionTimeoutMinutes));
     const conversation = deps.conversation(address);
     const outcome = await withDeadline(conversation.record(recording));
     if (outcome.kind === "recorded") return { kind: "sent" };
@@ -72,4 +77,40 @@ async function withDeadline<T>(work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * A broadcast as one person's conversation keeps it: said by the assistant, never longer than a message may be. Refuses
+ * (400) one without an instance.
+ */
+export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionTimeoutMs: number): Recording {
+  const { id, brandId, instanceId, channel, business, traceId } = broadcast;
+  const { person } = recipient;
+  if (!instanceId) throw invalid("instance_id", "instance_id is required");
+  return {
+    brandId,
+    instanceId,
+    userId: recipient.userId,
+    channel,
+    openSession: recipient.openSession,
+    sessionTimeoutMs,
+    messages: [
+      {
+        id: recipient.messageId,
+        role: "assistant",
+        content: truncate(broadcast.content, MAX_CONTENT),
+        saidAt: null,
+        requestId: null,
+        traceId,
+        metadata: { ...broadcast.metadata, channel: "broadcast", broadcast_id: id },
+      },
+    ],
+    outbound: business && person && { person, phoneNumberId: business.phoneNumberId, template: business.template },
+  };
+}
+
+/** Where somebody's conversation with the instance is; null when nothing leads there. */
+export function addressOf({ instanceId, business }: Broadcast, { userId, person }: Recipient): string | null {
+  if (business === null) return chatAddress(instanceId, userId);
+  return person && whatsappAddress(business, person);
 }

@@ -1,13 +1,11 @@
 import type { Deps } from "../deps.ts";
 import { chatAddress } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
-import type { Submission, SubmitOutcome } from "../rpc/conversation.ts";
-import { AppError } from "../domain/errors.ts";
+import { AppError, toServiceUnavailable } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import { brandOf } from "../domain/principal.ts";
-import { toServiceUnavailable } from "../services/absence.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { awaitAll } from "../isolate/cache.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
@@ -19,6 +17,7 @@ import type { TokenDeps } from "../services/user-token.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
 import { submitMessage } from "./submit-message.ts";
+import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
 /** A message as a route hands it over: its shape is right, nothing else is known. */
 export type IncomingMessage = {

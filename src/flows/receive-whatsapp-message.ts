@@ -2,13 +2,11 @@ import { describe } from "../channels/whatsapp/message.ts";
 import { phoneOf } from "../channels/whatsapp/contact.ts";
 import type { Deps } from "../deps.ts";
 import { whatsappAddress } from "../domain/address.ts";
-import type { SubmitOutcome } from "../rpc/conversation.ts";
-import { AppError, invalid } from "../domain/errors.ts";
+import { AppError, invalid, toServiceUnavailable } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { codePoints } from "../domain/text.ts";
-import { toServiceUnavailable } from "../services/absence.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { awaitAll } from "../isolate/cache.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
@@ -18,6 +16,7 @@ import { findInstance, findInstanceByChannel, requireReady } from "../services/i
 import type { ReadyBundle } from "../services/instance.ts";
 import { findWhatsAppUsers, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
 import { submitMessage } from "./submit-message.ts";
+import type { SubmitOutcome } from "../domain/submission.ts";
 
 /** A message as another system of the brand took it from WhatsApp: the inner object of Meta's webhook. */
 export type IncomingWhatsAppMessage = {

@@ -4,7 +4,7 @@ import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
 import type { ErrorCode } from "../domain/errors.ts";
 import type { InboundMessage } from "../domain/inbound-message.ts";
-import type { Resolution } from "../domain/resolution.ts";
+import type { Resolution, ConversationRef } from "../domain/resolution.ts";
 import { findInstanceBy, requireReady } from "../services/instance.ts";
 import { findWhatsAppUsers, renameWhatsAppUser, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
 
@@ -15,9 +15,6 @@ const SENT_AGAIN_MS = 7 * 24 * 3_600_000;
 const AWAY: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR", "DATABASE_ERROR"];
 
 type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log">;
-
-/** What the conversation a message came to knows of itself. */
-export type ConversationRef = { address: string; owner: { brandId: string; userId: string } | null };
 
 /**
  * Finds out to whom and by whom a message is that came through a webhook: the instance by its number, the person by

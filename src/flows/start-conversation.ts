@@ -2,7 +2,7 @@ import { transaction } from "../db/client.ts";
 import { insertSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { sessionIdAt, startedAddress } from "../domain/address.ts";
-import { AppError, invalid, notFound } from "../domain/errors.ts";
+import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import type { Instance } from "../domain/instance.ts";
@@ -14,8 +14,6 @@ import { findKnownUsers, resolveSender } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { SessionSummary } from "../services/session.ts";
 import { planSession } from "../services/usage.ts";
-import { toAppError } from "../services/unsaved.ts";
-
 export type Start = {
   instanceId: string;
   /** Named by a brand's server; a token names its own. */

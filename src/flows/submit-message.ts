@@ -1,6 +1,6 @@
 import type { Deps } from "../deps.ts";
-import type { Submission, SubmitOutcome } from "../rpc/conversation.ts";
 import { serializeBundle } from "../services/instance.ts";
+import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
 /** Gives a conversation a message, within the instance's rate. Only new messages count against it. */
 export async function submitMessage(

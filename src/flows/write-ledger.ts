@@ -2,12 +2,11 @@ import { writeDeadLetter } from "../db/dead-letters.ts";
 import { databaseErrorCode, isRefusedForContent, sqlState } from "../db/errors.ts";
 import { writeEntries } from "../db/ledger.ts";
 import { writeNotices } from "../db/notices.ts";
-import type { KeyedEntry } from "../db/ledger.ts";
 import { withRetry } from "../db/retry.ts";
 import type { Deps } from "../deps.ts";
 import { idempotencyKey } from "../domain/idempotency.ts";
-import type { LedgerEntry, LedgerNotice, LedgerPull } from "../domain/ledger.ts";
-import { byteLength } from "../domain/sanitize.ts";
+import type { LedgerEntry, LedgerNotice, LedgerPull, KeyedEntry } from "../domain/ledger.ts";
+import { byteLength } from "../domain/json.ts";
 
 /**
  * What one batch may carry, in bytes of its entries as JSON: at worst a request is twice that (JSON inside JSON), and an

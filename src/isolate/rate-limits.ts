@@ -1,8 +1,4 @@
-/** Tokens an isolate got, or how long until there are any. */
-export type TokenGrant = { granted: number; retryAfterMs: number };
-
-/** What an instance's limiter can be asked. */
-export type RateLimiter = { lease(wanted: number, perMinute: number): Promise<TokenGrant> };
+import type { RateLimiter } from "../rpc/rate-limiter.ts";
 
 /** A message that may be taken; or one that may not, unless it is a duplicate: those never count. */
 export type Permit = { kind: "allowed"; giveBack: () => void } | { kind: "exhausted"; retryAfterMs: number };

@@ -1,66 +1,15 @@
 import type { Channel } from "../domain/channel.ts";
 import type { DeliveryStatus } from "../domain/delivery.ts";
-import type { ErrorDetails, ErrorCode } from "../domain/errors.ts";
+import type { Refused } from "../domain/errors.ts";
 import type { ChannelIdentity, InboundMessage } from "../domain/inbound-message.ts";
 import type { InstanceBundle, WhatsAppTemplate } from "../domain/instance.ts";
-import type { LedgerPull, LedgerUsage, Message } from "../domain/ledger.ts";
+import type { LedgerPull, LedgerUsage } from "../domain/ledger.ts";
 import type { Cursor } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { Role } from "../domain/role.ts";
 import type { Session } from "../domain/session.ts";
-import type { User } from "../domain/user.ts";
-
-/** How the speaker was recognised; it decides what the model may do for them. */
-export type AuthState = "anonymous" | "guest" | "identified" | "authenticated";
-
-/** A message on its way into its conversation: checked, cleaned, with everything known that can be known outside. */
-export type Submission = {
-  requestId: string;
-  traceId: string;
-  channel: Channel;
-  content: string;
-  metadata: Record<string, unknown>;
-  fingerprint: string;
-  user: User;
-  authState: AuthState;
-  bundle: InstanceBundle;
-  /** The open session Postgres knows of; used only when the object has none. */
-  openSession: Session | null;
-  /** Set when the instance's rate is used up: then only somebody who asks again is answered. */
-  exhausted?: { retryAfterMs: number };
-  /** Epoch milliseconds at which the request reached us. */
-  receivedAt: number;
-};
-
-/** A message as it travels: the bundle as JSON, since the object mostly has it already and need not read it again. */
-export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string };
-
-/** What the first caller was told, kept for those who ask again. Field names are the API's. */
-export type Answer = {
-  request_id: string;
-  session_id: string;
-  user_id: string;
-  is_guest: boolean;
-  inbound_message_id: string;
-  message_id: string;
-  text: string;
-  token_usage: { prompt_in: number; completion_out: number; total: number; cost_usd: string | null };
-  fallback: boolean;
-  timing_ms: { total: number; admission: number; orchestrator: number };
-};
-
-/** Everything a caller can expect; anything else is an exception and a bug. */
-export type SubmitOutcome =
-  | { kind: "answered"; answer: Answer }
-  | { kind: "accepted"; sessionId: string; inboundMessageId: string }
-  | { kind: "in_progress"; retryAfterMs: number }
-  | { kind: "completed"; answer: Answer }
-  | { kind: "mismatch" }
-  | { kind: "limited"; scope: "user" | "conversation" | "instance"; retryAfterMs: number }
-  | Refused;
-
-/** A refusal of the error table, as a value. */
-export type Refused = { kind: "refused"; code: ErrorCode; message: string; details: ErrorDetails };
+import type { WireSubmission, SubmitOutcome } from "../domain/submission.ts";
+import type { Message } from "../domain/message.ts";
 
 /** Words that are no turn: a transcript, a broadcast's message. Kept in the order they come, answered by nobody. */
 export type Recording = {

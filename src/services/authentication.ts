@@ -1,18 +1,16 @@
 import type { Config } from "../config.ts";
-import { apiKeyByHash, insertApiKey, revokeApiKey, touchApiKey } from "../db/credentials.ts";
+import { apiKeyByHash, touchApiKey } from "../db/credentials.ts";
 import type { ApiKey } from "../db/credentials.ts";
 import type { Deps } from "../deps.ts";
-import { AppError, invalid, notFound } from "../domain/errors.ts";
-import { hmacSha256, randomText, sha256 } from "../domain/ids.ts";
-import { ACTIONS } from "../domain/principal.ts";
-import type { Action, BrandPrincipal, Caller, Principal } from "../domain/principal.ts";
+import { AppError } from "../domain/errors.ts";
+import type { BrandPrincipal, Caller, Principal } from "../domain/principal.ts";
 import { verifyUserToken } from "./user-token.ts";
 import type { TokenDeps } from "./user-token.ts";
+import { sha256 } from "../domain/crypto.ts";
+import { KEY_PREFIX, keyHash } from "./api-key.ts";
 
 /** A credential as it was sent: a token is verified by now, a key still has to be looked up. */
 export type Credential = { kind: "key"; hash: string } | Exclude<Principal, BrandPrincipal>;
-
-const KEY_PREFIX = "parley_";
 /** Published in the README, so worth nothing outside development. */
 const DEVELOPMENT_KEY_PREFIX = "parley_dev_";
 const MAX_CREDENTIAL = 8_192;
@@ -32,10 +30,6 @@ export async function readCredential(deps: TokenDeps, authorization: string | un
   // Their hashes are in the demo, where no pepper is known.
   return { kind: "key", hash: isForDevelopment ? await sha256(credential) : await keyHash(deps.config, credential) };
 }
-
-/** As a key is stored: nobody who sees the table can make one, nor, with a pepper, tell that one they have is in it. */
-const keyHash = ({ apiKeyPepper }: Pick<Config, "apiKeyPepper">, key: string): Promise<string> =>
-  apiKeyPepper === null ? sha256(key) : hmacSha256(apiKeyPepper, key);
 
 /** Who the credential stands for. Refuses (401) a key that is unknown, revoked or past its expiry. */
 export async function authenticate(
@@ -79,37 +73,4 @@ export async function requireCaller(
   const principal = await authenticate(deps, await readCredential(deps, authorization));
   if (principal.kind === "anonymous") throw refused("A credential is required");
   return principal;
-}
-
-export type KeyOrder = {
-  brandId: string;
-  name: string;
-  /** None for everything. */
-  scopes: readonly string[];
-  /** Epoch milliseconds; null for never. */
-  expiresAt: number | null;
-};
-
-/**
- * Makes a key for a brand's server. The key is given once and never again: only its hash is kept. `keyId` names it, for a
- * list and to revoke it. Refuses (400) an unknown scope, (404) an unknown brand.
- */
-export async function createKey(
-  { db, config }: Pick<Deps, "db" | "config">,
-  { brandId, name, scopes, expiresAt }: KeyOrder,
-): Promise<{ key: string; keyId: string }> {
-  const unknown = scopes.find((scope) => !ACTIONS.includes(scope as Action));
-  if (unknown !== undefined) throw invalid("scopes", `${unknown} is no scope: ${ACTIONS.join(", ")}`);
-  const keyId = randomText(10);
-  const prefix = `${KEY_PREFIX}${keyId}`;
-  const key = `${prefix}_${randomText(43)}`;
-  const kept = await insertApiKey(db, { brandId, name, prefix, hash: await keyHash(config, key), scopes, expiresAt });
-  if (!kept) throw notFound("brand", brandId);
-  return { key, keyId };
-}
-
-/** Revokes a key by its id; isolates that know it may take it for another minute. Refuses (404) an unknown one. */
-export async function revokeKey({ db }: Pick<Deps, "db">, keyId: string): Promise<void> {
-  const prefix = keyId.startsWith(KEY_PREFIX) ? keyId : `${KEY_PREFIX}${keyId}`;
-  if (!(await revokeApiKey(db, prefix))) throw notFound("api_key", keyId);
 }

@@ -1,15 +1,14 @@
 import { addIdentifiers, createUser, userById, usersByIdentifiers } from "../db/users.ts";
-import type { FoundUser } from "../db/users.ts";
+import type { FoundUser, KnownUsers } from "../db/users.ts";
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import type { AuthState } from "../rpc/conversation.ts";
 import { AppError } from "../domain/errors.ts";
 import { uuidOf, uuidv7 } from "../domain/ids.ts";
 import { tierFor } from "../domain/identity.ts";
 import type { Instance } from "../domain/instance.ts";
 import type { Session } from "../domain/session.ts";
 import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
-import type { StoredIdentifier, User } from "../domain/user.ts";
+import type { StoredIdentifier, User, AuthState } from "../domain/user.ts";
 
 /** What somebody says of themselves, checked: a user a token stands for, and identifiers in the order they count. */
 export type Claims = {
@@ -26,10 +25,6 @@ export type Claims = {
 
 /** The person who speaks, and the session Postgres has open for them if it was asked. */
 export type Sender = { user: User; authState: AuthState; openSession: Session | null };
-
-/** Who is known by these claims. */
-export type KnownUsers = { byToken: FoundUser | null; byIdentifier: FoundUser[] };
-
 const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
   JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
 

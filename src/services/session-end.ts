@@ -2,10 +2,10 @@ import { eraseSession } from "../db/erasure.ts";
 import { sessionById } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
-import type { Conversation, SessionCommand, Refused, Unknown } from "../rpc/conversation.ts";
-import { notFound } from "../domain/errors.ts";
+import type { Conversation, SessionCommand, Unknown } from "../rpc/conversation.ts";
+import { notFound, toAppError } from "../domain/errors.ts";
 import type { Caller } from "../domain/principal.ts";
-import { toAppError } from "./unsaved.ts";
+import type { Refused } from "../domain/errors.ts";
 
 type EndDeps = Pick<Deps, "read" | "conversation">;
 

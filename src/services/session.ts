@@ -1,23 +1,14 @@
-import type { Config } from "../config.ts";
 import { sessionsPage, sessionWithCounts } from "../db/sessions.ts";
 import type { RoleCounts, Scope, StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
-import type { InstanceConfig } from "../domain/instance.ts";
 import { encodeCursor } from "../domain/page.ts";
 import type { Pagination, SessionPage } from "../domain/page.ts";
 import { personOf } from "../domain/principal.ts";
 import type { Caller } from "../domain/principal.ts";
-import { endOf, minutesSince } from "../domain/session.ts";
+import { endOf, minutesSince, sessionTimeoutMs } from "../domain/session.ts";
 import type { Session } from "../domain/session.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
 import { withUnsaved } from "./unsaved.ts";
-
-/** How long a session may be quiet, in milliseconds: the instance's own setting, else the service's. */
-export const sessionTimeoutMs = (
-  instance: Pick<InstanceConfig, "sessionTimeoutMinutes"> | null,
-  config: Config,
-): number => (instance?.sessionTimeoutMinutes ?? config.sessionTimeoutMinutes) * 60_000;
-
 /** A session as it is shown in a list. */
 export type SessionSummary = Session & {
   /** null while it is open. Epoch milliseconds. */
@@ -103,6 +94,9 @@ function summarize(
 ): SessionSummary {
   const savedEnd = saved?.expiredAt ?? null;
   const expiredAt = endedAt ?? (savedEnd !== null && session.lastMessageAt <= savedEnd ? savedEnd : null);
-  const timeoutMs = sessionTimeoutMs(saved && { sessionTimeoutMinutes: saved.timeoutMinutes }, config);
+  const timeoutMs = sessionTimeoutMs(
+    saved && { sessionTimeoutMinutes: saved.timeoutMinutes },
+    config.sessionTimeoutMinutes,
+  );
   return { ...session, expiredAt: endOf(session, expiredAt, timeoutMs, now()) };
 }

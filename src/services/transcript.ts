@@ -3,13 +3,11 @@ import type { StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
 import type { RecordedMessage } from "../rpc/conversation.ts";
-import { invalid, notFound } from "../domain/errors.ts";
+import { invalid, notFound, toAppError } from "../domain/errors.ts";
 import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { TranscribedMessage } from "../domain/transcript.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-import { toAppError } from "./unsaved.ts";
-
 /** A voice pipeline's clock may be ahead of ours, but not by more than this. */
 const MAX_AHEAD_MS = 10 * 60_000;
 

@@ -1,14 +1,10 @@
 import type { StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
-import type { Refused, SessionRequest, Unsaved } from "../rpc/conversation.ts";
-import { AppError } from "../domain/errors.ts";
+import type { SessionRequest, Unsaved } from "../rpc/conversation.ts";
+import { toAppError } from "../domain/errors.ts";
 import type { Cursor } from "../domain/page.ts";
-
 type Request = SessionRequest & { before: Cursor | null; limit: number };
-
-/** A conversation's refusal, thrown. */
-export const toAppError = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
 
 /**
  * What Postgres says of a session together with what its object has not handed over yet. The object is asked first: what

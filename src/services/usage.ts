@@ -8,12 +8,12 @@ import { encodeCursor } from "../domain/page.ts";
 import type { UsagePage } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import { formatIso } from "../domain/time.ts";
-import { buildTokenPlan } from "../domain/usage.ts";
-import type { TokenPlan } from "../domain/usage.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
 import type { ReadyBundle } from "./instance.ts";
 import { scopeOf } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
+import { buildTokenPlan } from "../domain/token-plan.ts";
+import type { TokenPlan } from "../domain/token-plan.ts";
 
 /** What one turn took. */
 export type TurnUsage = StoredUsage;

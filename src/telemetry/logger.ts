@@ -1,4 +1,5 @@
-import { fitMetadata, redact } from "../domain/sanitize.ts";
+import { fitMetadata } from "../domain/sanitize.ts";
+import { redact } from "../domain/redact.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

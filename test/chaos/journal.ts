@@ -1,4 +1,4 @@
-import type { Answer } from "../../src/rpc/conversation.ts";
+import type { Answer } from "../../src/domain/submission.ts";
 
 /** One request, and what came of it. */
 export type Attempt = {

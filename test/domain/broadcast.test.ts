@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { MAX_ATTEMPTS, recordingOf, verdictOn } from "../../src/domain/broadcast.ts";
+import { MAX_ATTEMPTS, verdictOn } from "../../src/domain/broadcast.ts";
 import type { Broadcast, Recipient } from "../../src/domain/broadcast.ts";
+import { recordingOf } from "../../src/flows/deliver-broadcast.ts";
 
 const broadcast: Broadcast = {
   id: "01900000-0000-7000-8000-000000000001",

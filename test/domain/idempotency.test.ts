@@ -4,13 +4,13 @@ import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import type { NewTurn } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { parseConfig } from "../../src/config.ts";
-import type { Answer } from "../../src/rpc/conversation.ts";
 import { cacheable, canonicalJson, fingerprint, idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
 import { newTurnId } from "../../src/domain/ids.ts";
 import { admission, leaseIsOver, settle, start } from "../../src/domain/turn.ts";
 import type { Turn } from "../../src/domain/turn.ts";
 import { answerTo } from "../support/deps.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
+import type { Answer } from "../../src/domain/submission.ts";
 
 const INSTANCE = "00000000-0000-4000-8000-000000000010";
 const SESSION = "01900000-0000-7000-8000-000000000001";

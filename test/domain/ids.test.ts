@@ -5,13 +5,13 @@ import {
   newTurnId,
   replyMessageIdOf,
   SAFE_ID,
-  sha256,
   timeOfUuid,
   usageIdOf,
   Uuid,
   uuidOf,
   uuidv7,
 } from "../../src/domain/ids.ts";
+import { sha256 } from "../../src/domain/crypto.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 

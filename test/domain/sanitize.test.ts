@@ -1,12 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  fitMetadata,
-  isSensitiveKey,
-  redact,
-  redactString,
-  sanitizeData,
-  sanitizeString,
-} from "../../src/domain/sanitize.ts";
+import { fitMetadata, isSensitiveKey, sanitizeData, sanitizeString } from "../../src/domain/sanitize.ts";
+import { redact, redactString } from "../../src/domain/redact.ts";
 
 const nested = (depth: number): unknown => (depth === 0 ? "deep" : { in: nested(depth - 1) });
 

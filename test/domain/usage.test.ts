@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { LlmModel, Template, TemplateSet } from "../../src/domain/instance.ts";
-import { buildTokenPlan, extractUsage, templateBudget, usageRecord, type UsageInput } from "../../src/domain/usage.ts";
+import { extractUsage, usageRecord, type UsageInput } from "../../src/domain/usage.ts";
+import { buildTokenPlan, templateBudget } from "../../src/domain/token-plan.ts";
 
 const CREATED = "2026-11-22T12:00:00.000Z";
 

@@ -1,7 +1,7 @@
 import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import type { BroadcastTimer as BroadcastTimerPort } from "../../src/domain/broadcast.ts";
+import type { BroadcastTimer as BroadcastTimerPort } from "../../src/rpc/broadcast-timer.ts";
 
 /** A broadcast's timer. A stub is broken for good once its object has died, so each call takes a new one. */
 class Timer {

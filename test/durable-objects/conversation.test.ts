@@ -1,9 +1,10 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
-import type { Conversation as ConversationPort, Submission } from "../../src/rpc/conversation.ts";
+import type { Conversation as ConversationPort } from "../../src/rpc/conversation.ts";
 import { submission } from "../support/conversation.ts";
 import type { Stage } from "../support/orchestrator-binding.ts";
+import type { Submission } from "../../src/domain/submission.ts";
 
 /** A conversation by its address. A stub is broken for good once its object has died, so each call takes a new one. */
 class Conversation {

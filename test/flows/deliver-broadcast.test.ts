@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { nextRound } from "../../src/db/broadcast-claims.ts";
 import { chatAddress } from "../../src/domain/address.ts";
-import { CLAIM_MS, MAX_ATTEMPTS, recordingOf } from "../../src/domain/broadcast.ts";
+import { CLAIM_MS, MAX_ATTEMPTS } from "../../src/domain/broadcast.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import { deliverBroadcast, ROUND_SIZE } from "../../src/flows/deliver-broadcast.ts";
+import { deliverBroadcast, ROUND_SIZE, recordingOf } from "../../src/flows/deliver-broadcast.ts";
 import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
 import { cancel, findBroadcast, retry } from "../../src/services/broadcast.ts";
 import { createAudience } from "../support/audience.ts";

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { createDeps } from "../../src/deps.ts";
 import { ConcurrencyLimit } from "../../src/isolate/concurrency-limit.ts";
 import { findKnownUsers } from "../../src/services/identity.ts";
 import { INSTANCE } from "../support/demo.ts";
+import { createDeps } from "../../src/compose.ts";
 
 describe("a crowd of strangers", () => {
   it("is let in up to what can be answered in time; the others are told when to come again", async () => {

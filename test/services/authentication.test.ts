@@ -3,13 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { AppError } from "../../src/domain/errors.ts";
 import { authorize } from "../../src/domain/authorization.ts";
 import { Cache } from "../../src/isolate/cache.ts";
-import { authenticate, createKey, readCredential, revokeKey } from "../../src/services/authentication.ts";
-import type { KeyOrder } from "../../src/services/authentication.ts";
+import { authenticate, readCredential } from "../../src/services/authentication.ts";
 import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { ACME, ACME_KEY } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
+import { createKey, revokeKey } from "../../src/services/api-key.ts";
+import type { KeyOrder } from "../../src/services/api-key.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 

@@ -4,8 +4,6 @@ import type { Conversation } from "../../src/rpc/conversation.ts";
 import type { LedgerEntry, LedgerUsage } from "../../src/domain/ledger.ts";
 import type { Caller } from "../../src/domain/principal.ts";
 import type { Session } from "../../src/domain/session.ts";
-import { buildTokenPlan } from "../../src/domain/usage.ts";
-import type { TokenPlan } from "../../src/domain/usage.ts";
 import { answerTurn } from "../../durable-objects/conversation/turns/answer.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { findInstance } from "../../src/services/instance.ts";
@@ -18,6 +16,8 @@ import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { answerWith, gate, startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { buildTokenPlan } from "../../src/domain/token-plan.ts";
+import type { TokenPlan } from "../../src/domain/token-plan.ts";
 
 const NOWHERE = "01900000-0000-7000-8000-00000000dead";
 const MODEL = "00000000-0000-4000-8000-000000000102";

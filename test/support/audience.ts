@@ -4,12 +4,12 @@ import { record } from "../../durable-objects/conversation/sessions/record.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
-import type { BroadcastTimer } from "../../src/domain/broadcast.ts";
 import type { Conversation, Recording } from "../../src/rpc/conversation.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { createTestDeps } from "./deps.ts";
 import type { TestDeps } from "./deps.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
+import type { BroadcastTimer } from "../../src/rpc/broadcast-timer.ts";
 
 /** What a conversation does before it keeps a broadcast's message: nothing, wait, throw. */
 export type Mood = (recording: Recording) => void | Promise<void>;

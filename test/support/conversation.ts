@@ -8,9 +8,9 @@ import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import type { StoredTurn } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../durable-objects/runtime/storage.ts";
-import type { Answer, Submission, SubmitOutcome } from "../../src/rpc/conversation.ts";
 import type { TurnResult } from "../../durable-objects/conversation/turns/answer.ts";
 import { demoBundle } from "./bundle.ts";
+import type { Answer, Submission, SubmitOutcome } from "../../src/domain/submission.ts";
 
 export const LEASE_MS = 300_000;
 export const LIFETIME_MS = 86_400_000;

@@ -4,12 +4,13 @@ import { parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
-import type { Answer, Conversation, Submission, SubmitOutcome } from "../../src/rpc/conversation.ts";
+import type { Conversation } from "../../src/rpc/conversation.ts";
 import { ConcurrencyLimit } from "../../src/isolate/concurrency-limit.ts";
 import { RateLimits } from "../../src/isolate/rate-limits.ts";
 import { Cache } from "../../src/isolate/cache.ts";
 import { KeySets } from "../../src/isolate/key-sets.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
+import type { Answer, Submission, SubmitOutcome } from "../../src/domain/submission.ts";
 
 type Options = {
   /** A Neon-compatible endpoint; without one nothing may be asked of a database. */

@@ -1,9 +1,9 @@
 import { inboundMessageIdOf, newTurnId, replyMessageIdOf, usageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import { idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
-import type { LedgerEntry, LedgerNotice, Message } from "../../src/domain/ledger.ts";
-import type { KeyedEntry } from "../../src/db/ledger.ts";
+import type { LedgerEntry, LedgerNotice, KeyedEntry } from "../../src/domain/ledger.ts";
 import type { Session } from "../../src/domain/session.ts";
 import { ACME, INSTANCE } from "./demo.ts";
+import type { Message } from "../../src/domain/message.ts";
 
 const DAY_MS = 86_400_000;
 

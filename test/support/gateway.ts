@@ -1,6 +1,5 @@
 import { vi } from "vitest";
 import { createApp } from "../../src/app.ts";
-import { createDeps } from "../../src/deps.ts";
 import type { Deps } from "../../src/deps.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { startDatabaseProxy } from "./database-proxy.ts";
@@ -8,6 +7,7 @@ import type { DatabaseProxy } from "./database-proxy.ts";
 import { startDatabase } from "./database.ts";
 import type { TestDatabase } from "./database.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
+import { createDeps } from "../../src/compose.ts";
 
 /** The platform's base class and nothing else of it: what the objects are built on. */
 vi.doMock("cloudflare:workers", () => ({

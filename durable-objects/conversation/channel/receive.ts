@@ -6,9 +6,7 @@ import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
 import type { StoredTurn, TurnStore } from "../stores/turns.ts";
-
-/** How long a webhook's message id is remembered: longer than anybody sends it again (7 days). */
-export const WEBHOOK_MEMORY_MS = 8 * 24 * 3_600_000;
+import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 
 /** How many messages of one conversation may wait. A webhook can't be told to come back, so it is far more than a caller gets. */
 const MAX_WAITING_MESSAGES = 1_000;

@@ -1,16 +1,16 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
-import { wantsReply } from "../../../src/domain/inbound-message.ts";
+import { wantsReply, WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { ResolvedMessage, Resolution } from "../../../src/domain/resolution.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import { clearOwner } from "./forwarding.ts";
 import type { StateStore } from "../stores/state.ts";
-import { reject, WEBHOOK_MEMORY_MS } from "./receive.ts";
+import { reject } from "./receive.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { toRefused } from "../refusal.ts";
 import { setCurrentSession, sessionFor } from "../sessions/current.ts";
 import type { Inbound, StoredTurn, TurnStore, Work } from "../stores/turns.ts";
+import { toRefused } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; sessionTimeoutMs: number; now: number };

@@ -4,7 +4,6 @@ import { whatsappAddress } from "../../../src/domain/address.ts";
 import type { WebhookBatch, Outbound, Received, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import { referenceOf } from "../../../src/domain/delivery.ts";
 import type { Resolution } from "../../../src/domain/resolution.ts";
-import { sessionTimeoutMs } from "../../../src/services/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import { moveAliases, claimAliases } from "./forwarding.ts";
 import { DeliverySender } from "./sender.ts";
@@ -14,6 +13,7 @@ import { receive } from "./receive.ts";
 import type { Outbox } from "../stores/outbox.ts";
 import { resolve } from "./resolve.ts";
 import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
+import { sessionTimeoutMs } from "../../../src/domain/session.ts";
 
 /** A preparation that failed this often for another reason than that Postgres is away is given up. */
 const MAX_ATTEMPTS = 5;
@@ -88,7 +88,7 @@ export class Correspondence {
     const config = preparation.kind === "ready" ? preparation.bundle.config : null;
     const dropped = resolve(this.#options, turn, preparation, {
       address,
-      sessionTimeoutMs: sessionTimeoutMs(config, deps.config),
+      sessionTimeoutMs: sessionTimeoutMs(config, deps.config.sessionTimeoutMinutes),
       now: deps.now(),
     });
     if (dropped.length > 0) this.#options.drop(dropped);

@@ -1,4 +1,4 @@
-import type { SessionCommand, Erased, Refused, Unknown } from "../../../src/rpc/conversation.ts";
+import type { SessionCommand, Erased, Unknown } from "../../../src/rpc/conversation.ts";
 import { replyMessageIdOf } from "../../../src/domain/ids.ts";
 import { isOver } from "../../../src/domain/session.ts";
 import type { Session } from "../../../src/domain/session.ts";
@@ -6,9 +6,10 @@ import { authorize, conversationOf } from "../../../src/domain/authorization.ts"
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { toRefused } from "../refusal.ts";
 import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
+import type { Refused } from "../../../src/domain/errors.ts";
+import { toRefused } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 

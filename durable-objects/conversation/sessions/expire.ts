@@ -1,12 +1,13 @@
-import type { SessionCommand, Expired, Refused, Unknown } from "../../../src/rpc/conversation.ts";
+import type { SessionCommand, Expired, Unknown } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { sessionNotFound, toRefused } from "../refusal.ts";
 import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
+import type { Refused } from "../../../src/domain/errors.ts";
+import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 

@@ -5,10 +5,10 @@ import { authorize, conversationOf } from "../../../src/domain/authorization.ts"
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { sessionNotFound, toRefused } from "../refusal.ts";
 import { setCurrentSession, isErased, isOwnedByAnother, sessionFor } from "./current.ts";
 import type { TurnStore } from "../stores/turns.ts";
 import { knownSession } from "./unsaved.ts";
+import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; now: number };

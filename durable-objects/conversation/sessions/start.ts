@@ -1,10 +1,11 @@
-import type { SessionStarted, StartSession, Refused } from "../../../src/rpc/conversation.ts";
+import type { SessionStarted, StartSession } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { sessionNotFound } from "../refusal.ts";
 import { setCurrentSession, isErased } from "./current.ts";
+import type { Refused } from "../../../src/domain/errors.ts";
+import { sessionNotFound } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
 

@@ -1,13 +1,14 @@
-import type { Refused, SessionRequest, Unknown, Unsaved } from "../../../src/rpc/conversation.ts";
+import type { SessionRequest, Unknown, Unsaved } from "../../../src/rpc/conversation.ts";
 import { newestFirst } from "../../../src/domain/history.ts";
-import type { Message } from "../../../src/domain/ledger.ts";
 import type { Cursor } from "../../../src/domain/page.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import { sessionNotFound, toRefused } from "../refusal.ts";
 import { isEnded, isErased } from "./current.ts";
+import type { Refused } from "../../../src/domain/errors.ts";
+import type { Message } from "../../../src/domain/message.ts";
+import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
 
 type Parts = { state: StateStore; outbox: Outbox };
 

@@ -1,7 +1,8 @@
-import type { LedgerEntry, LedgerNotice, LedgerPull, Message, NewEntry } from "../../../src/domain/ledger.ts";
+import type { LedgerEntry, LedgerNotice, LedgerPull, NewEntry } from "../../../src/domain/ledger.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "./state.ts";
+import type { Message } from "../../../src/domain/message.ts";
 
 /** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
 const SEQ_STEP = 1_000;

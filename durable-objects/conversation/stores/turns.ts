@@ -1,10 +1,11 @@
-import type { Answer, AuthState, Outbound } from "../../../src/rpc/conversation.ts";
+import type { Outbound } from "../../../src/rpc/conversation.ts";
 import type { Channel } from "../../../src/domain/channel.ts";
 import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import { admission, settle, start } from "../../../src/domain/turn.ts";
 import type { Admission, Turn, TurnState } from "../../../src/domain/turn.ts";
-import type { User } from "../../../src/domain/user.ts";
+import type { User, AuthState } from "../../../src/domain/user.ts";
 import type { Storage } from "../../runtime/storage.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
 
 /** What a run needs that the object does not know otherwise. Dropped once the turn is settled. */
 export type Work = {

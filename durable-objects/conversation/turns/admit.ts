@@ -1,6 +1,5 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import type { AdapterInput } from "../../../src/domain/adapter.ts";
-import type { Submission, SubmitOutcome } from "../../../src/rpc/conversation.ts";
 import { scopeFor } from "../../../src/domain/idempotency.ts";
 import { inboundMessageIdOf, newTurnId } from "../../../src/domain/ids.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
@@ -9,9 +8,10 @@ import { MAX_WAITING_TURNS } from "../../../src/domain/turn.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import { priorOutcome, RETRY_AFTER_MS } from "./status.ts";
-import { toRefused } from "../refusal.ts";
 import { setCurrentSession, isOwnedByAnother, sessionFor } from "../sessions/current.ts";
 import type { TurnStore } from "../stores/turns.ts";
+import type { Submission, SubmitOutcome } from "../../../src/domain/submission.ts";
+import { toRefused } from "../../../src/domain/errors.ts";
 
 const MINUTE_MS = 60_000;
 

@@ -1,12 +1,13 @@
 import type { Orchestrator } from "../../../src/clients/orchestrator/orchestrator.ts";
 import { buildAdapter, primaryFunction } from "../../../src/domain/adapter.ts";
 import type { Adapter, AdapterInput } from "../../../src/domain/adapter.ts";
-import type { Answer } from "../../../src/rpc/conversation.ts";
 import { readReply } from "../../../src/domain/reply.ts";
 import { extractUsage, usageRecord } from "../../../src/domain/usage.ts";
-import type { TokenPlan, UsageRecord } from "../../../src/domain/usage.ts";
+import type { UsageRecord } from "../../../src/domain/usage.ts";
 import { isGivenUp } from "../../../src/domain/turn.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
+import type { TokenPlan } from "../../../src/domain/token-plan.ts";
 
 /** What came of a run, before it is settled. */
 export type TurnResult = {

@@ -1,10 +1,10 @@
-import type { Answer } from "../../../src/rpc/conversation.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { answerTurn } from "./answer.ts";
-import { WEBHOOK_MEMORY_MS } from "../channel/receive.ts";
 import type { Components, ConversationHost } from "../create.ts";
 import { settleTurn } from "./settle.ts";
 import type { StoredTurn } from "../stores/turns.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
+import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 
 /** Runs a turn and settles it. Null when another run has replaced this one: then nothing is changed. */
 export async function runTurn(

@@ -1,6 +1,6 @@
-import type { Answer } from "../../../src/rpc/conversation.ts";
 import { leaseIsOver } from "../../../src/domain/turn.ts";
 import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
 
 /** A caller behind other turns is told "accepted" after this; the turn goes on. */
 export const QUEUED_CALLER_WAIT_MS = 60_000;

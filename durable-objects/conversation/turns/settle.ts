@@ -1,6 +1,5 @@
-import type { Answer } from "../../../src/rpc/conversation.ts";
 import { inboundMessageIdOf, replyMessageIdOf, usageIdOf, uuidv7 } from "../../../src/domain/ids.ts";
-import type { Message, NewEntry } from "../../../src/domain/ledger.ts";
+import type { NewEntry } from "../../../src/domain/ledger.ts";
 import { stamped } from "../../../src/domain/session.ts";
 import type { TurnResult } from "./answer.ts";
 import type { Storage } from "../../runtime/storage.ts";
@@ -8,6 +7,8 @@ import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
 import { isEnded } from "../sessions/current.ts";
 import type { StoredTurn, TurnStore, Work } from "../stores/turns.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
+import type { Message } from "../../../src/domain/message.ts";
 
 type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; lifetimeMs: number; now: number };

@@ -1,6 +1,7 @@
-import type { StatusQuery, RequestStatus, SubmitOutcome, Unknown } from "../../../src/rpc/conversation.ts";
+import type { StatusQuery, RequestStatus, Unknown } from "../../../src/rpc/conversation.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { TurnStore } from "../stores/turns.ts";
+import type { SubmitOutcome } from "../../../src/domain/submission.ts";
 
 /** What somebody is told to wait who comes while their request is running. */
 export const RETRY_AFTER_MS = 1_000;

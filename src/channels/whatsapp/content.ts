@@ -1,7 +1,8 @@
 import type { InboundKind } from "../../domain/inbound-message.ts";
-import { isRecord, sanitizeData } from "../../domain/sanitize.ts";
+import { sanitizeData } from "../../domain/sanitize.ts";
 import { number, record, records, text } from "./json.ts";
 import type { Json } from "./json.ts";
+import { isRecord } from "../../domain/json.ts";
 
 /** What a message says in words, and what of it has a place of its own. What has no words is told in brackets. */
 export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };

@@ -1,5 +1,5 @@
-import { isRecord } from "../../domain/sanitize.ts";
 import { cleanText } from "../../domain/text.ts";
+import { isRecord } from "../../domain/json.ts";
 
 /** Looking into JSON of another company, which may have grown a new shape since yesterday: nothing here refuses. */
 export type Json = Record<string, unknown>;

@@ -2,7 +2,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import { BROADCAST_STATES, MAX_RECIPIENTS, RECIPIENT_STATES, stateOf } from "../../domain/broadcast.ts";
 import type { Progress } from "../../domain/broadcast.ts";
 import { DELIVERY_STATES } from "../../domain/delivery.ts";
-import { ERROR_CODES } from "../../domain/errors.ts";
+import { ERROR_CODES, toServiceUnavailable } from "../../domain/errors.ts";
 import type { ErrorCode } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import { MessageContent, MessageMetadata } from "../../domain/message.ts";
@@ -16,7 +16,6 @@ import { mismatch, replay } from "../../http/idempotency.ts";
 import { requireRequestId } from "../../http/request-ids.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_KEY } from "../../http/openapi.ts";
 import { parseQuery } from "../../http/query.ts";
-import { toServiceUnavailable } from "../../services/absence.ts";
 import { cancel, findBroadcast, retry } from "../../services/broadcast.ts";
 import { readCredential } from "../../services/authentication.ts";
 

@@ -1,10 +1,9 @@
 import { z } from "@hono/zod-openapi";
-import { invalid, notFound } from "../../domain/errors.ts";
+import { invalid, notFound, toServiceUnavailable } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import type { Caller } from "../../domain/principal.ts";
 import type { AppContext } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
-import { toServiceUnavailable } from "../../services/absence.ts";
 import { requireCaller } from "../../services/authentication.ts";
 
 export const ConversationParams = z.object({ id: Uuid });

@@ -1,12 +1,11 @@
 import { createRoute, OpenAPIHono } from "@hono/zod-openapi";
-import { invalid, notFound } from "../../domain/errors.ts";
+import { invalid, notFound, toServiceUnavailable } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain/page.ts";
 import type { AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
 import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
 import { parseQuery } from "../../http/query.ts";
-import { toServiceUnavailable } from "../../services/absence.ts";
 import { findMessage, history } from "../../services/history.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
 import { usageRecordsOf, usageStats } from "../../services/usage.ts";

@@ -9,11 +9,11 @@ import { jsonBody } from "../../http/body.ts";
 import type { AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
-import { toServiceUnavailable } from "../../services/absence.ts";
 import { eraseConversation, expireSession } from "../../services/session-end.ts";
 import { saveTranscript } from "../../services/transcript.ts";
 import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./params.ts";
 import { ConversationSummary, summaryJson } from "./schemas.ts";
+import { toServiceUnavailable } from "../../domain/errors.ts";
 
 const StartRequest = z
   .object({

@@ -1,7 +1,6 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Deps } from "../../deps.ts";
 import type { Channel } from "../../domain/channel.ts";
-import type { Answer, SubmitOutcome } from "../../rpc/conversation.ts";
 import { AppError } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import { Identifiers } from "../../domain/identity.ts";
@@ -16,6 +15,7 @@ import { requireRequestId } from "../../http/request-ids.ts";
 import { BODY_REFUSALS, json, refusals, success, WITH_KEY, WITH_OR_WITHOUT_CREDENTIAL } from "../../http/openapi.ts";
 import { readCredential } from "../../services/authentication.ts";
 import { guestToken } from "../../services/user-token.ts";
+import type { Answer, SubmitOutcome } from "../../domain/submission.ts";
 
 const MessageRequest = z
   .object({

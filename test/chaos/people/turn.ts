@@ -1,9 +1,9 @@
-import type { Answer } from "../../../src/rpc/conversation.ts";
 import { call, untilKnown } from "../caller.ts";
 import type { Reply } from "../caller.ts";
 import { sentNow } from "../journal.ts";
 import type { Turn } from "../journal.ts";
 import type { Scene } from "./scene.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
 
 /** Something to be said, and where. */
 export type Line = {

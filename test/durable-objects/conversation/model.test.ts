@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { SubmitOutcome } from "../../../src/rpc/conversation.ts";
 import type { LedgerEntry } from "../../../src/domain/ledger.ts";
 import { incarnation, LEASE_MS, submission } from "../../support/conversation.ts";
 import type { BegunRun, Incarnation } from "../../support/conversation.ts";
 import { sqliteStorage } from "../../support/sqlite-storage.ts";
+import type { SubmitOutcome } from "../../../src/domain/submission.ts";
 
 type Step =
   | { do: "call"; id: string; body: string }

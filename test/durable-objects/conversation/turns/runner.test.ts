@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { SubmitOutcome } from "../../../../src/rpc/conversation.ts";
 import { MAX_WAITING_TURNS } from "../../../../src/domain/turn.ts";
 import { demoBundle } from "../../../support/bundle.ts";
 import { incarnation, LEASE_MS, LIFETIME_MS, SESSION_TIMEOUT_MS, submission } from "../../../support/conversation.ts";
 import type { BegunRun } from "../../../support/conversation.ts";
 import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+import type { SubmitOutcome } from "../../../../src/domain/submission.ts";
 
 let now = 0;
 let runs: BegunRun[] = [];

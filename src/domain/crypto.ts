@@ -1,0 +1,28 @@
+/** Lower-case hex SHA-256. */
+export async function sha256(text: string): Promise<string> {
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
+}
+
+/** Lower-case hex HMAC-SHA256. */
+export async function hmacSha256(secret: string, text: string): Promise<string> {
+  const encoder = new TextEncoder();
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
+  return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
+}
+
+/** Random letters and digits, each of 62 as likely as the others: 43 of them hold 256 bits. */
+export function randomText(length: number): string {
+  let text = "";
+  while (text.length < length) {
+    const [byte = 0] = crypto.getRandomValues(new Uint8Array(1));
+    // 248 is the last multiple of 62 in a byte: what lies above would favour the first letters.
+    if (byte < 248) text += LETTERS.charAt(byte % 62);
+  }
+  return text;
+}
+
+export const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
