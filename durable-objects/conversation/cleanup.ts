@@ -1,19 +1,26 @@
 import { isOver, sessionTimeoutMs } from "../../src/domain/session.ts";
 import { pruneTombstones } from "./sessions/erase.ts";
 import { endIsRememberedUntil } from "./sessions/expire.ts";
-import type { Components, ConversationHost } from "./create.ts";
+import type { ObjectDeps } from "../../src/deps.ts";
+import type { Stores } from "./stores.ts";
 import { forgetRecorded } from "./sessions/record.ts";
 
-/** A duty: forgets what is over, and the whole object once nothing of it matters any more. */
+type Options = {
+  deps: Pick<ObjectDeps, "config">;
+  /** Deletes everything the object stores. */
+  empty: () => void;
+};
+
+/** Alarm task: deletes rows past their expiry, and the whole object when none is left and no session is open. */
 export function cleanUp(
-  { storage, state, turns, outbox, correspondence }: Components,
-  { deps, empty }: Pick<ConversationHost, "deps" | "empty">,
+  { storage, state, turns, outbox, deliveries }: Stores,
+  { deps, empty }: Options,
   now: number,
 ): number | null {
   outbox.prune();
   const nextExpiry = [
     turns.sweep(now),
-    correspondence.deliveries.sweep(now),
+    deliveries.sweep(now),
     pruneTombstones(state, now),
     endIsRememberedUntil(state, now),
   ].reduce(earliest);
@@ -25,7 +32,7 @@ export function cleanUp(
     return earliest(nextExpiry, session.lastMessageAt + timeoutMs + 1);
   }
   outbox.forgetHistory();
-  // An address that passes on has nothing else to remember, and that for good.
+  // A forwarding address keeps only its target, permanently.
   if (nextExpiry === null && state.get("forwardsTo") === null) empty();
   return nextExpiry;
 }

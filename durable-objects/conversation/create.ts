@@ -1,30 +1,23 @@
 import type { ObjectDeps } from "../../src/deps.ts";
-import type { Storage } from "../runtime/storage.ts";
-import { migrate } from "../runtime/migrate.ts";
 import { Alarm } from "../runtime/alarm.ts";
-import { LedgerNotifier } from "./ledger-notifier.ts";
+import type { Storage } from "../runtime/storage.ts";
 import { Correspondence } from "./channel/send.ts";
-import { StateStore } from "./stores/state.ts";
-import { Outbox } from "./stores/outbox.ts";
+import { cleanUp } from "./cleanup.ts";
+import { LedgerNotifier } from "./ledger-notifier.ts";
+import { openStores } from "./stores.ts";
+import type { Stores } from "./stores.ts";
 import { runTurn } from "./turns/run.ts";
 import { TurnRunner } from "./turns/runner.ts";
-import { cleanUp } from "./cleanup.ts";
-import { MIGRATIONS } from "./stores/schema.ts";
-import { TurnStore } from "./stores/turns.ts";
 
-/** What a conversation is made of, over one storage. */
-export type Components = {
-  storage: Storage;
-  state: StateStore;
-  turns: TurnStore;
-  outbox: Outbox;
+/** The stores of a conversation and the workers over them. */
+export type Components = Stores & {
   ledgerNotifier: LedgerNotifier;
   correspondence: Correspondence;
   runner: TurnRunner;
   alarm: Alarm;
 };
 
-/** What the parts need of the object they are in. */
+/** What a conversation needs of the object it is in. */
 export type ConversationHost = {
   storage: Storage;
   address: string;
@@ -32,43 +25,51 @@ export type ConversationHost = {
   setAlarm: (at: number) => void;
   /** Keeps the object awake for work that no caller waits for. */
   background: (work: Promise<unknown>) => void;
-  /** Nothing of this conversation matters any more. */
+  /** Deletes everything the object stores. */
   empty: () => void;
 };
 
-/** Makes the parts and connects them. Reads what the storage holds, so a new incarnation goes on where the last one was. */
-export function createConversation(surroundings: ConversationHost): Components {
-  const { storage, address, deps, background } = surroundings;
+/** Opens the stores and connects the workers. A new incarnation continues from what the storage holds. */
+export function createConversation({
+  storage,
+  address,
+  deps,
+  setAlarm,
+  background,
+  empty,
+}: ConversationHost): Components {
   const { log, now, config } = deps;
-  migrate(storage, MIGRATIONS);
-  const state = new StateStore(storage);
-  const turns = new TurnStore(storage);
-  const outbox = new Outbox(storage, state);
-  const ledgerNotifier = new LedgerNotifier(outbox, () => {
-    // A ring that failed is repeated by the alarm.
+  const stores = openStores(storage);
+  const ledgerNotifier = new LedgerNotifier(stores.outbox, () => {
+    // The alarm repeats a notification that failed.
     background(deps.notifyLedger(address).catch((error: unknown) => log.warn("ring_failed", { error, address })));
   });
   const wake = (at: number) => alarm.noLaterThan(at);
+  const notifyLedger = () => wake(ledgerNotifier.notify(now()));
   const correspondence = new Correspondence({
-    ...{ storage, state, turns, outbox, wake, background, address, deps },
-    ring: () => wake(ledgerNotifier.notify(now())),
+    ...stores,
+    wake,
+    background,
+    address,
+    deps,
+    ring: notifyLedger,
     drop: (turnIds) => runner.drop(turnIds),
   });
   const runner = new TurnRunner({
-    turns,
+    turns: stores.turns,
     leaseMs: config.lockExpirySeconds * 1000,
     now,
     resolve: (turn, attempt) => correspondence.resolve(turn, attempt),
-    run: (turn, signal) => runTurn(parts, surroundings, turn, signal),
+    run: (turn, signal) =>
+      runTurn(stores, { address, deps, notifyLedger, send: (...reply) => correspondence.send(...reply) }, turn, signal),
     wake,
     background,
     report: (error, turn) => log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
   });
   const alarm = new Alarm(
-    [runner.resume, correspondence.sender.resume, ledgerNotifier.repeat, (at) => cleanUp(parts, surroundings, at)],
-    surroundings.setAlarm,
+    [runner.resume, correspondence.sender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
+    setAlarm,
     (error) => log.error("alarm_failed", { error, address }),
   );
-  const parts: Components = { storage, state, turns, outbox, ledgerNotifier, correspondence, runner, alarm };
-  return parts;
+  return { ...stores, ledgerNotifier, correspondence, runner, alarm };
 }

@@ -4,25 +4,18 @@ import { whatsappAddress } from "../../../src/domain/address.ts";
 import type { WebhookBatch, Outbound, Received, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import { referenceOf } from "../../../src/domain/delivery.ts";
 import type { Resolution } from "../../../src/domain/resolution.ts";
-import type { Storage } from "../../runtime/storage.ts";
 import { moveAliases, claimAliases } from "./forwarding.ts";
 import { DeliverySender } from "./sender.ts";
-import { DeliveryStore } from "../stores/deliveries.ts";
-import type { StateStore } from "../stores/state.ts";
 import { receive } from "./receive.ts";
-import type { Outbox } from "../stores/outbox.ts";
+import type { Stores } from "../stores.ts";
 import { resolve } from "./resolve.ts";
-import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
+import type { Inbound, StoredTurn } from "../stores/turns.ts";
 import { sessionTimeoutMs } from "../../../src/domain/session.ts";
 
 /** A preparation that failed this often for another reason than that Postgres is away is given up. */
 const MAX_ATTEMPTS = 5;
 
-type Options = {
-  storage: Storage;
-  state: StateStore;
-  turns: TurnStore;
-  outbox: Outbox;
+type Options = Stores & {
   address: string;
   deps: Pick<ObjectDeps, "config" | "conversation" | "resolveWebhookMessage" | "log" | "now" | "sendWhatsApp">;
   /** Something waits for Postgres. */
@@ -35,16 +28,14 @@ type Options = {
 
 /** The part of a conversation that goes through a channel's webhook: nobody waits for an answer, so it is sent. */
 export class Correspondence {
-  readonly deliveries: DeliveryStore;
   readonly sender: DeliverySender;
   readonly #options: Options;
 
   constructor(options: Options) {
-    const { storage, background, wake, deps } = options;
+    const { deliveries, background, wake, deps } = options;
     this.#options = options;
-    this.deliveries = new DeliveryStore(storage);
     this.sender = new DeliverySender({
-      deliveries: this.deliveries,
+      deliveries,
       send: deps.sendWhatsApp,
       windowIsOpen: (now) => this.#isOpen(now),
       changed: (messageId) => this.#notifyDelivery(messageId),
@@ -68,7 +59,7 @@ export class Correspondence {
     const { address, deps } = this.#options;
     const received = receive(this.#options, arrival, { address, now: deps.now() });
     const unmatched = arrival.statuses.filter((news) => {
-      const messageId = this.deliveries.applyStatus(news);
+      const messageId = this.#options.deliveries.applyStatus(news);
       if (messageId !== null) this.#notifyDelivery(messageId);
       return messageId === null;
     });
@@ -121,7 +112,10 @@ export class Correspondence {
     const instead = template && templateRequest(envelope(1), template);
     const now = deps.now();
     const requests = instead !== null && !this.#isOpen(now) ? [instead] : parts;
-    this.deliveries.queue({ messageId, brandId: owner.brandId, phoneNumberId, requests, template: instead }, now);
+    this.#options.deliveries.queue(
+      { messageId, brandId: owner.brandId, phoneNumberId, requests, template: instead },
+      now,
+    );
     this.#notifyDelivery(messageId);
     this.sender.sendNext();
   }
@@ -148,7 +142,7 @@ export class Correspondence {
   }
 
   #notifyDelivery(messageId: string): void {
-    const news = this.deliveries.takeChange(messageId);
+    const news = this.#options.deliveries.takeChange(messageId);
     if (news === null) return;
     this.#options.outbox.addNotice({ kind: "delivery", messageId, ...news });
     this.#options.ring();

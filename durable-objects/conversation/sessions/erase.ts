@@ -5,13 +5,11 @@ import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
-
-type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
+import type { Stores } from "../stores.ts";
 
 /** What was read before the erasing and is still on its way to somewhere is no older than this. */
 export const TOMBSTONE_MS = 24 * 3_600_000;
@@ -24,13 +22,13 @@ type Options = { now: number; rememberMs: number; sessionTimeoutMs: number };
  * brings it back. `turnIds` are those nobody will be answered any more.
  */
 export function erase(
-  parts: Parts,
+  stores: Pick<Stores, "storage" | "state" | "outbox">,
   { sessionId, caller, session: saved }: SessionCommand,
   { now, rememberMs, sessionTimeoutMs }: Options,
 ): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
-  const { storage, state } = parts;
+  const { storage, state } = stores;
   const owner = state.get("owner");
-  const session = knownSession(parts, sessionId) ?? saved;
+  const session = knownSession(stores, sessionId) ?? saved;
   const whose = session ?? (isErased(state, sessionId) ? owner : null);
   if (whose === null) return { outcome: { kind: "unknown" }, turnIds: [] };
   const refusal = toRefused(() =>
@@ -39,7 +37,7 @@ export function erase(
   if (refusal !== null) return { outcome: refusal, turnIds: [] };
 
   return storage.transactionSync(() => {
-    const arrived = session === null ? [] : arrivedIn(parts, session, sessionTimeoutMs);
+    const arrived = session === null ? [] : arrivedIn(stores, session, sessionTimeoutMs);
     const turnIds = closeTurns(storage, sessionId, arrived, now + rememberMs);
     for (const turnId of turnIds) {
       storage.sql.exec("DELETE FROM deliveries WHERE message_id = ?", replyMessageIdOf(turnId));
@@ -68,7 +66,11 @@ function isLast(state: StateStore, sessionId: string): boolean {
 }
 
 /** The places of messages that wait to be prepared and were said before the session was over. */
-function arrivedIn({ storage, state }: Parts, session: Session, timeoutMs: number): number[] {
+function arrivedIn(
+  { storage, state }: Pick<Stores, "storage" | "state" | "outbox">,
+  session: Session,
+  timeoutMs: number,
+): number[] {
   if (!isLast(state, session.id) || isEnded(state, session)) return [];
   const positions: number[] = [];
   let { lastMessageAt } = session;

@@ -1,25 +1,22 @@
 import type { SessionCommand, Expired, Unknown } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
-import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
-
-type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
+import type { Stores } from "../stores.ts";
 
 /** Ends a session by hand: what is said next begins another. What is running in it still gets its answer. */
 export function expire(
-  parts: Parts,
+  stores: Pick<Stores, "storage" | "state" | "outbox">,
   { sessionId, caller, session: saved }: SessionCommand,
   { address, now }: { address: string; now: number },
 ): Expired | Unknown | Refused {
-  const { storage, state, outbox } = parts;
+  const { storage, state, outbox } = stores;
   if (isErased(state, sessionId)) return sessionNotFound(sessionId);
-  const session = knownSession(parts, sessionId) ?? saved;
+  const session = knownSession(stores, sessionId) ?? saved;
   if (session === null) return { kind: "unknown" };
   const refusal = toRefused(() => authorize(caller, "conversations:write", conversationOf(session)));
   if (refusal !== null) return refusal;

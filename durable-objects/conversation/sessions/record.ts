@@ -3,24 +3,25 @@ import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { setCurrentSession, isErased, isOwnedByAnother, sessionFor } from "./current.ts";
-import type { TurnStore } from "../stores/turns.ts";
 import { knownSession } from "./unsaved.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
+import type { Stores } from "../stores.ts";
 
-type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; now: number };
 
 /** Keeps messages that are no turn, each id once. One synchronous step: what it says is already written. */
-export function record(parts: Parts, recording: Recording, options: Options): RecordOutcome {
-  const { state, turns } = parts;
+export function record(
+  stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
+  recording: Recording,
+  options: Options,
+): RecordOutcome {
+  const { state, turns } = stores;
   if (isOwnedByAnother(state, recording)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
   }
   const session = sessionFor(state, turns.pendingCount() > 0, { ...recording, ...options });
-  appendEntry(parts, session, recording.messages, { ...options, enters: true });
+  appendEntry(stores, session, recording.messages, { ...options, enters: true });
   return { kind: "recorded", sessionId: session.id };
 }
 
@@ -28,22 +29,26 @@ export function record(parts: Parts, recording: Recording, options: Options): Re
  * Keeps what was said in one certain session, whether it is open or over: a transcript may come late. One that has ended
  * and in which something was said afterwards is open again.
  */
-export function transcribe(parts: Parts, transcript: Transcript, options: Options): RecordOutcome | Unknown {
+export function transcribe(
+  stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
+  transcript: Transcript,
+  options: Options,
+): RecordOutcome | Unknown {
   const { sessionId, caller, messages } = transcript;
-  if (isErased(parts.state, sessionId)) return sessionNotFound(sessionId);
-  const session = knownSession(parts, sessionId) ?? transcript.session;
+  if (isErased(stores.state, sessionId)) return sessionNotFound(sessionId);
+  const session = knownSession(stores, sessionId) ?? transcript.session;
   if (session === null) return { kind: "unknown" };
   const refusal = toRefused(() => authorize(caller, "conversations:write", conversationOf(session)));
   if (refusal !== null) return refusal;
   // What is written into a session that was left behind leaves the present one as it is.
-  const current = parts.state.get("session");
-  appendEntry(parts, session, messages, { ...options, enters: current === null || current.id === sessionId });
+  const current = stores.state.get("session");
+  appendEntry(stores, session, messages, { ...options, enters: current === null || current.id === sessionId });
   return { kind: "recorded", sessionId };
 }
 
 /** Writes what of it is new into a session, as one entry. */
 function appendEntry(
-  { storage, state, outbox }: Parts,
+  { storage, state, outbox }: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
   session: Session,
   recorded: readonly RecordedMessage[],
   { address, now, enters }: Options & { enters: boolean },

@@ -1,17 +1,13 @@
 import type { SessionStarted, StartSession } from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
-import type { Storage } from "../../runtime/storage.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { setCurrentSession, isErased } from "./current.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import { sessionNotFound } from "../../../src/domain/errors.ts";
-
-type Parts = { storage: Storage; state: StateStore; outbox: Outbox };
+import type { Stores } from "../stores.ts";
 
 /** A session without a message yet: there from now on, in Postgres soon. One that has begun before goes on as it is. */
 export function start(
-  { storage, state, outbox }: Parts,
+  { storage, state, outbox }: Pick<Stores, "storage" | "state" | "outbox">,
   { session, bundle }: StartSession,
   { address, now }: { address: string; now: number },
 ): SessionStarted | Refused {

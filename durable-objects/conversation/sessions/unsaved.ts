@@ -3,29 +3,26 @@ import { newestFirst } from "../../../src/domain/history.ts";
 import type { Cursor } from "../../../src/domain/page.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { isEnded, isErased } from "./current.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
-
-type Parts = { state: StateStore; outbox: Outbox };
+import type { Stores } from "../stores.ts";
 
 /** A session as this object knows it: its own, or one that has been left behind and waits for Postgres. */
-export function knownSession({ state, outbox }: Parts, sessionId: string): Session | null {
+export function knownSession({ state, outbox }: Pick<Stores, "state" | "outbox">, sessionId: string): Session | null {
   const current = state.get("session");
   return current?.id === sessionId ? current : outbox.lastSession(sessionId);
 }
 
 /** What a session holds that Postgres may not know yet: the newest `limit` messages older than `before`, and all usage. */
 export function unsaved(
-  parts: Parts,
+  stores: Pick<Stores, "state" | "outbox">,
   { sessionId, caller, before, limit }: SessionRequest & { before: Cursor | null; limit: number },
 ): ({ kind: "unsaved" } & Unsaved) | Unknown | Refused {
-  const { state, outbox } = parts;
+  const { state, outbox } = stores;
   if (isErased(state, sessionId)) return sessionNotFound(sessionId);
-  const session = knownSession(parts, sessionId);
+  const session = knownSession(stores, sessionId);
   if (session === null) return { kind: "unknown" };
   const refusal = toRefused(() => authorize(caller, "conversations:read", conversationOf(session)));
   if (refusal !== null) return refusal;

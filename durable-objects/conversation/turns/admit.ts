@@ -5,17 +5,15 @@ import { inboundMessageIdOf, newTurnId } from "../../../src/domain/ids.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { MAX_WAITING_TURNS } from "../../../src/domain/turn.ts";
-import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import { priorOutcome, RETRY_AFTER_MS } from "./status.ts";
 import { setCurrentSession, isOwnedByAnother, sessionFor } from "../sessions/current.ts";
 import type { TurnStore } from "../stores/turns.ts";
 import type { Submission, SubmitOutcome } from "../../../src/domain/submission.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
+import type { Stores } from "../stores.ts";
 
 const MINUTE_MS = 60_000;
-
-type Parts = { storage: Storage; state: StateStore; turns: TurnStore };
 
 type Options = {
   /** The conversation's own. */
@@ -38,7 +36,11 @@ const validatedBundles = new WeakSet<InstanceBundle>();
 export type AdmitOutcome = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
 
 /** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
-export function admit({ storage, state, turns }: Parts, submission: Submission, options: Options): AdmitOutcome {
+export function admit(
+  { storage, state, turns }: Pick<Stores, "storage" | "state" | "turns">,
+  submission: Submission,
+  options: Options,
+): AdmitOutcome {
   const message = asOwner(state, submission);
   const { address, now, sessionTimeoutMs } = options;
   const { instance } = message.bundle;

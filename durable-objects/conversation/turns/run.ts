@@ -1,18 +1,30 @@
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { answerTurn } from "./answer.ts";
-import type { Components, ConversationHost } from "../create.ts";
+import type { Stores } from "../stores.ts";
+import type { ObjectDeps } from "../../../src/deps.ts";
+import type { Outbound, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import { settleTurn } from "./settle.ts";
 import type { StoredTurn } from "../stores/turns.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 
-/** Runs a turn and settles it. Null when another run has replaced this one: then nothing is changed. */
+type Options = {
+  address: string;
+  deps: Pick<ObjectDeps, "config" | "log" | "now" | "orchestrator">;
+  /** Queues a reply for delivery. Called in the step that settles the turn. */
+  send: (reply: Pick<RecordedMessage, "id" | "content">, outbound: Outbound, replyTo: string | null) => void;
+  /** Tells the ledger that entries wait. */
+  notifyLedger: () => void;
+};
+
+/** Runs a turn and settles it. Returns null, and changes nothing, when another run has replaced this one. */
 export async function runTurn(
-  { storage, state, turns, outbox, ledgerNotifier, alarm, correspondence }: Components,
-  { address, deps }: Pick<ConversationHost, "address" | "deps">,
+  stores: Stores,
+  { address, deps, send, notifyLedger }: Options,
   turn: StoredTurn,
   signal: AbortSignal,
 ): Promise<Answer | null> {
+  const { state, outbox } = stores;
   const { work } = turn;
   const session = state.get("session");
   const bundle = state.get("bundle");
@@ -29,12 +41,12 @@ export async function runTurn(
 
   const now = deps.now();
   const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : deps.config.idempotencyTtlMinutes * 60_000;
-  const answer = settleTurn({ storage, state, turns, outbox }, turn, work, result, { address, lifetimeMs, now });
+  const answer = settleTurn(stores, turn, work, result, { address, lifetimeMs, now });
   if (answer === null) return null;
   if (work.origin) {
     const reply = { id: answer.message_id, content: answer.text };
-    correspondence.send(reply, work.origin, work.origin.channelMessageId);
+    send(reply, work.origin, work.origin.channelMessageId);
   }
-  alarm.noLaterThan(ledgerNotifier.notify(now));
+  notifyLedger();
   return answer;
 }

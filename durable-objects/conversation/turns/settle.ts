@@ -2,15 +2,12 @@ import { inboundMessageIdOf, replyMessageIdOf, usageIdOf, uuidv7 } from "../../.
 import type { NewEntry } from "../../../src/domain/ledger.ts";
 import { stamped } from "../../../src/domain/session.ts";
 import type { TurnResult } from "./answer.ts";
-import type { Storage } from "../../runtime/storage.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
 import { isEnded } from "../sessions/current.ts";
-import type { StoredTurn, TurnStore, Work } from "../stores/turns.ts";
+import type { StoredTurn, Work } from "../stores/turns.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import type { Message } from "../../../src/domain/message.ts";
+import type { Stores } from "../stores.ts";
 
-type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; lifetimeMs: number; now: number };
 
 /**
@@ -18,13 +15,13 @@ type Options = { address: string; lifetimeMs: number; now: number };
  * it has been replaced: then nothing is changed.
  */
 export function settleTurn(
-  parts: Parts,
+  stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
   turn: StoredTurn,
   work: Work,
   result: TurnResult,
   options: Options,
 ): Answer | null {
-  const { storage, state, turns, outbox } = parts;
+  const { storage, state, turns, outbox } = stores;
   const { now } = options;
   return storage.transactionSync(() => {
     const answer = answerOf(turn, work, result, now);

@@ -1,16 +1,14 @@
 import type { StatusQuery, RequestStatus, Unknown } from "../../../src/rpc/conversation.ts";
-import type { StateStore } from "../stores/state.ts";
 import type { TurnStore } from "../stores/turns.ts";
 import type { SubmitOutcome } from "../../../src/domain/submission.ts";
+import type { Stores } from "../stores.ts";
 
 /** What somebody is told to wait who comes while their request is running. */
 export const RETRY_AFTER_MS = 1_000;
 
-type Parts = { state: StateStore; turns: TurnStore };
-
 /** What has become of a request id in this conversation, about the instance it is with. Nothing is changed. */
 export function requestStatus(
-  { state, turns }: Parts,
+  { state, turns }: Pick<Stores, "state" | "turns">,
   { instanceId, requestId, fingerprint }: StatusQuery,
   { address, held, now }: { address: string; held: (turnId: string) => boolean; now: number },
 ): RequestStatus | Unknown {

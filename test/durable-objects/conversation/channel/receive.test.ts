@@ -3,13 +3,9 @@ import { admit } from "../../../../durable-objects/conversation/turns/admit.ts";
 import { acceptAlias } from "../../../../durable-objects/conversation/channel/forwarding.ts";
 import { Correspondence } from "../../../../durable-objects/conversation/channel/send.ts";
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
-import { StateStore } from "../../../../durable-objects/conversation/stores/state.ts";
-import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
+import { openStores } from "../../../../durable-objects/conversation/stores.ts";
 import { TurnRunner } from "../../../../durable-objects/conversation/turns/runner.ts";
-import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
-import { TurnStore } from "../../../../durable-objects/conversation/stores/turns.ts";
 import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turns.ts";
-import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
 import { parseConfig } from "../../../../src/config.ts";
 import { whatsappAddress } from "../../../../src/domain/address.ts";
@@ -63,9 +59,7 @@ beforeEach(() => {
 function conversationAt(address: string) {
   const storage = storages.get(address) ?? sqliteStorage();
   storages.set(address, storage);
-  migrate(storage, MIGRATIONS);
-  const state = new StateStore(storage);
-  const parts = { storage, state, turns: new TurnStore(storage), outbox: new Outbox(storage, state) };
+  const parts = openStores(storage);
   const log = createLogger({
     level: "error",
     format: "json",
