@@ -220,7 +220,7 @@ describe("statuses of what we sent", () => {
       {
         person: { phone: "+972987654321", userId: null },
         business: { number: "+972123456789", phoneNumberId: "1122334455667" },
-        news: {
+        status: {
           id: "wamid.xyzxyz",
           reference: "ours",
           state: "failed",
