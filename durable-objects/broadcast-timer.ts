@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import type { ObjectDeps } from "../src/deps.ts";
 import type { BroadcastTimer as BroadcastTimerPort } from "../src/rpc/broadcast-timer.ts";
 import { createObjectDeps } from "../src/compose.ts";
+import { EVENT } from "../src/telemetry/events.ts";
 
 /** After a start: late enough that what is being written is there, and that the queue has rung by itself if it works. */
 const FIRST_NOTIFY_MS = 15_000;
@@ -48,7 +49,7 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
     try {
       await this.#deps.enqueueBroadcast(broadcastId);
     } catch (error) {
-      this.#deps.log.warn("ring_failed", { error, broadcast_id: broadcastId });
+      this.#deps.log.warn(EVENT.broadcastEnqueueFailed, { error, broadcast_id: broadcastId });
     }
   }
 

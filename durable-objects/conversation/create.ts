@@ -8,6 +8,7 @@ import { openStores } from "./stores.ts";
 import type { Stores } from "./stores.ts";
 import { runTurn } from "./turns/run.ts";
 import { TurnRunner } from "./turns/runner.ts";
+import { EVENT } from "../../src/telemetry/events.ts";
 
 /** The stores of a conversation and the workers over them. */
 export type Components = Stores & {
@@ -42,7 +43,9 @@ export function createConversation({
   const stores = openStores(storage);
   const ledgerNotifier = new LedgerNotifier(stores.outbox, () => {
     // The alarm repeats a notification that failed.
-    background(deps.notifyLedger(address).catch((error: unknown) => log.warn("ring_failed", { error, address })));
+    background(
+      deps.notifyLedger(address).catch((error: unknown) => log.warn(EVENT.ledgerNotifyFailed, { error, address })),
+    );
   });
   const wake = (at: number) => alarm.noLaterThan(at);
   const notifyLedger = () => wake(ledgerNotifier.notify(now()));
@@ -64,12 +67,12 @@ export function createConversation({
       runTurn(stores, { address, deps, notifyLedger, send: (...reply) => correspondence.send(...reply) }, turn, signal),
     wake,
     background,
-    report: (error, turn) => log.error("turn_failed", { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
+    report: (error, turn) => log.error(EVENT.turnFailed, { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
   });
   const alarm = new Alarm(
     [runner.resume, correspondence.sender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
     setAlarm,
-    (error) => log.error("alarm_failed", { error, address }),
+    (error) => log.error(EVENT.alarmFailed, { error, address }),
   );
   return { ...stores, ledgerNotifier, correspondence, runner, alarm };
 }

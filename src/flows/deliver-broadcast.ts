@@ -9,6 +9,7 @@ import type { Recording } from "../rpc/conversation.ts";
 import { invalid } from "../domain/errors.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
 import { truncate } from "../domain/text.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /**
  * How many are reached at once. Few, because whoever says something to this instance meanwhile shares the machine with
@@ -39,7 +40,7 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
         verdictOn(recipient, await attempt(deps, round.broadcast, recipient), Math.random()),
       ),
     );
-    deps.log.info("broadcast_round", {
+    deps.log.info(EVENT.broadcastRound, {
       broadcast_id: broadcastId,
       recipients: verdicts.length,
       sent: verdicts.filter(({ state }) => state === "sent").length,
@@ -60,7 +61,7 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
     if (outcome.kind === "recorded") return { kind: "sent" };
     return { kind: "refused", code: outcome.code, message: outcome.message };
   } catch (error) {
-    deps.log.warn("broadcast_attempt_failed", { error, broadcast_id: broadcast.id, user_id: recipient.userId });
+    deps.log.warn(EVENT.broadcastAttemptFailed, { error, broadcast_id: broadcast.id, user_id: recipient.userId });
     return { kind: "failed", code: "SERVICE_UNAVAILABLE", message: "The conversation could not be reached" };
   }
 }

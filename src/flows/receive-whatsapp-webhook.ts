@@ -4,6 +4,7 @@ import { whatsappAddress } from "../domain/address.ts";
 import type { WebhookBatch } from "../rpc/conversation.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound-message.ts";
 import { unavailable } from "../domain/errors.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 type Circumstances = { traceId: string; receivedAt: number };
 
@@ -22,7 +23,7 @@ export async function receiveWhatsAppWebhook(
 ): Promise<Summary> {
   const { messages, statuses, skipped } = readWebhook(payload, circumstances.receivedAt);
   for (const { what, type } of skipped) {
-    log.warn("webhook_passed_over", { what, type, trace_id: circumstances.traceId });
+    log.warn(EVENT.webhookSkipped, { what, type, trace_id: circumstances.traceId });
   }
   const arrivals = new Arrivals(circumstances);
   for (const message of messages.toSorted((a, b) => a.sentAt - b.sentAt)) {
@@ -88,7 +89,7 @@ async function deliver(conversation: Deps["conversation"], log: Deps["log"], arr
     arrivals.entries().map(([address, arrival]) => conversation(address).receive(arrival)),
   );
   const failures = outcomes.filter((outcome) => outcome.status === "rejected");
-  for (const { reason } of failures) log.error("webhook_not_kept", { error: reason });
+  for (const { reason } of failures) log.error(EVENT.webhookSaveFailed, { error: reason });
   if (failures.length > 0) throw unavailable("A message could not be kept", failures[0]?.reason);
   return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
 }

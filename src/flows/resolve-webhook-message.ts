@@ -7,6 +7,7 @@ import type { InboundMessage } from "../domain/inbound-message.ts";
 import type { Resolution, ConversationRef } from "../domain/resolution.ts";
 import { findInstanceBy, requireReady } from "../services/instance.ts";
 import { findWhatsAppUsers, renameWhatsAppUser, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /** Webhooks are sent again for 7 days; what is older than that may be a message the object has forgotten. */
 const SENT_AGAIN_MS = 7 * 24 * 3_600_000;
@@ -30,7 +31,7 @@ export async function resolveWebhookMessage(
     return await introduce(deps, message, place);
   } catch (error) {
     if (!(error instanceof AppError) || !AWAY.includes(error.code)) throw error;
-    deps.log.warn("message_waits_for_database", { error });
+    deps.log.warn(EVENT.messageResolutionDeferred, { error });
     return { kind: "unavailable" };
   }
 }

@@ -14,6 +14,7 @@ import { findKnownUsers, resolveSender } from "../services/identity.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 import type { SessionSummary } from "../services/session.ts";
 import { planSession } from "../services/usage.ts";
+import { EVENT } from "../telemetry/events.ts";
 export type Start = {
   instanceId: string;
   /** Named by a brand's server; a token names its own. */
@@ -57,7 +58,7 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   if (outcome.kind === "refused") throw toAppError(outcome);
   // Whoever lists their conversations next finds it. Without Postgres it is there later: its object tells of it anyway.
   await transaction(deps.db, [insertSession(outcome.session, address)]).catch((error: unknown) =>
-    deps.log.warn("session_listed_later", { session_id: outcome.session.id, error }),
+    deps.log.warn(EVENT.sessionWriteDeferred, { session_id: outcome.session.id, error }),
   );
   return { ...outcome.session, expiredAt: null };
 }

@@ -7,6 +7,7 @@ import type { Deps } from "../deps.ts";
 import { idempotencyKey } from "../domain/idempotency.ts";
 import type { LedgerEntry, LedgerNotice, LedgerPull, KeyedEntry } from "../domain/ledger.ts";
 import { byteLength } from "../domain/json.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /**
  * What one batch may carry, in bytes of its entries as JSON: at worst a request is twice that (JSON inside JSON), and an
@@ -36,7 +37,7 @@ export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]
       const startedAt = deps.now();
       for (const portion of portions(await Promise.all(entries.map(withKey)))) await write(deps, portion);
       await notify(deps, notices);
-      deps.log.info("ledger_written", {
+      deps.log.info(EVENT.ledgerWritten, {
         conversations: pulled.length,
         entries: entries.length,
         notices: notices.length,
@@ -55,7 +56,7 @@ async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly st
         const { entries, notices, upTo, more } = await conversation(address).pull(share);
         return [{ address, entries, notices, upTo, more }];
       } catch (error) {
-        log.warn("ledger_pull_failed", { error, address });
+        log.warn(EVENT.ledgerPullFailed, { error, address });
         return [];
       }
     }),
@@ -72,7 +73,7 @@ async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pu
         return waiting > 0 ? [address] : [];
       } catch (error) {
         // It keeps what was written and brings it again; the same rows change nothing.
-        log.warn("ledger_confirm_failed", { error, address });
+        log.warn(EVENT.ledgerConfirmFailed, { error, address });
         return [];
       }
     }),
@@ -112,7 +113,7 @@ const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> 
 const notify = (deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> =>
   inHalves(notices, {
     write: (some) => withRetry(() => writeNotices(deps.db, some), REPEATABLE),
-    refused: ({ kind }, error) => deps.log.error("notice_refused", { reason: sqlState(error), kind }),
+    refused: ({ kind }, error) => deps.log.error(EVENT.noticeRefused, { reason: sqlState(error), kind }),
   });
 
 type Halves<T> = {
@@ -143,7 +144,7 @@ async function inHalves<T>(items: readonly T[], { write, refused }: Halves<T>): 
 
 async function deadLetter({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
   await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);
-  log.error("message_save_failed", {
+  log.error(EVENT.messageSaveFailed, {
     reason,
     entry_id: entry.id,
     session_id: entry.session.id,

@@ -5,6 +5,7 @@ import { createLogger } from "../telemetry/logger.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { onError } from "./errors.ts";
 import { echoableRequestId, traceIdOf } from "./request-ids.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /** Every request: its ids, what it may touch, its headers and its one log line. */
 export const requestContext = (createDeps: (env: Env, background: Deps["background"]) => Deps) =>
@@ -35,7 +36,7 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     }
     const { status } = c.res;
     const { log, caches } = c.var.fault === undefined ? c.var.deps : { log: plainLogger(), caches: null };
-    log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"]("request", {
+    log[status >= 500 ? "error" : status >= 400 ? "warn" : "info"](EVENT.request, {
       trace_id: c.var.traceId,
       request_id: c.var.requestId,
       method: c.req.method,

@@ -1,6 +1,7 @@
 import type { Deps } from "../deps.ts";
 import { Uuid } from "../domain/ids.ts";
 import { deliverBroadcast } from "../flows/deliver-broadcast.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /**
  * Broadcasts rang. Always acknowledged: one that was not finished is rung again by its timer. Each on its own, so that one
@@ -13,7 +14,7 @@ export async function consumeBroadcasts(deps: Deps, batch: MessageBatch): Promis
       try {
         await deliverBroadcast(deps, Uuid.parse(id));
       } catch (error) {
-        deps.log.error("broadcast_failed", { error, broadcast_id: id });
+        deps.log.error(EVENT.broadcastRoundFailed, { error, broadcast_id: id });
       }
     }),
   );

@@ -1,5 +1,6 @@
 import type { Deps } from "../deps.ts";
 import { writeLedger } from "../flows/write-ledger.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /**
  * The doorbell was rung. Always acknowledged: a conversation whose entries could not be written rings again by itself, with
@@ -12,7 +13,7 @@ export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<vo
       batch.messages.map((message) => String(message.body)),
     );
   } catch (error) {
-    deps.log.error("ledger_failed", { error, conversations: batch.messages.length });
+    deps.log.error(EVENT.ledgerWriteFailed, { error, conversations: batch.messages.length });
   }
   batch.ackAll();
 }

@@ -8,6 +8,7 @@ import { verifyUserToken } from "./user-token.ts";
 import type { TokenDeps } from "./user-token.ts";
 import { sha256 } from "../domain/crypto.ts";
 import { KEY_PREFIX, keyHash } from "./api-key.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /** A credential as it was sent: a token is verified by now, a key still has to be looked up. */
 export type Credential = { kind: "key"; hash: string } | Exclude<Principal, BrandPrincipal>;
@@ -50,7 +51,7 @@ export async function authenticate(
 /** Only when a key is looked up, and then not more than once an hour: nobody waits for it. */
 function noteUse({ db, log, now, background }: Pick<Deps, "db" | "log" | "now" | "background">, key: ApiKey): void {
   if (key.lastUsedAt !== null && key.lastUsedAt > now() - USE_NOTED_MS) return;
-  background(touchApiKey(db, key.id, now()).catch((error: unknown) => log.warn("key_use_not_noted", { error })));
+  background(touchApiKey(db, key.id, now()).catch((error: unknown) => log.warn(EVENT.apiKeyTouchFailed, { error })));
 }
 
 /** For what a brand's server does: where credentials are required, refuses a person (403) and nobody (401). */

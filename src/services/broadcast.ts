@@ -8,6 +8,7 @@ import type { Action } from "../domain/principal.ts";
 import { authorize } from "../domain/authorization.ts";
 import { authenticate } from "./authentication.ts";
 import type { Credential } from "./authentication.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 type BroadcastDeps = Pick<Deps, "config" | "now" | "db" | "read" | "caches" | "log" | "background">;
 
@@ -67,7 +68,7 @@ export async function enqueue(
   try {
     await enqueueBroadcast(id);
   } catch (error) {
-    log.warn("ring_failed", { error, broadcast_id: id });
+    log.warn(EVENT.broadcastEnqueueFailed, { error, broadcast_id: id });
   }
 }
 

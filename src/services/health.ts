@@ -1,5 +1,6 @@
 import { pingDatabase } from "../db/health.ts";
 import type { Deps } from "../deps.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 export type Health = {
   status: "healthy" | "unhealthy";
@@ -26,7 +27,9 @@ export async function checkHealth({
   log,
   caches,
 }: Pick<Deps, "db" | "now" | "log" | "caches">): Promise<Health> {
-  const latency = await pingDatabase(db, now).catch((error: unknown) => log.warn("database_away", { error }) ?? null);
+  const latency = await pingDatabase(db, now).catch(
+    (error: unknown) => log.warn(EVENT.databaseUnavailable, { error }) ?? null,
+  );
   const status = latency === null ? "unhealthy" : "healthy";
   return {
     status,

@@ -6,6 +6,7 @@ import type { Channel } from "../domain/channel.ts";
 import { notFound } from "../domain/errors.ts";
 import { Uuid } from "../domain/ids.ts";
 import type { InstanceBundle, InstanceConfig } from "../domain/instance.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /** An instance that can answer: active, with an active configuration. */
 export type ReadyBundle = InstanceBundle & { config: InstanceConfig };
@@ -41,7 +42,7 @@ export async function findInstanceByChannel(
   options?: { refresh?: boolean },
 ): Promise<InstanceBundle | null> {
   if (recipientNumber !== null) return findInstanceBy(deps, { channel, recipientNumber }, options);
-  return deps.log.warn("recipient_missing", { channel }) ?? null;
+  return deps.log.warn(EVENT.recipientMissing, { channel }) ?? null;
 }
 
 /**

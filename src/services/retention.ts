@@ -1,6 +1,7 @@
 import { brandsWithRetention, deleteExpiredLocks, deleteExpiredSessions, deleteTombstones } from "../db/erasure.ts";
 import type { Deps } from "../deps.ts";
 import { invalid } from "../domain/errors.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 const DAY_MS = 86_400_000;
 const BATCH = 500;
@@ -49,5 +50,5 @@ export async function applyRetention(deps: RetentionDeps): Promise<void> {
   for (const { brandId, days } of await brandsWithRetention(db)) {
     sessions += await all(() => cleanExpiredSessions(deps, { brandId, olderThanDays: days, batchSize: BATCH }));
   }
-  log.info("cleaned_up", { locks, tombstones, sessions });
+  log.info(EVENT.retentionApplied, { locks, tombstones, sessions });
 }

@@ -14,6 +14,7 @@ import { scopeOf } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 import { buildTokenPlan } from "../domain/token-plan.ts";
 import type { TokenPlan } from "../domain/token-plan.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 /** What one turn took. */
 export type TurnUsage = StoredUsage;
@@ -37,7 +38,7 @@ export function planSession(
   if (config.templateSet === null) throw notFound("template_set", instance.id);
   if (Object.keys(config.templateSet.functions).length === 0) return null;
   const { plan, warnings } = buildTokenPlan(config.templateSet, formatIso(now()));
-  for (const warning of warnings) log.warn("token_plan_incomplete", { warning, instance_id: instance.id });
+  for (const warning of warnings) log.warn(EVENT.tokenPlanIncomplete, { warning, instance_id: instance.id });
   return plan;
 }
 

@@ -7,6 +7,7 @@ import { AppError } from "../domain/errors.ts";
 import { timeOfUuid, Uuid } from "../domain/ids.ts";
 import type { UserPrincipal } from "../domain/principal.ts";
 import type { KeySetStore } from "../isolate/key-sets.ts";
+import { EVENT } from "../telemetry/events.ts";
 
 const MAX_TOKEN = 8_192;
 const CLOCK_TOLERANCE_SECONDS = 5;
@@ -87,7 +88,7 @@ async function issuerNamed({ config, read, caches }: TokenDeps, payload: JWTPayl
 
 /** The last good key set lies in Postgres, for isolates that begin while its address is away. */
 const storeOf = ({ db, read, log }: TokenDeps, url: string): KeySetStore => {
-  const report = (error: unknown) => log.warn("key_set_away", { error, url });
+  const report = (error: unknown) => log.warn(EVENT.keySetUnavailable, { error, url });
   return {
     report,
     load: () => read(keySetAt(url)),

@@ -1,47 +1,48 @@
 import { fitMetadata } from "../domain/sanitize.ts";
 import { redact } from "../domain/redact.ts";
+import type { LogEvent } from "./events.ts";
 
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Record<string, unknown>;
 
-/** One line per event. Each method gives undefined, so that a failure can be logged where it is turned into nothing. */
+/** One line per event. Each method returns undefined, so a handler can log a failure and return nothing in one expression. */
 export type Logger = {
-  debug(event: string, fields?: LogFields): undefined;
-  info(event: string, fields?: LogFields): undefined;
-  warn(event: string, fields?: LogFields): undefined;
-  error(event: string, fields?: LogFields): undefined;
-  /** The same logger with fields that every line of it carries. */
+  debug(event: LogEvent, fields?: LogFields): undefined;
+  info(event: LogEvent, fields?: LogFields): undefined;
+  warn(event: LogEvent, fields?: LogFields): undefined;
+  error(event: LogEvent, fields?: LogFields): undefined;
+  /** A logger that adds these fields to every line. */
   with(context: LogFields): Logger;
 };
 
 type Options = {
   level: LogLevel;
   format: "json" | "text";
-  /** The part of the service that writes: the field `logger` of its lines. */
+  /** The component that logs: field `logger`. */
   name?: string;
-  /** Takes a finished line. The platform keeps and rotates what goes to stdout. */
+  /** Writes one finished line. The platform stores and rotates stdout. */
   write: (line: string) => void;
   now: () => number;
 };
 
-/** Bytes. A platform cuts what is longer, and then it is no JSON any more. */
+/** Bytes. The platform truncates longer lines, which would break their JSON. */
 const MAX_LINE = 65_536;
-/** What a line says of itself: its time, level, logger and event. */
+/** Bytes reserved for timestamp, level, logger and event. */
 const HEAD_BYTES = 1_024;
 
 /**
- * A logger whose lines are safe to keep: secrets are taken out by key and by value, a line has a bounded length, and what
- * can't be serialised is left out rather than thrown at whoever wanted to log.
+ * Creates a logger whose lines are safe to store: secrets are redacted by key and by value, and the length of a line is
+ * bounded. Never throws: a field that can't be serialised is logged as the reason why.
  */
 export function createLogger(options: Options, context: LogFields = {}): Logger {
   const log =
     (level: LogLevel) =>
-    (event: string, fields?: LogFields): undefined => {
+    (event: LogEvent, fields?: LogFields): undefined => {
       if (LOG_LEVELS.indexOf(level) < LOG_LEVELS.indexOf(options.level)) return;
       const timestamp = new Date(options.now()).toISOString();
       const head = { timestamp, level, logger: options.name ?? "parley", event };
-      // Twice: first in the line, and never overruled by a field of the same name.
+      // Spread twice: the head stands first in the line, and no field of the same name overrides it.
       const line = { ...head, ...safe({ ...context, ...fields }), ...head };
       options.write(options.format === "json" ? JSON.stringify(line) : asText(line));
     };
@@ -54,37 +55,37 @@ export function createLogger(options: Options, context: LogFields = {}): Logger 
   };
 }
 
-/** The fields of a line as plain JSON without secrets; as many of them as fit. */
+/** Returns the fields as plain JSON without secrets, cut to the line's length. */
 function safe(fields: LogFields): LogFields {
-  const told: LogFields = {};
+  const logged: LogFields = {};
   for (const [name, value] of Object.entries(fields)) {
     try {
-      Object.assign(told, redact({ [name]: value instanceof Error ? describe(value) : value }));
+      Object.assign(logged, redact({ [name]: value instanceof Error ? describe(value) : value }));
     } catch (error) {
-      // A getter that throws, a stub of something that is gone.
-      told[name] = `could not be logged: ${error instanceof Error ? error.name : typeof error}`;
+      // A getter that throws, or a stub whose object was disposed.
+      logged[name] = `could not be logged: ${error instanceof Error ? error.name : typeof error}`;
     }
   }
-  const { value, truncated } = fitMetadata(told, MAX_LINE - HEAD_BYTES);
+  const { value, truncated } = fitMetadata(logged, MAX_LINE - HEAD_BYTES);
   return truncated ? { ...value, truncated } : value;
 }
 
-/** How far down the causes of an error are told. */
+/** Depth to which the causes of an error are logged. */
 const MAX_CAUSES = 5;
 
-/** What an error of Postgres says beside its message. */
+/** Fields of a Postgres error beside its message. */
 const DETAILS = ["code", "constraint", "table", "column", "routine"] as const;
 
-/** Classes of SQLSTATE whose messages name tables and constraints, and never a value. */
+/** Classes of SQLSTATE whose messages name tables and constraints, never a value. */
 const QUOTES_NO_VALUE = /^(?:08|23|25|40|42|53|55|57)/;
 
-/** Drizzle's messages hold parameters and some of Postgres' do, and those are what people said. */
+/** Messages of Drizzle and some of Postgres quote parameters, which hold message text. */
 function quotesValues({ name, message }: Error, code: unknown): boolean {
   if (name === "DrizzleQueryError" || message.startsWith("Failed query:")) return true;
   return name === "NeonDbError" && typeof code === "string" && !QUOTES_NO_VALUE.test(code);
 }
 
-/** An error as fields, its causes with it. Where a message quotes values, what kind of error it was and where is told. */
+/** Returns an error and its causes as fields. A message that quotes values is left out; its kind and stack stay. */
 function describe(error: unknown, depth = 1): LogFields {
   if (!(error instanceof Error)) return { message: String(error) };
   const fields: LogFields = { name: error.name };
@@ -94,7 +95,7 @@ function describe(error: unknown, depth = 1): LogFields {
   }
   const quotes = quotesValues(error, fields["code"]);
   if (!quotes) fields["message"] = error.message;
-  // The stack begins with the message.
+  // A stack begins with the message.
   const frames = error.stack?.indexOf("\n    at ") ?? -1;
   if (error.stack && (!quotes || frames >= 0)) fields["stack"] = quotes ? error.stack.slice(frames + 1) : error.stack;
   const cause: unknown = error.cause ?? Reflect.get(error, "sourceError");

@@ -6,7 +6,7 @@ export { RateLimiter } from "../../src/index.ts";
 type Point = "after-admit" | "after-settle" | "after-ring" | "before-confirm";
 
 /** What the run reads off the log: that the service noticed a database that is away. */
-const HEARD = '"event":"ledger_failed"';
+const HEARD = '"event":"ledger_write_failed"';
 const print = console.log;
 // And nothing else: the process that starts the runtime waits for it while it evicts an object, reads no log meanwhile, and
 // a runtime that can't write its log stands still.

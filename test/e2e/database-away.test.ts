@@ -77,7 +77,7 @@ describe("the database fails once", () => {
     proxy.next(fault);
     await eventually(reply.body.data.session_id, ["to be kept", "echo: to be kept"]);
     expect(proxy.requests - before).toBe(2);
-    expect(service.log().filter(({ event }) => event === "ledger_failed")).toEqual([]);
+    expect(service.log().filter(({ event }) => event === "ledger_write_failed")).toEqual([]);
   });
 });
 

@@ -132,7 +132,7 @@ describe("a broadcast that comes in", () => {
     expect(deps.rung).toEqual([broadcast_id]);
     deps.enqueueBroadcast = () => Promise.reject(new Error("the queue is away"));
     expect((await send(crowd, { requestId: "another" })).outcome.kind).toBe("accepted");
-    expect(deps.lines).toContainEqual(expect.objectContaining({ event: "ring_failed" }));
+    expect(deps.lines).toContainEqual(expect.objectContaining({ event: "broadcast_enqueue_failed" }));
   });
 
   it.each([

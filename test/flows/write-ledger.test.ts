@@ -140,7 +140,7 @@ describe("conversations that rang", () => {
     await consumeLedger(nowhere, batch);
     expect(acknowledged).toBe(true);
     expect(waiting("a")).toBe(1);
-    expect(nowhere.lines.map(({ event }) => event)).toContain("ledger_failed");
+    expect(nowhere.lines.map(({ event }) => event)).toContain("ledger_write_failed");
   });
 });
 

@@ -31,7 +31,9 @@ describe("what can be said of the service from inside", () => {
       status: "unhealthy",
       checks: { database: { status: "unhealthy", latency_ms: null } },
     });
-    expect(deps.lines).toMatchObject([{ level: "warn", event: "database_away", error: { name: "NeonDbError" } }]);
+    expect(deps.lines).toMatchObject([
+      { level: "warn", event: "database_unavailable", error: { name: "NeonDbError" } },
+    ]);
   });
 
   it("is how often the cache of instances was of use: in /healthz, and in the line of each request [C2.5.3, I9.1]", async () => {

@@ -124,7 +124,7 @@ describe("a round of the clock", () => {
     await applyRetention(deps);
     const count = async (table: string) => (await database.query(`select count(*) as n from ${table}`))[0]?.["n"];
     expect([await count("idempotency_locks"), await count("erased_sessions")]).toEqual(["1", "1"]);
-    expect(deps.lines.findLast(({ event }) => event === "cleaned_up")).toMatchObject({
+    expect(deps.lines.findLast(({ event }) => event === "retention_applied")).toMatchObject({
       locks: 1201,
       tombstones: 1,
       sessions: 0,

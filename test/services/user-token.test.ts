@@ -178,7 +178,7 @@ describe("a brand's key set", () => {
       expect(await verdict(deps, await acme.sign(claims()))).toEqual(person());
     }
     expect(await verdict(isolate(), await acme.sign(claims()))).toEqual(person());
-    expect(deps.lines.filter(({ event }) => event === "key_set_away").length).toBeGreaterThan(0);
+    expect(deps.lines.filter(({ event }) => event === "key_set_unavailable").length).toBeGreaterThan(0);
   });
 
   it("that is away for more than a day is not trusted any more", async () => {

@@ -22,7 +22,7 @@ function start(options: Partial<Options> = {}, context?: LogFields) {
 describe("a line of the log", () => {
   it("is one JSON object on one line, whatever is in it [F6.1.1]", () => {
     const { log, written } = start();
-    log.info("said", { text: 'two\nlines and "quotes"\u2028', nested: { list: [1, null, true] } });
+    log.info("request", { text: 'two\nlines and "quotes"\u2028', nested: { list: [1, null, true] } });
     expect(written).toHaveLength(1);
     expect(written[0]).not.toMatch(/\n|\u2028/);
     expect(JSON.parse(written[0] ?? "")).toMatchObject({ nested: { list: [1, null, true] } });
@@ -30,15 +30,15 @@ describe("a line of the log", () => {
 
   it("says when, how bad, who writes and what happened [F6.1.2], before anything else, and nothing overrules it", () => {
     const { log, written } = start({ name: "worker" });
-    log.warn("ring_failed", { level: "info", event: "fake", timestamp: "1970", logger: "other", kept: 1 });
+    log.warn("turn_failed", { level: "info", event: "fake", timestamp: "1970", logger: "other", kept: 1 });
     expect(written[0]).toBe(
-      '{"timestamp":"2026-11-22T00:00:00.000Z","level":"warn","logger":"worker","event":"ring_failed","kept":1}',
+      '{"timestamp":"2026-11-22T00:00:00.000Z","level":"warn","logger":"worker","event":"turn_failed","kept":1}',
     );
   });
 
   it("tells an error with its stack and its causes [F6.1.3]", () => {
     const { log, last } = start();
-    log.error("failed", { error: new TypeError("outer", { cause: new RangeError("inner") }) });
+    log.error("turn_failed", { error: new TypeError("outer", { cause: new RangeError("inner") }) });
     expect(last().error).toMatchObject({
       name: "TypeError",
       message: "outer",
@@ -51,13 +51,13 @@ describe("a line of the log", () => {
     const { log, last } = start();
     const circle = new Error("round and round");
     circle.cause = circle;
-    log.error("failed", { reason: new Error("second"), error: circle });
+    log.error("turn_failed", { reason: new Error("second"), error: circle });
     expect(last()).toMatchObject({ reason: { message: "second" }, error: { cause: { message: "round and round" } } });
   });
 
   it("tells what was thrown without being an error", () => {
     const { log, last } = start();
-    log.error("failed", { error: "just a text", other: new Error("odd", { cause: 7 }) });
+    log.error("turn_failed", { error: "just a text", other: new Error("odd", { cause: 7 }) });
     expect(last()).toMatchObject({ error: "just a text", other: { cause: { message: "7" } } });
   });
 
@@ -90,7 +90,7 @@ describe("a line of the log", () => {
         throw new Error("gone");
       },
     });
-    log.info("odd", {
+    log.info("request", {
       circle,
       throwing,
       big: 12345678901234567890n,
@@ -120,10 +120,10 @@ describe("a line of the log", () => {
   it("has an end, so that the platform keeps it whole: what doesn't fit is left out, and it says so [F6.5.4]", () => {
     const { log, written, last } = start({}, { trace_id: "t" });
     const huge = Array.from({ length: 100 }, () => "x".repeat(10_000));
-    log.info("huge", { before: 1, huge, after: 2 });
+    log.info("request", { before: 1, huge, after: 2 });
     expect(Buffer.byteLength(written[0] ?? "")).toBeLessThanOrEqual(65_536);
     expect(last()).toEqual(expect.objectContaining({ trace_id: "t", before: 1, after: 2, truncated: true }));
-    for (let n = 0; n < 1_000; n += 1) log.info("next");
+    for (let n = 0; n < 1_000; n += 1) log.info("request");
     expect(written.every((line) => line.length < 65_536)).toBe(true);
     expect(written).toHaveLength(1_001);
   });
@@ -140,7 +140,7 @@ describe("an error of the database", () => {
       const broken = await db.execute(sql`select ${SAID}::uuid`).catch((error: unknown) => error);
       expect(broken).toBeInstanceOf(DrizzleQueryError);
       expect(String(broken)).toContain(SAID);
-      log.error("request_failed", { error: broken });
+      log.error("turn_failed", { error: broken });
       expect(last().error).toMatchObject({
         name: "Error",
         stack: expect.stringContaining("    at "),
@@ -162,7 +162,7 @@ describe("an error of the database", () => {
       detail: `Key (id)=(${SAID}) already exists.`,
     });
     const missing = Object.assign(new NeonDbError('relation "people" does not exist'), { code: "42P01" });
-    log.error("request_failed", { error, missing });
+    log.error("turn_failed", { error, missing });
     expect(last()).toMatchObject({
       error: { code: "23505", message: expect.stringContaining("users_pkey"), table: "users" },
       missing: { code: "42P01", message: expect.stringContaining("does not exist") },
@@ -174,7 +174,7 @@ describe("an error of the database", () => {
     const { log, last } = start();
     const error = new NeonDbError("Error connecting to database: TypeError: fetch failed");
     error.sourceError = new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") });
-    log.error("request_failed", { error });
+    log.error("turn_failed", { error });
     expect(last().error).toMatchObject({
       message: expect.stringContaining("fetch failed"),
       cause: { message: "fetch failed", cause: { message: "connect ECONNREFUSED" } },
@@ -187,7 +187,7 @@ describe("a logger with context", () => {
 
   it("says it in every line [F6.2.1, F6.3.1]: trace, user and session [F6.3.2]", () => {
     const { log, written } = start({}, context);
-    for (const level of ["debug", "info", "warn", "error"] as const) log[level]("turn");
+    for (const level of ["debug", "info", "warn", "error"] as const) log[level]("request");
     expect(written.map((line) => JSON.parse(line))).toEqual(
       ["debug", "info", "warn", "error"].map((level) => expect.objectContaining({ level, ...context })),
     );
@@ -195,7 +195,7 @@ describe("a logger with context", () => {
 
   it("says what is said besides too; the nearer word counts [F6.2.2]", () => {
     const { log, last } = start({}, context);
-    log.info("turn", { user_id: "u2", tokens: 7 });
+    log.info("request", { user_id: "u2", tokens: 7 });
     expect(last()).toMatchObject({ trace_id: "t1", user_id: "u2", session_id: "s1", tokens: 7 });
   });
 
@@ -208,17 +208,17 @@ describe("a logger with context", () => {
   it("is a logger like any other [F6.3.3]: context can be added [F6.4.1], to what there is [F6.4.2], and the first stays as it was", () => {
     const { log, written } = start({}, { trace_id: "t1" });
     const nearer = log.with({ turn_id: "turn", trace_id: "t2" }).with({ session_id: "s1" });
-    nearer.info("a");
-    log.info("b");
+    nearer.info("broadcast_round");
+    log.info("ledger_written");
     expect(written.map((line) => JSON.parse(line))).toEqual([
-      expect.objectContaining({ event: "a", trace_id: "t2", turn_id: "turn", session_id: "s1" }),
+      expect.objectContaining({ event: "broadcast_round", trace_id: "t2", turn_id: "turn", session_id: "s1" }),
       expect.not.objectContaining({ turn_id: "turn" }),
     ]);
     expect(JSON.parse(written[1] ?? "")).toMatchObject({ trace_id: "t1" });
   });
 
   it("gives nothing back, so that a failure can be logged where it is turned into nothing", () => {
-    expect(start().log.warn("away")).toBeUndefined();
+    expect(start().log.warn("turn_failed")).toBeUndefined();
   });
 });
 
@@ -236,7 +236,7 @@ describe("what is logged, and how", () => {
     ["", ["info", "warn", "error"]],
   ])("is decided by LOG_LEVEL=%s [F6.5.1]", (level, expected) => {
     const { log, written } = configured({ LOG_LEVEL: level });
-    for (const each of ["debug", "info", "warn", "error"] as const) log[each]("line");
+    for (const each of ["debug", "info", "warn", "error"] as const) log[each]("request");
     expect(written.map((line) => JSON.parse(line).level)).toEqual(expected);
   });
 
@@ -247,7 +247,7 @@ describe("what is logged, and how", () => {
         throw new Error("looked at");
       },
     };
-    expect(() => log.info("quiet", fields)).not.toThrow();
+    expect(() => log.info("request", fields)).not.toThrow();
   });
 
   it("is JSON unless LOG_FORMAT says text [F6.5.2]", () => {
@@ -263,8 +263,8 @@ describe("what is logged, and how", () => {
     "goes to stdout line by line: each event is one call with one line, as %s [F6.5.3]",
     (format) => {
       const { log, written } = start({ format });
-      log.info("one", { text: "a\nb\r\nc" });
-      log.error("two", { error: new Error("first\nsecond") });
+      log.info("request", { text: "a\nb\r\nc" });
+      log.error("turn_failed", { error: new Error("first\nsecond") });
       expect(written).toHaveLength(2);
       expect(written.filter((line) => /[\r\n]/.test(line))).toEqual([]);
     },

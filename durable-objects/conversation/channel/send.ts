@@ -11,6 +11,7 @@ import type { Stores } from "../stores.ts";
 import { resolve } from "./resolve.ts";
 import type { Inbound, StoredTurn } from "../stores/turns.ts";
 import { sessionTimeoutMs } from "../../../src/domain/session.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
 
 /** A preparation that failed this often for another reason than that Postgres is away is given up. */
 const MAX_ATTEMPTS = 5;
@@ -63,7 +64,7 @@ export class Correspondence {
       if (messageId !== null) this.#notifyDelivery(messageId);
       return messageId === null;
     });
-    if (unmatched.length > 0) deps.log.info("delivery_news_unknown", { count: unmatched.length, address });
+    if (unmatched.length > 0) deps.log.info(EVENT.deliveryStatusUnmatched, { count: unmatched.length, address });
     return { ...received, unmatched };
   }
 
@@ -84,7 +85,7 @@ export class Correspondence {
     });
     if (dropped.length > 0) this.#options.drop(dropped);
     if (preparation.kind === "rejected") {
-      deps.log.warn("message_rejected", { reason: preparation.reason, turn_id: turn.turnId, address });
+      deps.log.warn(EVENT.messageRejected, { reason: preparation.reason, turn_id: turn.turnId, address });
     }
     this.#options.ring();
     return true;
@@ -102,7 +103,7 @@ export class Correspondence {
     const { state, deps } = this.#options;
     const owner = state.get("owner");
     if (phoneNumberId === null || owner === null) {
-      deps.log.error("delivery_impossible", { message_id: messageId });
+      deps.log.error(EVENT.deliveryEndpointMissing, { message_id: messageId });
       return;
     }
     const envelope = (part: number) => ({ person, reference: referenceOf(messageId, part) });
@@ -136,7 +137,7 @@ export class Correspondence {
       return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
     } catch (error) {
       if (attempt < MAX_ATTEMPTS) throw error;
-      deps.log.error("message_not_prepared", { error, address });
+      deps.log.error(EVENT.messageResolutionFailed, { error, address });
       return { kind: "rejected", reason: "not_prepared", brandId: owner?.brandId ?? null };
     }
   }

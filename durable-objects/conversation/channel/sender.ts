@@ -2,6 +2,7 @@ import type { SendOutcome, WhatsAppSender } from "../../../src/clients/whatsapp.
 import type { DeliveryError } from "../../../src/domain/delivery.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
 import type { DeliveryStore, DeliveryPart } from "../stores/deliveries.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
 
 /** How often one part is tried before it is given up. */
 const MAX_ATTEMPTS = 12;
@@ -96,18 +97,18 @@ export class DeliverySender {
     if (outcome.kind === "sent") return deliveries.markSent(part, outcome.id);
     const line = { message_id: part.messageId, code: outcome.error.code, attempts: part.attempts + 1 };
     if (outcome.kind === "unknown") {
-      log.warn("delivery_unknown", line);
+      log.warn(EVENT.deliveryUnknown, line);
       return deliveries.markUnknown(part, outcome.error);
     }
     const { remedy, error } = outcome;
     if (remedy.kind === "retry" && part.attempts + 1 < MAX_ATTEMPTS) {
-      log.warn("delivery_postponed", line);
+      log.warn(EVENT.deliveryRetryScheduled, line);
       return deliveries.postpone(part, now() + this.#pause(part, remedy.pace, outcome.retryAfterMs));
     }
     if (remedy.kind === "template" && part.template !== null && part.request?.type !== part.template.type) {
       return deliveries.postpone(part, now(), part.template);
     }
-    log[remedy.kind === "give_up" && remedy.alert ? "error" : "warn"]("delivery_failed", line);
+    log[remedy.kind === "give_up" && remedy.alert ? "error" : "warn"](EVENT.deliveryFailed, line);
     return deliveries.markFailed(part, error);
   }
 

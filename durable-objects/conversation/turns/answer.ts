@@ -8,6 +8,7 @@ import { isGivenUp } from "../../../src/domain/turn.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import type { TokenPlan } from "../../../src/domain/token-plan.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
 
 /** What came of a run, before it is settled. */
 export type TurnResult = {
@@ -47,11 +48,11 @@ export async function answerTurn(
   const fallback = { text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
   if (isGivenUp(turn)) {
     // Before anything that may be what killed the runs before.
-    log.error("turn_given_up", { runs: turn.fence });
+    log.error(EVENT.turnAbandoned, { runs: turn.fence });
     return { ...fallback, tokenPlan: input.session.tokenPlan, orchestratorMs: 0 };
   }
   const { adapter, warnings } = buildAdapter(input);
-  for (const warning of warnings) log.warn("token_plan_incomplete", { warning });
+  for (const warning of warnings) log.warn(EVENT.tokenPlanIncomplete, { warning });
 
   const startedAt = deps.now();
   const response = await ask(deps.orchestrator, adapter, turn.turnId, signal, log);
@@ -59,7 +60,7 @@ export async function answerTurn(
   if (response === undefined) return { ...fallback, ...run };
 
   const reply = readReply(response, config.defaultReply);
-  for (const warning of reply.warnings) log.warn("orchestrator_answer_amended", { warning });
+  for (const warning of reply.warnings) log.warn(EVENT.orchestratorReplyInvalid, { warning });
   const counted = usageOf(response, adapter, input, log);
   return { ...run, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
 }
@@ -75,7 +76,7 @@ async function ask(
   try {
     return await orchestrator(adapter, { turnId, signal });
   } catch (error) {
-    return log.error("orchestrator_failed", { error });
+    return log.error(EVENT.orchestratorFailed, { error });
   }
 }
 
@@ -96,6 +97,6 @@ function usageOf(
     usage,
     model: template.llmModel,
   });
-  for (const warning of warnings) log.warn("usage_amended", { warning });
+  for (const warning of warnings) log.warn(EVENT.usageInvalid, { warning });
   return { usage: record, tokenUsage: { ...usage, cost_usd: record.costUsd } };
 }

@@ -1,6 +1,7 @@
 import type { Adapter } from "../../domain/adapter.ts";
 import type { Config } from "../../config.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { EVENT } from "../../telemetry/events.ts";
 
 /** Asks for the answer to one message: the adapter in, whatever JSON came back out. Throws when there is none. */
 export type Orchestrator = (adapter: Adapter, call: { turnId: string; signal: AbortSignal }) => Promise<unknown>;
@@ -95,7 +96,7 @@ function isToldToFit(headers: Headers): boolean {
 const mock =
   (log: Logger): Orchestrator =>
   async (adapter) => {
-    log.warn("mock_orchestrator", {
+    log.warn(EVENT.mockOrchestrator, {
       message:
         "DEPRECATED: this answer comes from the mock orchestrator. Set ORCHESTRATOR_URL; outside development this is a 502.",
       trace_id: adapter.trace_id,

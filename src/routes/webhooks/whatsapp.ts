@@ -7,6 +7,7 @@ import type { AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
 import { json, refusals, success, WITH_SIGNATURE } from "../../http/openapi.ts";
 import { isSameSecret } from "../../services/authentication.ts";
+import { EVENT } from "../../telemetry/events.ts";
 
 /** Meta batches up to 3 MB. */
 const MAX_NOTIFICATION_BYTES = 3 * 1024 * 1024;
@@ -63,7 +64,7 @@ webhookRoutes.get(subscribe.path, async (c) => {
 webhookRoutes.post(notify.path, async (c) => {
   const { config, log } = c.var.deps;
   const body = await readBytes(c.req.raw, MAX_NOTIFICATION_BYTES);
-  if (config.whatsappAppSecrets.length === 0) log.error("webhook_secret_missing", { trace_id: c.var.traceId });
+  if (config.whatsappAppSecrets.length === 0) log.error(EVENT.webhookSecretMissing, { trace_id: c.var.traceId });
   if (!(await isSigned(config.whatsappAppSecrets, c.req.header("X-Hub-Signature-256"), body))) {
     throw new AppError("UNAUTHORIZED", "The signature is missing or wrong");
   }

@@ -11,7 +11,7 @@ const told = (name: string, fault: ProxyFault): Fault =>
 
 /** Nobody listens: only the service can tell that it noticed. */
 const away = standing("database", "database away", async ({ world }) => {
-  const failures = () => world.output().split('"ledger_failed"').length - 1;
+  const failures = () => world.output().split('"ledger_write_failed"').length - 1;
   const before = failures();
   await world.proxy.leave();
   return { felt: () => failures() - before, stop: () => world.proxy.back() };

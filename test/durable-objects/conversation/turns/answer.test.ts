@@ -249,7 +249,7 @@ describe("an orchestrator that fails", () => {
   it("is not asked again by a run that comes after too many that died", async () => {
     const { result, lines } = await run({ fence: MAX_RUNS + 1 });
     expect([result, orchestrator.calls]).toMatchObject([FALLBACK, []]);
-    expect(lines).toMatchObject([{ event: "turn_given_up", runs: MAX_RUNS + 1 }]);
+    expect(lines).toMatchObject([{ event: "turn_abandoned", runs: MAX_RUNS + 1 }]);
   });
 });
 
