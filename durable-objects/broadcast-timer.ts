@@ -4,18 +4,18 @@ import type { BroadcastTimer as BroadcastTimerPort } from "../src/rpc/broadcast-
 import { createObjectDeps } from "../src/compose.ts";
 import { EVENT } from "../src/telemetry/events.ts";
 
-/** After a start: late enough that what is being written is there, and that the queue has rung by itself if it works. */
+/** First alarm after a start. Later than the insert of the broadcast and its first queue message take. */
 const FIRST_NOTIFY_MS = 15_000;
-/** As long as nobody says otherwise. Jittered, so that the broadcasts of an outage don't all ring at its end at once. */
+/** Repeated until `rest`. Jittered, so that the broadcasts of an outage are not all enqueued at its end. */
 const REPEAT_MS = 30_000;
-/** A ring takes about this long to be answered: more often is of no use. */
+/** About the time from the enqueue to the consumer: more often is of no use. */
 const MIN_MS = 500;
 
 const START = "start";
 
 /**
- * One broadcast's timer. It knows nothing of the broadcast: it rings the queue with its own name until the consumer says
- * that nothing is left to do, so neither a queue that forgets nor a consumer that dies leaves anybody out.
+ * The timer of one broadcast, named by the broadcast's id. Enqueues the broadcast until the consumer reports that it is
+ * finished, so that no recipient is lost with a queue message or a consumer.
  */
 export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimerPort {
   readonly #deps: ObjectDeps;
@@ -35,17 +35,17 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
   }
 
   async rest(start: string | null, dueInMs: number | null): Promise<void> {
-    // Started again while the consumer was at work: it has not seen what that start was for.
+    // A start after `current` was read announces recipients that the consumer has not seen.
     if (start !== (await this.current())) return;
     if (dueInMs === null) await this.ctx.storage.deleteAll();
     else await this.#setAlarmIn(Math.max(dueInMs, MIN_MS));
   }
 
-  /** Never throws: the platform would count it as a failed alarm and in the end stop calling. */
+  /** Never throws: the platform stops an alarm that keeps failing. */
   override async alarm(): Promise<void> {
     await this.#setAlarmIn(REPEAT_MS * (0.75 + Math.random() / 2));
     const { name: broadcastId } = this.ctx.id;
-    if (broadcastId === undefined) throw new Error("A timer is addressed by name");
+    if (broadcastId === undefined) throw new Error("A broadcast timer must be addressed by name");
     try {
       await this.#deps.enqueueBroadcast(broadcastId);
     } catch (error) {

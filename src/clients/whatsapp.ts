@@ -2,19 +2,19 @@ import { record, text } from "../channels/whatsapp/json.ts";
 import { readError } from "../channels/whatsapp/webhook.ts";
 import type { DeliveryError } from "../domain/delivery.ts";
 
-/** What to do about a message the Graph API did not take. */
+/** How to handle a message that the Graph API refused. */
 export type Remedy =
-  /** Nothing: it will never be taken. `alert` when nothing else will be taken either until somebody has seen to it. */
+  /** The message fails. `alert`: all messages fail until an operator intervenes. */
   | { kind: "give_up"; alert: boolean }
-  /** Later: too much at once, too much to this person, or something of theirs is broken for the moment. */
+  /** Retry later: a rate limit, the limit for this recipient (pair), or a temporary fault of the API. */
   | { kind: "retry"; pace: "rate" | "pair" | "transient" }
-  /** More than 24 hours: only a template is let through. */
+  /** The service window is closed: only a template is accepted. */
   | { kind: "template" };
 
 export type SendOutcome =
   | { kind: "sent"; id: string }
   | { kind: "refused"; error: DeliveryError; remedy: Remedy; retryAfterMs: number | null }
-  /** It left us, and what became of it is not known: only a status will tell. */
+  /** The request was sent without an answer: only a status can tell the outcome. */
   | { kind: "unknown"; error: DeliveryError };
 
 /** Sends one request body to `/{phone_number_id}/messages`. Never throws. */
@@ -27,16 +27,16 @@ const TRANSIENT: Remedy = { kind: "retry", pace: "transient" };
 
 /**
  * By code, never by title. https://developers.facebook.com/documentation/business-messaging/whatsapp/support/error-codes
- * What isn't here is told by the HTTP status.
+ * Other codes are handled by their HTTP status.
  */
 const REMEDIES: Readonly<Record<number, Remedy>> = {
-  // The token, the permission, the account.
+  // Token, permission or account.
   ...table(STOP, [0, 190, 3, 10, 131031, 368, 130497, 131048, 131064]),
   ...table(RATE, [4, 80007, 130429]),
   131056: { kind: "retry", pace: "pair" },
   131047: { kind: "template" },
   ...table(TRANSIENT, [2, 131000, 131016, 131052, 131057, 133004, 133005]),
-  // This message, this person: undeliverable, opted out, in an experiment, of a wrong type or form.
+  // This message or recipient: undeliverable, opted out, in an experiment, wrong type or form.
   ...table(FINAL, [131026, 131049, 131050, 130472, 131051, 131053, 131008, 131009, 100, 33, 131021, 131030, 131062]),
   ...table(FINAL, [132000, 132001, 132005, 132007, 132008, 132012, 132015, 132016, 132068, 132069]),
 };
@@ -45,7 +45,7 @@ function table(remedy: Remedy, codes: number[]): Record<number, Remedy> {
   return Object.fromEntries(codes.map((code) => [code, remedy]));
 }
 
-/** The remedy for an answer of the Graph API. 200 to 299 are missing permissions. */
+/** The remedy for an error of the Graph API. Codes 200 to 299 are missing permissions. */
 export function remedyFor(status: number, { code }: Pick<DeliveryError, "code">, isTransient = false): Remedy {
   const known = typeof code === "number" ? REMEDIES[code] : undefined;
   if (known !== undefined) return known;
@@ -56,15 +56,15 @@ export function remedyFor(status: number, { code }: Pick<DeliveryError, "code">,
 }
 
 type Options = {
-  /** Without a slash at its end. */
+  /** Without a trailing slash. */
   base: string;
   version: string;
-  /** null for an endpoint that asks for none. */
+  /** null for an endpoint without authentication. */
   token: string | null;
   timeoutMs: number;
 };
 
-/** A gateway's own answers, when what stands behind it may have sent the message. 521 to 523 mean that nobody was reached. */
+/** Statuses of a gateway in front of the API, which may have sent the message. 521 to 523 mean that the API was not reached. */
 const AMBIGUOUS = [502, 504, 520, 524];
 
 export const createWhatsAppSender =
@@ -85,7 +85,7 @@ export const createWhatsAppSender =
       });
       body = record(await response.json().catch(() => null));
     } catch {
-      // Refused, cut off and too late look alike in workerd, so none of them is a reason to send it again.
+      // workerd does not distinguish a refused connection from a lost answer or a timeout: never sent again.
       return { kind: "unknown", error: { code: "NO_ANSWER", reason: "The Graph API did not answer" } };
     }
     const [message] = Array.isArray(body.messages) ? body.messages : [];
@@ -105,7 +105,7 @@ export const createWhatsAppSender =
 
 const unnamed = (status: number): DeliveryError => ({ code: `HTTP_${status}`, reason: "No reason was given" });
 
-/** Seconds; a date is as good as nothing. */
+/** Seconds only; a date counts as none. */
 function retryAfterOf(header: string | null): number | null {
   const seconds = Number(header ?? Number.NaN);
   return Number.isFinite(seconds) && seconds >= 0 ? seconds * 1000 : null;

@@ -9,12 +9,12 @@ import type { Db, Row } from "./client.ts";
 import { openSession, toSession } from "./users.ts";
 import { write } from "./write.ts";
 
-/** What is to be done next, and when there is something again: milliseconds from now, null when all is done. */
+/** The next claimed recipients. `dueInMs`: when the next recipient is due, milliseconds from now; null when all are done. */
 export type Round = { broadcast: Broadcast; recipients: Recipient[]; dueInMs: number | null };
 
 /**
- * Writes what came of the round before and claims the next recipients, in one round trip. Two that do it at once get
- * different recipients. Null when there is no such broadcast.
+ * Applies the verdicts of the previous round and claims the next recipients, in one round trip. Concurrent callers claim
+ * different recipients. Null when the broadcast does not exist.
  */
 export async function nextRound(
   db: Db,
@@ -24,8 +24,8 @@ export async function nextRound(
 ): Promise<Round | null> {
   const [[found] = [], , , claimed = [], [rest] = []] = await write(db, [
     locked(broadcastId),
-    settle(broadcastId, verdicts),
-    settleInterrupted(broadcastId),
+    applyVerdicts(broadcastId, verdicts),
+    failInterrupted(broadcastId),
     claim(broadcastId, size),
     next(broadcastId),
   ]);
@@ -38,8 +38,8 @@ export async function nextRound(
 }
 
 /**
- * The broadcast, locked until the round is written: it can't be cancelled meanwhile, and what the statements after this
- * see of its recipients stays true. Rounds of one broadcast take turns, so that who cancels gets theirs too.
+ * Locks the broadcast until the transaction ends: it can't be cancelled meanwhile, and the recipients that the following
+ * statements see don't change. Rounds of one broadcast are serialised, so that a cancellation gets its turn too.
  */
 const locked = (broadcastId: string): SQL => sql`
   select b.id, b.brand_id, b.instance_id, i.channel, i.is_active, i.recipient_number, i.phone_number_id,
@@ -51,10 +51,10 @@ const locked = (broadcastId: string): SQL => sql`
   for no key update of b`;
 
 /**
- * That somebody was reached is a fact, whoever thinks to hold the claim by now. That they were not only counts while
- * nobody has said otherwise; and once the broadcast is cancelled there is no other attempt.
+ * `sent` always applies, even from an expired claim; `failed` and `pending` apply only while the row is claimed. In a
+ * cancelled broadcast `pending` becomes `failed`: there is no other attempt.
  */
-const settle = (broadcastId: string, verdicts: readonly Verdict[]): SQL => sql`
+const applyVerdicts = (broadcastId: string, verdicts: readonly Verdict[]): SQL => sql`
   update broadcast_recipients r
   set state = case when v.state = 'pending' and b.cancelled_at is not null then 'failed' else v.state end,
     due_at = now() + v.pause_ms * interval '1 millisecond',
@@ -72,20 +72,20 @@ const settle = (broadcastId: string, verdicts: readonly Verdict[]): SQL => sql`
     and (r.state = 'claimed' or (v.state = 'sent' and r.state <> 'sent'))`;
 
 /**
- * Who was being reached when the consumer died, and will not be tried again: the broadcast is cancelled, or it was the last
- * attempt. The ledger knows whether they were.
+ * Ends expired claims that are not attempted again, because the broadcast is cancelled or the attempt was the last one.
+ * The recipient was reached if the ledger has its message.
  */
-const settleInterrupted = (broadcastId: string): SQL => sql`
+const failInterrupted = (broadcastId: string): SQL => sql`
   update broadcast_recipients r
   set state = case when m.id is null then 'failed' else 'sent' end,
     error_code = case when m.id is null then 'SERVICE_UNAVAILABLE' end,
-    error_message = case when m.id is null then 'Interrupted while it was being sent' end,
+    error_message = case when m.id is null then 'Interrupted while the message was being sent' end,
     updated_at = now()
   from broadcasts b, broadcast_recipients c left join messages m on m.id = c.message_id
   where b.id = ${broadcastId} and (b.cancelled_at is not null or r.attempts >= ${MAX_ATTEMPTS})
     and r.broadcast_id = b.id and r.state = 'claimed' and r.due_at <= now() and c.id = r.id`;
 
-/** Who is due, and whose claim is over. A claim counts as an attempt, so that one which kills its consumer ends too. */
+/** Claims pending recipients that are due and expired claims. A claim counts as an attempt, so that a recipient that crashes the consumer fails in the end. */
 const claim = (broadcastId: string, size: number): SQL => sql`
   with picked as (
     select r.id from broadcast_recipients r join broadcasts b on b.id = r.broadcast_id
@@ -105,7 +105,7 @@ const claim = (broadcastId: string, size: number): SQL => sql`
   join users u on u.id = r.user_id
   ${openSession}`;
 
-/** What somebody goes by on the instance's channel; their newest, should they have several. */
+/** The user's newest identifier of a type on the instance's channel. */
 const identifier = (type: StoredIdentifierType): SQL => sql`(
   select ui.identifier_value from user_identifiers ui
   where ui.user_id = u.id and ui.brand_id = i.brand_id and ui.channel = i.channel and ui.identifier_type = ${type}

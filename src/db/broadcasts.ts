@@ -1,11 +1,13 @@
-import { sql } from "drizzle-orm";
+import { and, eq, isNull, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
-import type { BroadcastAnswer, Progress, RecipientPage } from "../domain/broadcast.ts";
+import { QueryBuilder } from "drizzle-orm/pg-core";
+import type { BroadcastReply, Progress, RecipientPage } from "../domain/broadcast.ts";
 import type { Db, Row } from "./client.ts";
+import { broadcasts } from "./schema/broadcasts.ts";
 import type { Query } from "./reader.ts";
 import { write } from "./write.ts";
 
-/** Those of the ids that are users of the instance's brand. */
+/** The ids that belong to users of the instance's brand. */
 export const usersOfBrand = (instanceId: string, userIds: readonly string[]): Query<Set<string>> => ({
   statement: sql`
     select u.id from instances i join users u on u.brand_id = i.brand_id
@@ -13,14 +15,20 @@ export const usersOfBrand = (instanceId: string, userIds: readonly string[]): Qu
   read: (rows) => new Set(rows.map(({ id }) => id as string)),
 });
 
-/** A broadcast that was made before: what it was and what its maker was told. */
-export type StoredBroadcast = { id: string; fingerprint: string; answer: BroadcastAnswer };
+/** An existing broadcast: the fingerprint of its request and its answer. */
+export type StoredBroadcast = { id: string; fingerprint: string; answer: BroadcastReply };
 
-const stored = (instanceId: string, requestId: string): SQL => sql`
-  select id, fingerprint, answer_json as answer from broadcasts
-  where instance_id = ${instanceId} and request_id = ${requestId}`;
+const stored = (instanceId: string, requestId: string): SQL =>
+  new QueryBuilder()
+    .select({ id: broadcasts.id, fingerprint: broadcasts.fingerprint, answer: broadcasts.answerJson })
+    .from(broadcasts)
+    .where(and(eq(broadcasts.instanceId, instanceId), eq(broadcasts.requestId, requestId)))
+    .getSQL();
 
-const toStored = ([row]: Row[]): StoredBroadcast | null => (row ? (row as StoredBroadcast) : null);
+const toStored = ([row]: Row[]): StoredBroadcast | null =>
+  row
+    ? { id: row.id as string, fingerprint: row.fingerprint as string, answer: row.answer_json as BroadcastReply }
+    : null;
 
 /** The instance's broadcast with this request id, or null. */
 export const broadcastByRequest = (instanceId: string, requestId: string): Query<StoredBroadcast | null> => ({
@@ -37,22 +45,33 @@ export type NewBroadcast = {
   fingerprint: string;
   content: string;
   metadata: Record<string, unknown>;
-  answer: BroadcastAnswer;
+  answer: BroadcastReply;
   recipients: readonly { userId: string; messageId: string }[];
 };
 
 /**
- * Writes the broadcast and its audience, all or nothing. Gives the broadcast that has the request id afterwards: this one,
- * or the one that was there first.
+ * Inserts the broadcast and its recipients in one transaction. Returns the broadcast that has the request id afterwards:
+ * this one, or an earlier one.
  */
 export async function insertBroadcast(db: Db, broadcast: NewBroadcast): Promise<StoredBroadcast> {
   const { id, brandId, instanceId, requestId, traceId, fingerprint, content, metadata, answer } = broadcast;
   const recipients = broadcast.recipients.map(({ userId, messageId }) => ({ user_id: userId, message_id: messageId }));
   const results = await write(db, [
-    sql`insert into broadcasts (id, brand_id, instance_id, request_id, trace_id, fingerprint, content, metadata_json, answer_json)
-      values (${id}, ${brandId}, ${instanceId}, ${requestId}, ${traceId}, ${fingerprint}, ${content},
-        ${JSON.stringify(metadata)}::jsonb, ${JSON.stringify(answer)}::jsonb)
-      on conflict (instance_id, request_id) do nothing`,
+    db
+      .insert(broadcasts)
+      .values({
+        id,
+        brandId,
+        instanceId,
+        requestId,
+        traceId,
+        fingerprint,
+        content,
+        metadataJson: metadata,
+        answerJson: answer,
+      })
+      .onConflictDoNothing({ target: [broadcasts.instanceId, broadcasts.requestId] })
+      .getSQL(),
     sql`insert into broadcast_recipients (brand_id, broadcast_id, user_id, message_id)
       select b.brand_id, b.id, r.user_id, r.message_id
       from broadcasts b, jsonb_to_recordset(${JSON.stringify(recipients)}::jsonb) as r(user_id uuid, message_id uuid)
@@ -61,17 +80,20 @@ export async function insertBroadcast(db: Db, broadcast: NewBroadcast): Promise<
     stored(instanceId, requestId),
   ]);
   const found = toStored(results.at(-1) ?? []);
-  if (found === null) throw new Error("A broadcast that was just written is not there");
+  if (found === null) throw new Error("The broadcast that was just inserted is missing");
   return found;
 }
 
-/** Whose broadcasts may be seen: a brand's, or everybody's (null) where a machine of a developer asks for no key. */
+/** A broadcast of one brand; of any brand (null) only in development without a key. */
 export type Scope = { id: string; brandId: string | null };
 
 const within = ({ id, brandId }: Scope): SQL =>
   sql`b.id = ${id} and ${brandId === null ? sql`true` : sql`b.brand_id = ${brandId}`}`;
 
-/** One statement, so that counts and page are of one moment; null for no broadcast in scope. */
+const isInScope = ({ id, brandId }: Scope): SQL | undefined =>
+  and(eq(broadcasts.id, id), brandId === null ? undefined : eq(broadcasts.brandId, brandId));
+
+/** One statement, so that counts and page are consistent; null when no broadcast is in scope. */
 export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | null> => ({
   statement: sql`
     select b.id, b.instance_id, b.request_id, b.content,
@@ -128,13 +150,17 @@ function toProgress([row]: Row[]): Progress | null {
 const COUNTS_ONLY: RecipientPage = { limit: 0, after: null, state: null };
 
 /**
- * Ends a broadcast: who is pending is cancelled. It waits for claims that are being made, and none is made after it
- * (`nextRound` locks the same row). Gives what became of it, or null for no broadcast in scope.
+ * Cancels a broadcast and its pending recipients. Waits for claims in progress, and no claim is made after it: `nextRound`
+ * locks the same row. Null when no broadcast is in scope.
  */
 export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
   const progress = progressOf(scope, COUNTS_ONLY);
   const results = await write(db, [
-    sql`update broadcasts b set cancelled_at = now(), updated_at = now() where ${within(scope)} and b.cancelled_at is null`,
+    db
+      .update(broadcasts)
+      .set({ cancelledAt: sql`now()`, updatedAt: sql`now()` })
+      .where(and(isInScope(scope), isNull(broadcasts.cancelledAt)))
+      .getSQL(),
     sql`update broadcast_recipients r set state = 'cancelled', updated_at = now()
       from broadcasts b where ${within(scope)} and r.broadcast_id = b.id and r.state = 'pending'`,
     progress.statement,
@@ -142,12 +168,17 @@ export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | 
   return progress.read(results.at(-1) ?? []);
 }
 
-/** Makes who is failed pending again, with all their attempts before them; nobody of a cancelled broadcast. */
+/** Makes failed recipients pending again with their attempts reset, unless the broadcast is cancelled. */
 export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
   const progress = progressOf(scope, COUNTS_ONLY);
   const results = await write(db, [
-    // Before its recipients, as everybody does: two that lock in two orders would deadlock.
-    sql`select b.id from broadcasts b where ${within(scope)} for no key update`,
+    // The broadcast is locked before its recipients in every transaction, to prevent deadlocks.
+    new QueryBuilder()
+      .select({ id: broadcasts.id })
+      .from(broadcasts)
+      .where(isInScope(scope))
+      .for("no key update")
+      .getSQL(),
     sql`update broadcast_recipients r
       set state = 'pending', attempts = 0, due_at = now(), error_code = null, error_message = null, updated_at = now()
       from broadcasts b where ${within(scope)} and b.cancelled_at is null and r.broadcast_id = b.id and r.state = 'failed'`,

@@ -1,83 +1,96 @@
+import { z } from "zod";
 import type { Channel } from "./channel.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
+import { ERROR_CODES } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";
+import { Uuid } from "./ids.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import type { WhatsAppTemplate } from "./instance.ts";
 import type { Session } from "./session.ts";
+
 /**
- * Where a broadcast stands with one person.
+ * States of one recipient.
  *
  *   pending ──▶ claimed ──▶ sent
  *      ▲  │        │ │
- *      │  │        │ └────▶ failed ──▶ (pending, when somebody asks for a retry)
+ *      │  │        │ └────▶ failed ──▶ (pending, after a retry request)
  *      │  └──────▶ cancelled │
- *      └───────────┘  a pause, after a failure that may pass
+ *      └───────────┘  a pause, after a temporary failure
  *
- * A claim is a lease: one that is over may be claimed again, because a message that comes twice is kept once.
+ * A claim is a lease: an expired one may be claimed again, because conversations deduplicate messages by id.
  */
 export const RECIPIENT_STATES = ["pending", "claimed", "sent", "failed", "cancelled"] as const;
 export type RecipientState = (typeof RECIPIENT_STATES)[number];
 
-/** Derived from the recipients: `sending` while anybody is pending or claimed. */
+/** Derived from the recipients: `sending` while any of them is pending or claimed. */
 export const BROADCAST_STATES = ["sending", "completed", "cancelled"] as const;
 export type BroadcastState = (typeof BROADCAST_STATES)[number];
 
 export const MAX_RECIPIENTS = 100;
 
-/** After this many attempts a recipient is failed and stays so until somebody asks for a retry. */
+/** A recipient fails after this many attempts and is attempted again only after a retry request. */
 export const MAX_ATTEMPTS = 5;
 
-/** How long a claimed recipient is left to whoever claimed it. Longer than an attempt can take. */
+/** Lease of a claimed recipient. Longer than an attempt can take. */
 export const CLAIM_MS = 30_000;
 
 const FIRST_PAUSE_MS = 2_000;
 const MAX_PAUSE_MS = 300_000;
 
-/** Why somebody was not reached. */
-export type RecipientError = { code: ErrorCode; message: string };
+/** Why a recipient was not reached. */
+export const RecipientError = z
+  .object({ code: z.enum(ERROR_CODES as [ErrorCode, ...ErrorCode[]]), message: z.string() })
+  .meta({ id: "RecipientError" });
+export type RecipientError = z.infer<typeof RecipientError>;
 
-/** What the one who sends a broadcast is told, at first and whenever they ask again. Field names are the API's. */
-export type BroadcastAnswer = {
-  broadcast_id: string;
-  summary: { total: number; successful: number; failed: number };
-  results: (
-    | { user_id: string; success: true; message_id: string }
-    | { user_id: string; success: false; error: RecipientError }
-  )[];
-};
+/** The answer to a broadcast, stored and repeated for the same request id. */
+export const BroadcastReply = z
+  .object({
+    broadcast_id: Uuid,
+    summary: z.object({ total: z.int(), successful: z.int(), failed: z.int() }),
+    results: z.array(
+      z.union([
+        z.object({ user_id: Uuid, success: z.literal(true), message_id: Uuid }),
+        z.object({ user_id: Uuid, success: z.literal(false), error: RecipientError }),
+      ]),
+    ),
+  })
+  .meta({ id: "BroadcastReply" });
+export type BroadcastReply = z.infer<typeof BroadcastReply>;
 
-/** The broadcast as its recipients share it. */
+/** What all recipients of a broadcast have in common. */
 export type Broadcast = {
   id: string;
   brandId: string;
   instanceId: string;
-  /** The instance's; and false when somebody has switched it off since. */
+  /** The instance's channel. */
   channel: Channel;
+  /** False when the instance was switched off after the broadcast was created. */
   isActive: boolean;
   sessionTimeoutMinutes: number | null;
-  /** The business's end of the channel the instance goes through; null for a chat. */
+  /** The business's endpoint on the instance's channel; null for a chat. */
   business: (ChannelEndpoint & { template: WhatsAppTemplate | null }) | null;
   content: string;
   metadata: Record<string, unknown>;
   traceId: string | null;
 };
 
-/** One person of the audience, claimed. `attempts` counts this one. */
+/** One claimed recipient. `attempts` includes this one. */
 export type Recipient = {
   id: string;
   userId: string;
   messageId: string;
   attempts: number;
-  /** Their end of the channel the instance goes through; null when they have none, and in a chat. */
+  /** The user's identity on the instance's channel; null when there is none, and in a chat. */
   person: ChannelIdentity | null;
   /** In a chat, the open session Postgres knows of. */
   openSession: Session | null;
 };
 
-/** What an attempt came to. `refused` would be refused again; `failed` may pass. */
+/** Outcome of an attempt. `refused` is final; `failed` is temporary and attempted again. */
 export type Attempt = { kind: "sent" } | ({ kind: "refused" | "failed" } & RecipientError);
 
-/** What is to be written of an attempt. */
+/** The change of a recipient's row after an attempt. */
 export type Verdict = {
   recipientId: string;
   state: Extract<RecipientState, "pending" | "sent" | "failed">;
@@ -86,7 +99,7 @@ export type Verdict = {
   error: RecipientError | null;
 };
 
-/** `random` is in [0, 1): half of the pause is drawn, so that those who failed together don't come back together. */
+/** `random` is in [0, 1). Half of the pause is random, so that recipients that failed together are spread out. */
 export function verdictOn({ id, attempts }: Recipient, attempt: Attempt, random: number): Verdict {
   if (attempt.kind === "sent") return { recipientId: id, state: "sent", pauseMs: 0, error: null };
   const { kind, code, message } = attempt;
@@ -96,7 +109,7 @@ export function verdictOn({ id, attempts }: Recipient, attempt: Attempt, random:
   return { recipientId: id, state: "pending", pauseMs: Math.round(pause * (0.5 + random / 2)), error };
 }
 
-/** Where a broadcast stands, counted from its rows, and one page of them in the order of their user ids. */
+/** Progress of a broadcast, counted from its rows, and one page of recipients ordered by user id. */
 export type Progress = {
   id: string;
   instanceId: string;
@@ -105,7 +118,7 @@ export type Progress = {
   createdAt: number;
   cancelledAt: number | null;
   counts: Record<RecipientState, number>;
-  /** What the channel says of the messages that were sent through one. */
+  /** Delivery states reported by the channel, where it reports them. */
   deliveries: Partial<Record<DeliveryState, number>>;
   recipients: RecipientProgress[];
 };
@@ -116,14 +129,14 @@ export type RecipientProgress = {
   state: RecipientState;
   attempts: number;
   error: RecipientError | null;
-  /** null in a chat, and before the channel has been asked. */
+  /** null in a chat, and before the message was given to the channel. */
   delivery: Delivery | null;
 };
 
 export type RecipientPage = {
-  /** At most so many; 0 for the counts alone. */
+  /** Page size; 0 for the counts alone. */
   limit: number;
-  /** Those that come after this user id. */
+  /** Recipients after this user id. */
   after: string | null;
   state: RecipientState | null;
 };

@@ -12,20 +12,20 @@ import { truncate } from "../domain/text.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * How many are reached at once. Few, because whoever says something to this instance meanwhile shares the machine with
- * them, and because the platform keeps only a handful of calls open: those behind it would wait out their deadline.
+ * Recipients of one round, attempted at once. Small, because the platform limits open calls per invocation: calls beyond
+ * the limit would wait until their deadline.
  */
 export const ROUND_SIZE = 10;
-/** A conversation that has not answered by then is tried again later; it keeps a message that comes twice once. */
+/** Deadline of one attempt. A later attempt is safe: conversations deduplicate messages by id. */
 const ATTEMPT_MS = 10_000;
-/** A broadcast that is not in Postgres so long after its id was made never will be. */
+/** A broadcast that is not in Postgres this long after its id was made was never inserted. */
 const NEVER_WRITTEN_MS = 60_000;
 
 type DeliverDeps = Pick<Deps, "config" | "log" | "now" | "db" | "conversation" | "broadcastTimer">;
 
 /**
- * Reaches everybody of a broadcast who is due, round by round, and tells its timer when somebody is due again. Whatever
- * stops it in the middle, the claims it held run out and the timer rings again.
+ * Delivers a broadcast to the recipients that are due, round by round, and schedules its timer for the next ones. When it
+ * is interrupted, its claims expire and the timer enqueues the broadcast again.
  */
 export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): Promise<void> {
   const timer = deps.broadcastTimer(broadcastId);
@@ -48,12 +48,12 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
   }
 }
 
-/** Gives one person's conversation the message. Whatever goes wrong is an outcome and stays with this person. */
+/** Records the message in one recipient's conversation. Never throws: a failure is this recipient's outcome. */
 async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recipient): Promise<Attempt> {
   if (!broadcast.isActive) return refused("No such instance");
-  if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to write from");
+  if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to send from");
   const address = addressOf(broadcast, recipient);
-  if (address === null) return refused("The user has no number to be written to");
+  if (address === null) return refused("The user has no WhatsApp number or id");
   try {
     const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config.sessionTimeoutMinutes));
     const conversation = deps.conversation(address);
@@ -81,8 +81,8 @@ async function withDeadline<T>(work: Promise<T>): Promise<T> {
 }
 
 /**
- * A broadcast as one person's conversation keeps it: said by the assistant, never longer than a message may be. Refuses
- * (400) one without an instance.
+ * The broadcast as a message of the assistant in one recipient's conversation, cut at the length of a message. Refuses
+ * (400) a broadcast without an instance.
  */
 export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionTimeoutMs: number): Recording {
   const { id, brandId, instanceId, channel, business, traceId } = broadcast;
@@ -110,7 +110,7 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
   };
 }
 
-/** Where somebody's conversation with the instance is; null when nothing leads there. */
+/** The address of the recipient's conversation with the instance; null without an identity on its channel. */
 export function addressOf({ instanceId, business }: Broadcast, { userId, person }: Recipient): string | null {
   if (business === null) return chatAddress(instanceId, userId);
   return person && whatsappAddress(business, person);

@@ -2,7 +2,7 @@ import { broadcastByRequest, insertBroadcast, usersOfBrand } from "../db/broadca
 import type { StoredBroadcast } from "../db/broadcasts.ts";
 import type { Deps } from "../deps.ts";
 import { MAX_RECIPIENTS } from "../domain/broadcast.ts";
-import type { BroadcastAnswer } from "../domain/broadcast.ts";
+import type { BroadcastReply } from "../domain/broadcast.ts";
 import { invalid } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { uuidv7 } from "../domain/ids.ts";
@@ -13,21 +13,21 @@ import { authenticate } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
 import { findInstance, requireReady } from "../services/instance.ts";
 
-/** A broadcast as a route hands it over: its shape is right, nothing else is known. */
+/** A broadcast request that has passed validation of its shape only. */
 export type IncomingBroadcast = {
   credential: Credential;
   instanceId: string;
   requestId: string;
   traceId: string;
   content: string;
-  /** As they were sent: one that stands there twice counts once. */
+  /** As they were sent: duplicates are ignored, upper and lower case are the same. */
   userIds: readonly string[];
   metadata: Record<string, unknown>;
 };
 
 export type BroadcastOutcome =
-  | { kind: "accepted"; answer: BroadcastAnswer }
-  | { kind: "completed"; answer: BroadcastAnswer }
+  | { kind: "accepted"; answer: BroadcastReply }
+  | { kind: "completed"; answer: BroadcastReply }
   | { kind: "mismatch" };
 
 export type BroadcastReceipt = { outcome: BroadcastOutcome; brandId: string };
@@ -38,9 +38,9 @@ type SendDeps = Pick<
 >;
 
 /**
- * A broadcast comes in: in at most one round trip it is known who asks, for which instance, and who of the people named
- * there is; in another one the audience is written down with the ids their messages will have. Delivering is somebody
- * else's work. The same request id gives the same broadcast, for ever. Refuses what the error table says.
+ * Creates a broadcast in at most two round trips: one resolves the caller, the instance and the recipients, the other
+ * inserts the broadcast with the recipients' message ids. The queue consumer delivers it. A request id identifies its
+ * broadcast permanently.
  */
 export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast): Promise<BroadcastReceipt> {
   const { instanceId, requestId, content, metadata } = broadcast;
@@ -71,19 +71,19 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
     .filter((userId) => known.has(userId))
     .map((userId) => ({ userId, messageId: uuidv7(deps.now()) }));
   const answer = answerTo(id, userIds, new Map(recipients.map(({ userId, messageId }) => [userId, messageId])));
-  // First the timer: what is written and rung by nobody would never be sent.
+  // The timer is started first: a broadcast without one might never be delivered.
   await deps.broadcastTimer(id).start();
   const frozen = { ...broadcast, id, brandId, fingerprint: print, answer, recipients };
   const stored = await insertBroadcast(deps.db, frozen);
   if (stored.id !== id) return { outcome: repeated(stored, print), brandId };
 
   await enqueue(deps, id);
-  // As it is stored, so that whoever asks again is told the same to the byte.
+  // The stored answer, so that a repeated request gets the same bytes.
   return { outcome: { kind: "accepted", answer: stored.answer }, brandId };
 }
 
-/** Nobody is told whether somebody is unknown or another brand's. */
-function answerTo(id: string, userIds: readonly string[], messageIds: Map<string, string>): BroadcastAnswer {
+/** A user of another brand is reported like an unknown one. */
+function answerTo(id: string, userIds: readonly string[], messageIds: Map<string, string>): BroadcastReply {
   return {
     broadcast_id: id,
     summary: { total: userIds.length, successful: messageIds.size, failed: userIds.length - messageIds.size },

@@ -4,8 +4,8 @@ import { deliverBroadcast } from "../flows/deliver-broadcast.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * Broadcasts rang. Always acknowledged: one that was not finished is rung again by its timer. Each on its own, so that one
- * that fails holds up no other.
+ * Delivers the broadcasts of a queue batch, each independently of the others. The batch is always acknowledged: the timer
+ * enqueues an unfinished broadcast again.
  */
 export async function consumeBroadcasts(deps: Deps, batch: MessageBatch): Promise<void> {
   const ids = new Set(batch.messages.map((message) => String(message.body)));

@@ -1,12 +1,9 @@
-/**
- * The timer of one broadcast: it rings the queue until it is told that nothing is left to do. Whatever happens to a ring,
- * to the one who answers it or to the machine, there is another one.
- */
+/** The timer of one broadcast: enqueues the broadcast repeatedly until it is finished. */
 export type BroadcastTimer = {
-  /** Rings from now on. Called before anything is written that it has to ring for. */
+  /** Starts the timer. Called before the recipients are written, so that none is written without a timer. */
   start(): Promise<void>;
-  /** Which start this is, for a later `rest`; null when nothing was started since all was done. */
+  /** Identifies the latest start, for a later `rest`; null when the timer is not running. */
   current(): Promise<string | null>;
-  /** The next ring is due in so many milliseconds; null for none. Nothing happens if it was started again since. */
+  /** Schedules the next alarm, or stops the timer (null). Ignored when the timer was started again since `start`. */
   rest(start: string | null, dueInMs: number | null): Promise<void>;
 };

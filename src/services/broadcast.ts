@@ -13,8 +13,8 @@ import { EVENT } from "../telemetry/events.ts";
 type BroadcastDeps = Pick<Deps, "config" | "now" | "db" | "read" | "caches" | "log" | "background">;
 
 /**
- * Refuses (401) whoever sent no credential, before anything is looked up. What `AUTH_MODE` lets in without one are messages
- * of people: to speak to many takes a key, but on a developer's machine.
+ * Refuses (401) a request without a credential, before any look-up. `AUTH_MODE=optional` admits messages without one;
+ * broadcasts need an API key outside development.
  */
 export function requireServer({ config }: Pick<Deps, "config">, credential: Credential): void {
   const { environment, authMode } = config;
@@ -22,7 +22,7 @@ export function requireServer({ config }: Pick<Deps, "config">, credential: Cred
   throw new AppError("UNAUTHORIZED", "An API key is required");
 }
 
-/** Where a broadcast stands, and a page of its recipients. Refuses (404) what is no broadcast of the caller's brand. */
+/** A broadcast's progress and a page of its recipients. Refuses (404) an id that is no broadcast of the caller's brand. */
 export async function findBroadcast(
   deps: BroadcastDeps,
   credential: Credential,
@@ -34,8 +34,8 @@ export async function findBroadcast(
 }
 
 /**
- * Cancels a broadcast: nobody is claimed for sending after this, whoever is being reached at this moment still is. Doing
- * it twice is doing it once. Refuses (404) what is no broadcast of the caller's brand.
+ * Cancels a broadcast: no recipient is claimed afterwards; attempts in progress finish. Idempotent. Refuses (404) an id
+ * that is no broadcast of the caller's brand.
  */
 export async function cancel(deps: BroadcastDeps, credential: Credential, id: string): Promise<Progress> {
   const scope = await scopeOf(deps, credential, "broadcasts:write", id);
@@ -43,8 +43,8 @@ export async function cancel(deps: BroadcastDeps, credential: Credential, id: st
 }
 
 /**
- * Sends to those who failed once more. Refuses (404) what is no broadcast of the caller's brand, and (400) a cancelled one:
- * it stays cancelled.
+ * Retries failed recipients. Refuses (404) an id that is no broadcast of the caller's brand, and (400) a cancelled
+ * broadcast.
  */
 export async function retry(
   deps: BroadcastDeps & Pick<Deps, "broadcastTimer" | "enqueueBroadcast">,
@@ -60,7 +60,7 @@ export async function retry(
   return progress;
 }
 
-/** Rings the queue. A ring that fails is repeated by the timer. */
+/** Enqueues the broadcast. A failed enqueue is repeated by the timer. */
 export async function enqueue(
   { enqueueBroadcast, log }: Pick<Deps, "enqueueBroadcast" | "log">,
   id: string,
@@ -72,14 +72,13 @@ export async function enqueue(
   }
 }
 
-/** What the caller may see of this id: their brand's. */
+/** The broadcast within the caller's brand. */
 async function scopeOf(deps: BroadcastDeps, credential: Credential, action: Action, id: string): Promise<Scope> {
   requireServer(deps, credential);
   const principal = await authenticate(deps, credential);
   const brandId = principal.kind === "anonymous" ? null : principal.brandId;
-  // Whose it is the statement finds out; what is asked here is whether this caller may do such a thing at all.
+  // Ownership is checked in SQL; this only checks the caller's scope.
   if (brandId !== null) authorize(principal, action, { type: "broadcast", id, brandId });
-  // What is no id can't be asked for.
   if (!Uuid.safeParse(id).success) throw notFound("broadcast", id);
   return { id, brandId };
 }

@@ -4,7 +4,7 @@ import { number, record, records, text } from "./json.ts";
 import type { Json } from "./json.ts";
 import { isRecord } from "../../domain/json.ts";
 
-/** What a message says in words, and what of it has a place of its own. What has no words is told in brackets. */
+/** A message as text, and its structured fields. A message without text gets a placeholder in brackets. */
 export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };
 
 type Reader = (message: Json) => Content | null;
@@ -12,7 +12,7 @@ type Reader = (message: Json) => Content | null;
 const joined = (separator: string, ...parts: (string | null)[]): string | null =>
   text(parts.filter((part) => part !== null).join(separator));
 
-/** The entries that say something. */
+/** The entries that are neither null nor undefined. */
 const known = (details: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(details).filter(([, value]) => value !== null && value !== undefined));
 
@@ -51,7 +51,7 @@ function contacts({ contacts }: Json): Content | null {
   return spoken("contacts", text(words.filter((word) => word !== "").join("; ")), { contacts: people });
 }
 
-/** Answers to buttons, lists and forms. A form's answer is JSON inside a string. */
+/** Replies to buttons, lists and flows. A flow's answer is JSON inside a string. */
 function interactive({ interactive }: Json): Content | null {
   const { type, button_reply, list_reply, nfm_reply, call_permission_reply } = record(interactive);
   switch (type) {
@@ -83,7 +83,7 @@ function parsed(json: unknown): Json {
   try {
     return record(typeof json === "string" ? JSON.parse(json) : json);
   } catch {
-    // Somebody else's form: the string itself is in the message as it came.
+    // An invalid form answer is kept as a string in the raw message.
     return {};
   }
 }
@@ -99,7 +99,7 @@ function order({ order }: Json): Content | null {
 
 function reaction({ reaction }: Json): Content | null {
   const { message_id, emoji } = record(reaction);
-  // Taken back: an empty emoji, or none at all.
+  // A removed reaction has an empty emoji or none.
   const content = text(emoji) === null ? "[reaction removed]" : `[reacted with ${text(emoji)}]`;
   return spoken("reaction", content, { reaction: known({ message_id, emoji }) });
 }
@@ -107,7 +107,7 @@ function reaction({ reaction }: Json): Content | null {
 function edit({ edit }: Json): Content {
   const { original_message_id, message } = record(edit);
   const words = record(message);
-  // An edit of an edit names the first message again; one inside another is nobody's message.
+  // An edit of an edit names the original message; an edit inside an edit is invalid.
   const { content } = words.type === "edit" ? unsupported("edit") : readContent(words);
   return { kind: "edit", content, details: known({ edits: original_message_id }) };
 }
@@ -134,7 +134,7 @@ const READERS: Record<string, Reader> = {
   request_welcome: () => spoken("system", "[chat opened]"),
 };
 
-/** Reads a message by its type; what is unknown, or lacks what its type promises, is `unsupported`. */
+/** Reads a message by its type. An unknown type, or a message without the content of its type, is `unsupported`. */
 export function readContent(message: Json): Content {
   const type = text(message.type) ?? "unknown";
   const read = Object.hasOwn(READERS, type) ? READERS[type] : undefined;
@@ -147,7 +147,7 @@ const unsupported = (type: string): Content => ({
   details: {},
 });
 
-/** What goes with a message of any type: what it answers, whether it was forwarded, the advertisement it came from, errors. */
+/** Fields of messages of any type: quoted message, forwarding, product, advertisement (referral), errors. */
 export function readContextFields({ context, referral, errors }: Json): Record<string, unknown> {
   const { id, forwarded, frequently_forwarded, referred_product } = record(context);
   return known({

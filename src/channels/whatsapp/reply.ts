@@ -4,18 +4,18 @@ import type { WhatsAppTemplate } from "../../domain/instance.ts";
 /** The most one text message may hold, in UTF-16 units. */
 export const MAX_TEXT = 4_096;
 
-/** A person may be written to freely for this long after they wrote last. */
+/** Customer service window: free-form messages are allowed for this long after the user's last message. */
 export const SERVICE_WINDOW_MS = 24 * 3_600_000;
 
-/** How far beyond the limit is looked, so that the sentence that crosses it is seen to go on. */
+/** Lookahead beyond the limit, so that a sentence that crosses it is recognised as unfinished. */
 const LOOKAHEAD = 256;
 
 const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
 const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
 
 /**
- * A text in parts of at most `max`, cut after a sentence if there is one, else between words, else between letters.
- * Nothing but white space at the cuts is lost.
+ * Splits a text into parts of at most `max` UTF-16 units, after a sentence if possible, else between words, else between
+ * graphemes. Only white space at the cuts is removed.
  */
 export function splitText(text: string, max: number = MAX_TEXT): string[] {
   const parts: string[] = [];
@@ -37,7 +37,7 @@ function cutOf(text: string, max: number): number {
   return Math.max(sentence, [...graphemes.segment(text)].findLast(within)?.index ?? max);
 }
 
-/** Who is written to, and what comes back with the statuses. */
+/** The recipient, and the reference that statuses return (`biz_opaque_callback_data`). */
 type Envelope = { person: ChannelIdentity; reference: string };
 
 /** https://developers.facebook.com/documentation/business-messaging/whatsapp/messages/text-messages */
@@ -48,14 +48,14 @@ export const textRequest = (envelope: Envelope, body: string, replyTo: string | 
   text: { preview_url: false, body },
 });
 
-/** The one thing that may be sent when the person has not written for 24 hours. */
+/** The only request that is accepted outside the customer service window. */
 export const templateRequest = (envelope: Envelope, { name, language, components }: WhatsAppTemplate) => ({
   ...addressed(envelope),
   type: "template",
   template: { name, language: { code: language }, ...(components === undefined ? {} : { components }) },
 });
 
-/** The phone number as it came; the business-scoped id where there is none. */
+/** Addressed by the phone number, or by the business-scoped id without one. */
 const addressed = ({ person: { phone, userId }, reference }: Envelope) => ({
   messaging_product: "whatsapp",
   recipient_type: "individual",

@@ -18,7 +18,7 @@ export const broadcasts = pgTable(
     fingerprint: text("fingerprint").notNull(),
     content: text("content").notNull(),
     traceId: text("trace_id"),
-    /** What the first caller was told, for those who ask again. */
+    /** The first answer, repeated for the same request id. */
     answerJson: jsonObject("answer_json"),
     cancelledAt: moment("cancelled_at"),
     metadataJson: jsonObject("metadata_json"),
@@ -33,7 +33,7 @@ export const broadcasts = pgTable(
   ],
 );
 
-/** The frozen audience: one row a person, whatever happens to the delivery. */
+/** The recipients, fixed when the broadcast is created: one row per user. */
 export const broadcastRecipients = pgTable(
   "broadcast_recipients",
   {
@@ -47,11 +47,11 @@ export const broadcastRecipients = pgTable(
     userId: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
-    /** Fixed before anything is sent, so that a second delivery is the same message. */
+    /** Fixed when the broadcast is created, so that a repeated delivery is the same message. */
     messageId: uuid("message_id").notNull(),
     state: text("state", { enum: RECIPIENT_STATES }).notNull().default("pending"),
     attempts: integer("attempts").notNull().default(0),
-    /** Not to be claimed before: the end of a pause while `pending`, of the lease while `claimed`. */
+    /** Earliest claim: the end of the pause while `pending`, of the lease while `claimed`. */
     dueAt: moment("due_at").notNull().defaultNow(),
     errorCode: text("error_code"),
     errorMessage: text("error_message"),
