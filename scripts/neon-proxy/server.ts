@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { requireLocalDriver } from "./access.ts";
 import { renderResult } from "./response.ts";
 import type { Backend } from "./backend.ts";
 import { DatabaseFailure } from "./errors.ts";
@@ -63,6 +64,7 @@ async function answer(
 ): Promise<void> {
   if (request.url?.split("?")[0] !== "/sql") return send(response, 404, { message: "not found" });
   if (request.method !== "POST") return send(response, 405, { message: "query is not supported" });
+  requireLocalDriver(request.headers);
 
   const gone = new AbortController();
   response.on("close", () => {

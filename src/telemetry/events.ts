@@ -24,7 +24,7 @@ export const EVENT = {
   ledgerNotifyFailed: "ledger_notify_failed",
   /** One batch of conversations was written to Postgres. */
   ledgerWritten: "ledger_written",
-  /** A batch could not be written; the queue delivers it again. */
+  /** A batch could not be written; its conversations notify the ledger again. */
   ledgerWriteFailed: "ledger_write_failed",
   /** A conversation could not be asked for its entries. */
   ledgerPullFailed: "ledger_pull_failed",
@@ -67,7 +67,7 @@ export const EVENT = {
   broadcastEnqueueFailed: "broadcast_enqueue_failed",
   /** One round of a broadcast is done. */
   broadcastRound: "broadcast_round",
-  /** A round of a broadcast threw; the queue delivers it again. */
+  /** A round of a broadcast threw; its timer enqueues it again. */
   broadcastRoundFailed: "broadcast_round_failed",
   /** A recipient's conversation could not take the message in this round. */
   broadcastAttemptFailed: "broadcast_attempt_failed",

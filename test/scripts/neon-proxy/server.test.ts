@@ -1,3 +1,4 @@
+import { request } from "node:http";
 import { neon, neonConfig } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/neon-http";
@@ -20,8 +21,18 @@ beforeEach(async () => {
   database.forget();
 });
 
+const DRIVER = { "Neon-Connection-String": "postgresql://test:test@localhost/test" };
 const post = (body: string, headers: Record<string, string> = {}, path = "/sql") =>
-  fetch(new URL(path, database.endpoint), { method: "POST", body, headers });
+  fetch(new URL(path, database.endpoint), { method: "POST", body, headers: { ...DRIVER, ...headers } });
+
+/** `fetch` sets Host itself, so this request is written by hand. */
+const postAs = (headers: Record<string, string>) =>
+  new Promise<number>((resolve, reject) => {
+    const sent = request(database.endpoint, { method: "POST", headers }, (response) => {
+      response.resume().on("end", () => resolve(response.statusCode ?? 0));
+    });
+    sent.on("error", reject).end('{"query":"INSERT INTO things VALUES (1, \'a\')"}');
+  });
 
 describe("the driver against the local endpoint", () => {
   it("gets values of every common type as from Neon", async () => {
@@ -168,6 +179,30 @@ describe("the endpoint", () => {
     expect((await fetch(database.endpoint)).status).toBe(405);
   });
 
+  it.each([
+    ["no header of the driver, which a page may send without a preflight", { "content-type": "text/plain" }],
+    ["the Origin of a web page", { ...DRIVER, origin: "https://example.com" }],
+    ["an opaque Origin", { ...DRIVER, origin: "null" }],
+    ["a foreign Host, as after DNS rebinding", { ...DRIVER, host: "example.com" }],
+    ["a Host that only begins like a local one", { ...DRIVER, host: "127.0.0.1.example.com" }],
+  ])("runs no SQL of a request with %s", async (_, headers) => {
+    expect(await postAs(headers)).toBe(403);
+    expect(await database.query("SELECT * FROM things")).toEqual([]);
+  });
+
+  it("runs SQL of a request to localhost with the driver's header", async () => {
+    expect(await postAs({ ...DRIVER, host: "localhost:5432" })).toBe(200);
+  });
+
+  it("grants a web page's preflight nothing", async () => {
+    const preflight = await fetch(database.endpoint, {
+      method: "OPTIONS",
+      headers: { Origin: "https://example.com", "Access-Control-Request-Headers": "neon-connection-string" },
+    });
+    expect(preflight.ok).toBe(false);
+    expect(preflight.headers.get("access-control-allow-origin")).toBeNull();
+  });
+
   it("refuses a request over 10 MB and an answer over 10 MB", async () => {
     expect((await post(JSON.stringify({ query: "SELECT $1", params: ["x".repeat(11 * 1024 * 1024)] }))).status).toBe(
       413,
@@ -192,8 +227,13 @@ describe("the endpoint", () => {
       },
     });
     const gone = new AbortController();
-    const request = fetch(endpoint.url, { method: "POST", body: '{"query":"SELECT 1"}', signal: gone.signal });
-    const outcome = request.catch((error: unknown) => error);
+    const sent = fetch(endpoint.url, {
+      method: "POST",
+      headers: DRIVER,
+      body: '{"query":"SELECT 1"}',
+      signal: gone.signal,
+    });
+    const outcome = sent.catch((error: unknown) => error);
     await arrived.promise;
     gone.abort();
     expect(await outcome).toBeInstanceOf(Error);
