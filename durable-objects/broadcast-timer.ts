@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { jittered } from "../src/domain/backoff.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import type { BroadcastTimer as BroadcastTimerPort } from "../src/rpc/broadcast-timer.ts";
 import { createObjectDeps } from "../src/compose.ts";
@@ -43,7 +44,7 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
 
   /** Never throws: the platform stops an alarm that keeps failing. */
   override async alarm(): Promise<void> {
-    await this.#setAlarmIn(REPEAT_MS * (0.75 + Math.random() / 2));
+    await this.#setAlarmIn(jittered(REPEAT_MS, [0.75, 1.25], Math.random()));
     const { name: broadcastId } = this.ctx.id;
     if (broadcastId === undefined) throw new Error("A broadcast timer must be addressed by name");
     try {

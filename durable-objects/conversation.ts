@@ -31,6 +31,7 @@ import { record, transcribe } from "./conversation/sessions/record.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
 import type { Refused } from "../src/domain/errors.ts";
 import type { WireSubmission, SubmitOutcome } from "../src/domain/submission.ts";
+import { jittered } from "../src/domain/backoff.ts";
 import { sessionTimeoutMs } from "../src/domain/session.ts";
 import { WEBHOOK_MEMORY_MS } from "../src/domain/inbound-message.ts";
 import { sessionNotFound } from "../src/domain/errors.ts";
@@ -40,7 +41,7 @@ import { createObjectDeps } from "../src/compose.ts";
  * When to look after a turn that began or waits: late enough to cost nothing, before an idle object is taken out of memory
  * (ten seconds), and not for everybody at once who spoke at once.
  */
-const watchMs = (): number => 6_000 * (1 + Math.random() / 2);
+const watchMs = (): number => jittered(6_000, [1, 1.5], Math.random());
 
 /**
  * One conversation: the single writer that decides what runs, in which order, once. Addressed by `src/domain/address.ts`.

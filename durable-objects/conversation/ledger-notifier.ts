@@ -1,8 +1,8 @@
+import { backoff } from "../../src/domain/backoff.ts";
 import type { Outbox } from "./stores/outbox.ts";
 
-/** Not before the object is woken anyway after a turn: an alarm that is set anew for every message costs a write each. */
-const FIRST_REPEAT_MS = 9_000;
-const MAX_REPEAT_MS = 24_000;
+/** The first repeat is later than the object's own alarm after a turn: setting an alarm anew costs a write for each message. */
+const REPEAT = { baseMs: 9_000, maxMs: 24_000, jitter: [1, 1.25] } as const;
 
 /**
  * Rings the ledger's queue when entries wait. A ring carries nothing but the address and may be lost, doubled or late:
@@ -26,7 +26,7 @@ export class LedgerNotifier {
       this.#notified = true;
       this.#send();
     }
-    return now + this.#delay();
+    return now + backoff(this.#repeats, REPEAT, Math.random());
   }
 
   /** The consumer is here. */
@@ -42,9 +42,4 @@ export class LedgerNotifier {
     this.#repeats += 1;
     return this.notify(now);
   };
-
-  #delay(): number {
-    const backoff = Math.min(FIRST_REPEAT_MS * 2 ** this.#repeats, MAX_REPEAT_MS);
-    return backoff * (1 + Math.random() / 4);
-  }
 }

@@ -1,5 +1,6 @@
 import { record, text } from "../channels/whatsapp/json.ts";
 import { readError } from "../channels/whatsapp/webhook.ts";
+import { withDeadline } from "../domain/deadline.ts";
 import type { DeliveryError } from "../domain/delivery.ts";
 
 /** How to handle a message that the Graph API refused. */
@@ -70,10 +71,8 @@ const AMBIGUOUS = [502, 504, 520, 524];
 export const createWhatsAppSender =
   ({ base, version, token, timeoutMs }: Options): WhatsAppSender =>
   async (phoneNumberId, request) => {
-    let response: Response;
-    let body: Record<string, unknown>;
-    try {
-      response = await fetch(`${base}/${version}/${encodeURIComponent(phoneNumberId)}/messages`, {
+    const answer = await withDeadline(timeoutMs, async (signal) => {
+      const response = await fetch(`${base}/${version}/${encodeURIComponent(phoneNumberId)}/messages`, {
         method: "POST",
         headers: {
           "Content-Type": "application/json",
@@ -81,13 +80,15 @@ export const createWhatsAppSender =
         },
         body: JSON.stringify(request),
         redirect: "manual",
-        signal: AbortSignal.timeout(timeoutMs),
+        signal,
       });
-      body = record(await response.json().catch(() => null));
-    } catch {
+      return { response, body: record(await response.json().catch(() => null)) };
+    }).catch(() => null);
+    if (answer === null) {
       // workerd does not distinguish a refused connection from a lost answer or a timeout: never sent again.
       return { kind: "unknown", error: { code: "NO_ANSWER", reason: "The Graph API did not answer" } };
     }
+    const { response, body } = answer;
     const [message] = Array.isArray(body.messages) ? body.messages : [];
     const id = text(record(message).id);
     if (response.ok && id !== null) return { kind: "sent", id };

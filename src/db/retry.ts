@@ -1,3 +1,4 @@
+import { backoff } from "../domain/backoff.ts";
 import { databaseErrorCode, isSafeToRetry } from "./errors.ts";
 
 export type RetryOptions = {
@@ -36,7 +37,7 @@ export async function withRetry<T>(work: () => Promise<T>, options: Partial<Retr
     try {
       return await work();
     } catch (error) {
-      const pause = baseMs * 2 ** (attempt - 1) * random();
+      const pause = backoff(attempt - 1, { baseMs, maxMs: deadlineMs, jitter: [0, 1] }, random());
       if (attempt >= attempts || !mayRunAgain(error) || now() + pause >= deadline) throw error;
       await sleep(pause);
     }

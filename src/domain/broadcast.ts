@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { backoff } from "./backoff.ts";
 import type { Channel } from "./channel.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
 import { ERROR_CODES } from "./errors.ts";
@@ -34,8 +35,7 @@ export const MAX_ATTEMPTS = 5;
 /** Lease of a claimed recipient. Longer than an attempt can take. */
 export const CLAIM_MS = 30_000;
 
-const FIRST_PAUSE_MS = 2_000;
-const MAX_PAUSE_MS = 300_000;
+const RETRY = { baseMs: 2_000, maxMs: 300_000, jitter: [0.5, 1] } as const;
 
 /** Why a recipient was not reached. */
 export const RecipientError = z
@@ -99,14 +99,13 @@ export type Verdict = {
   error: RecipientError | null;
 };
 
-/** `random` is in [0, 1). Half of the pause is random, so that recipients that failed together are spread out. */
+/** `random` is in [0, 1) and draws the pause, so that recipients that failed together are not retried together. */
 export function verdictOn({ id, attempts }: Recipient, attempt: Attempt, random: number): Verdict {
   if (attempt.kind === "sent") return { recipientId: id, state: "sent", pauseMs: 0, error: null };
   const { kind, code, message } = attempt;
   const error = { code, message };
   if (kind === "refused" || attempts >= MAX_ATTEMPTS) return { recipientId: id, state: "failed", pauseMs: 0, error };
-  const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempts - 1), MAX_PAUSE_MS);
-  return { recipientId: id, state: "pending", pauseMs: Math.round(pause * (0.5 + random / 2)), error };
+  return { recipientId: id, state: "pending", pauseMs: Math.round(backoff(attempts - 1, RETRY, random)), error };
 }
 
 /** Progress of a broadcast, counted from its rows, and one page of recipients ordered by user id. */

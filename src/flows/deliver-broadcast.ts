@@ -6,6 +6,7 @@ import { timeOfUuid } from "../domain/ids.ts";
 import { sessionTimeoutMs } from "../domain/session.ts";
 import { chatAddress, whatsappAddress } from "../domain/address.ts";
 import type { Recording } from "../rpc/conversation.ts";
+import { withTimeout } from "../domain/deadline.ts";
 import { invalid } from "../domain/errors.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
 import { truncate } from "../domain/text.ts";
@@ -57,7 +58,9 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
   try {
     const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config.sessionTimeoutMinutes));
     const conversation = deps.conversation(address);
-    const outcome = await withDeadline(conversation.record(recording));
+    const outcome = await withTimeout(conversation.record(recording), ATTEMPT_MS, () => {
+      throw new Error(`No answer within ${ATTEMPT_MS} ms`);
+    });
     if (outcome.kind === "recorded") return { kind: "sent" };
     return { kind: "refused", code: outcome.code, message: outcome.message };
   } catch (error) {
@@ -67,18 +70,6 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
 }
 
 const refused = (message: string): Attempt => ({ kind: "refused", code: "RESOURCE_NOT_FOUND", message });
-
-async function withDeadline<T>(work: Promise<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const deadline = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`No answer within ${ATTEMPT_MS} ms`)), ATTEMPT_MS);
-  });
-  try {
-    return await Promise.race([work, deadline]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /**
  * The broadcast as a message of the assistant in one recipient's conversation, cut at the length of a message. Refuses

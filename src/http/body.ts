@@ -1,5 +1,6 @@
 import { createMiddleware } from "hono/factory";
 import { z } from "zod";
+import { BodyTooLargeError, readBounded } from "../domain/bounded-body.ts";
 import { AppError } from "../domain/errors.ts";
 import type { AppEnv } from "./context.ts";
 import { echoableRequestId, traceIdOf } from "./request-ids.ts";
@@ -38,31 +39,13 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 42
     },
   );
 
-/** The body as it came. Refuses (413) more than `maxBytes`, whatever the headers say. */
+/** The body's bytes. Refuses (413) more than `maxBytes`, whatever the headers declare. */
 export async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
-  const tooLarge = () => new AppError("PAYLOAD_TOO_LARGE", `The body is larger than ${maxBytes} bytes`);
-  const told = request.headers.get("Content-Length");
-  if (Number(told ?? 0) > maxBytes) throw tooLarge();
-  if (told !== null) {
-    // The platform takes no more than it was told of; all of it at once is cheaper.
-    const bytes = new Uint8Array(await request.arrayBuffer());
-    if (bytes.byteLength > maxBytes) throw tooLarge();
-    return bytes;
+  try {
+    return await readBounded(request, maxBytes);
+  } catch (error) {
+    throw error instanceof BodyTooLargeError ? new AppError("PAYLOAD_TOO_LARGE", error.message) : error;
   }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of request.body ?? []) {
-    size += chunk.byteLength;
-    if (size > maxBytes) throw tooLarge();
-    chunks.push(chunk);
-  }
-  const bytes = new Uint8Array(size);
-  let offset = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset);
-    offset += chunk.byteLength;
-  }
-  return bytes;
 }
 
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });

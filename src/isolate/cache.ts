@@ -1,3 +1,5 @@
+import { withTimeout } from "../domain/deadline.ts";
+
 /** After a load that failed, what was known before is told for so long before it is tried again. */
 const RETRY_MS = 5_000;
 
@@ -83,16 +85,9 @@ export class Cache<T> {
    * settles: who has waited too long loads anew, and the others wait for that.
    */
   async #join(flight: Promise<T>, key: string, load: () => Promise<T>): Promise<T> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<"too long">((resolve) => {
-      timer = setTimeout(() => resolve("too long"), this.#options.joinTimeoutMs);
-    });
-    try {
-      const outcome = await Promise.race([flight.then((value) => ({ value })), patience]);
-      if (outcome !== "too long") return outcome.value;
-    } finally {
-      clearTimeout(timer);
-    }
+    const loaded = flight.then((value) => ({ value }));
+    const outcome = await withTimeout(loaded, this.#options.joinTimeoutMs, () => null);
+    if (outcome !== null) return outcome.value;
     const next = this.#inFlight.get(key);
     return next === undefined || next === flight ? this.#load(key, load) : this.#join(next, key, load);
   }

@@ -1,3 +1,4 @@
+import { backoff, jittered } from "../../../src/domain/backoff.ts";
 import type { SendOutcome, WhatsAppSender } from "../../../src/clients/whatsapp.ts";
 import type { DeliveryError } from "../../../src/domain/delivery.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
@@ -7,7 +8,8 @@ import { EVENT } from "../../../src/telemetry/events.ts";
 /** How often one part is tried before it is given up. */
 const MAX_ATTEMPTS = 12;
 const MAX_PAUSE_MS = 10 * 60_000;
-/** The first pause; doubled each time. One message to one person in six seconds: https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput */
+const JITTER = [1, 1.25] as const;
+/** The pause after a first failure. The Graph API takes one message to one person every six seconds: https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput */
 const FIRST_PAUSE_MS = { rate: 1_000, transient: 1_000, pair: 6_000 };
 /** How soon a message that nobody here is sending any more is looked for. */
 const WATCH_MS = 30_000;
@@ -112,10 +114,10 @@ export class DeliverySender {
     return deliveries.markFailed(part, error);
   }
 
-  /** At least what they ask for; else longer each time, and never the same for two. */
+  /** Exponential backoff, and never less than the Graph API asks for. */
   #pause({ attempts }: DeliveryPart, pace: keyof typeof FIRST_PAUSE_MS, retryAfterMs: number | null): number {
-    const pause = Math.min(FIRST_PAUSE_MS[pace] * 2 ** attempts, MAX_PAUSE_MS);
-    return Math.max(pause, retryAfterMs ?? 0) * (1 + this.#options.random() / 4);
+    const pause = backoff(attempts, { baseMs: FIRST_PAUSE_MS[pace], maxMs: MAX_PAUSE_MS }, 0);
+    return jittered(Math.max(pause, retryAfterMs ?? 0), JITTER, this.#options.random());
   }
 
   #settle({ messageId }: DeliveryPart, change: () => void): void {

@@ -1,3 +1,5 @@
+import { backoff } from "../../../src/domain/backoff.ts";
+import { withTimeout } from "../../../src/domain/deadline.ts";
 import { leaseIsOver } from "../../../src/domain/turn.ts";
 import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
@@ -6,9 +8,8 @@ import type { Answer } from "../../../src/domain/submission.ts";
 export const QUEUED_CALLER_WAIT_MS = 60_000;
 /** How soon a turn that nobody here runs any more is looked for. */
 const WATCH_MS = 10_000;
-/** The first pause after a preparation that came to nothing; doubled each time. */
-const FIRST_PAUSE_MS = 1_000;
-const MAX_PAUSE_MS = 30_000;
+/** Pauses between failed attempts to resolve a webhook message. */
+const RESOLVE_RETRY = { baseMs: 1_000, maxMs: 30_000 };
 
 type Run = { turnId: string; fence: number; abort: AbortController };
 
@@ -66,12 +67,7 @@ export class TurnRunner {
     this.runNext();
     // Whoever is first in the line waits for the answer, however long it takes.
     if (this.#run?.turnId === turnId) return holder.promise;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const patience = new Promise<"queued">((resolve) => {
-      timer = setTimeout(() => resolve("queued"), QUEUED_CALLER_WAIT_MS);
-    });
-    const first = await Promise.race([holder.promise, patience]);
-    clearTimeout(timer);
+    const first = await withTimeout(holder.promise, QUEUED_CALLER_WAIT_MS, () => "queued" as const);
     return first === "queued" && !queued() ? holder.promise : first;
   }
 
@@ -106,7 +102,7 @@ export class TurnRunner {
     const { resolve, report, now, wake } = this.#options;
     const attempt = this.#resolution.attempts + 1;
     const prepared = await resolve(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
-    const pause = Math.min(FIRST_PAUSE_MS * 2 ** (attempt - 1), MAX_PAUSE_MS);
+    const pause = backoff(attempt - 1, RESOLVE_RETRY, 0);
     this.#resolution = prepared
       ? { busy: false, attempts: 0, notBefore: 0 }
       : { busy: false, attempts: attempt, notBefore: now() + pause };
