@@ -8,7 +8,8 @@ import type { DummyRuleMap as Rules } from "oxlint";
 const platform = ["cloudflare:*"];
 const web = ["hono", "hono/*", "@hono/*"];
 const orm = ["drizzle-orm", "drizzle-orm/*", "@neondatabase/*"];
-const above = (...folders: string[]) => folders.flatMap((folder) => [`**/${folder}/**`, `**/${folder}.ts`]);
+const files = ["app", "index", "deps", "compose", "config"];
+const above = (...names: string[]) => names.map((name) => (files.includes(name) ? `**/${name}.ts` : `**/${name}/**`));
 const entries = above("routes", "queues", "http", "durable-objects", "app", "index");
 
 const forbidden: Record<string, string[]> = {

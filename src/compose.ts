@@ -1,5 +1,5 @@
 import { fetchKeySet } from "./clients/jwks.ts";
-import { createOrchestrator } from "./clients/orchestrator/orchestrator.ts";
+import { createOrchestrator, missingOrchestrator } from "./clients/orchestrator/create.ts";
 import { createWhatsAppSender } from "./clients/whatsapp.ts";
 import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
@@ -120,8 +120,8 @@ export function createObjectDeps(env: Env): ObjectDeps {
     resolveWebhookMessage: (message, place) =>
       resolveWebhookMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
     sendWhatsApp: whatsAppSender(config),
-    // Admission is refused before it comes to this; a turn that outlived the configuration is answered by default.
-    orchestrator: orchestrator ?? (() => Promise.reject(new Error("No orchestrator is configured"))),
+    // Admission refuses without an orchestrator; turns admitted earlier get the default reply.
+    orchestrator: orchestrator ?? missingOrchestrator,
     notifyLedger: (address) => env.LEDGER.send(address),
     enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
   };

@@ -1,4 +1,4 @@
-import type { Orchestrator } from "./clients/orchestrator/orchestrator.ts";
+import type { Orchestrator } from "./clients/orchestrator/port.ts";
 import type { WhatsAppSender } from "./clients/whatsapp.ts";
 import type { Config } from "./config.ts";
 import type { Db } from "./db/client.ts";

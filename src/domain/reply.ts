@@ -18,8 +18,9 @@ const TEXT_FIELDS = ["text", "llm_response", "message", "content"] as const;
 
 const clean = (value: unknown): string => (typeof value === "string" ? cleanText(value).trim() : "");
 
-/** The first text there is: a field's own, or the `content` of a field that is a message. "" when there is none. */
-function textOf(response: Record<string, unknown>): string {
+/** The text of an answer: the first field with one, or with a message whose `content` is one. "" when there is none. */
+export function replyText(response: unknown): string {
+  if (!isRecord(response)) return "";
   for (const field of TEXT_FIELDS) {
     const value = response[field];
     const text = clean(isRecord(value) ? value.content : value);
@@ -37,7 +38,7 @@ export function readReply(response: unknown, defaultReply: string): Reply {
     return { text: defaultReply, isDefault: true, metadata: {}, warnings: ["the answer is not a JSON object"] };
   }
   const warnings: string[] = [];
-  const text = textOf(response);
+  const text = replyText(response);
   if (text === "") warnings.push("the answer has no text");
   if (codePoints(text) > MAX_CONTENT) warnings.push(`the answer is longer than ${MAX_CONTENT} characters: truncated`);
 

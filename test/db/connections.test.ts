@@ -7,6 +7,8 @@ import { startDatabase } from "../support/database.ts";
 import type { TestDatabase } from "../support/database.ts";
 import { INSTANCE } from "../support/demo.ts";
 import { answerTo, createTestDeps } from "../support/deps.ts";
+import { missingOrchestrator } from "../../src/clients/orchestrator/create.ts";
+import { readToEnd } from "../../src/clients/orchestrator/port.ts";
 import { answerWith, echo, startOrchestrator } from "../support/orchestrator.ts";
 import type { Behaviour, OrchestratorStandIn } from "../support/orchestrator.ts";
 
@@ -89,7 +91,7 @@ describe("a thousand requests", () => {
           submit: async (submission: any) => {
             const adapter = { trace_id: submission.traceId, message: { content: `${n}` } } as never;
             const call = { turnId: uuidv7(0), signal: new AbortController().signal };
-            await (deps.orchestrator?.(adapter, call) ?? Promise.reject(new Error("there is none"))).then(
+            await readToEnd((deps.orchestrator ?? missingOrchestrator)(adapter, call)).then(
               () => (called.answered += 1),
               () => (called.failed += 1),
             );

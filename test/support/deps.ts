@@ -1,5 +1,5 @@
 import { fetchKeySet } from "../../src/clients/jwks.ts";
-import { createOrchestrator } from "../../src/clients/orchestrator/orchestrator.ts";
+import { createOrchestrator } from "../../src/clients/orchestrator/create.ts";
 import { parseConfig } from "../../src/config.ts";
 import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";

@@ -1,4 +1,5 @@
-import type { Orchestrator } from "../../../src/clients/orchestrator/orchestrator.ts";
+import { readToEnd } from "../../../src/clients/orchestrator/port.ts";
+import type { Orchestrator } from "../../../src/clients/orchestrator/port.ts";
 import { buildAdapter, primaryFunction } from "../../../src/domain/adapter.ts";
 import type { Adapter, AdapterInput } from "../../../src/domain/adapter.ts";
 import { readReply } from "../../../src/domain/reply.ts";
@@ -10,15 +11,15 @@ import type { Answer } from "../../../src/domain/submission.ts";
 import type { TokenPlan } from "../../../src/domain/token-plan.ts";
 import { EVENT } from "../../../src/telemetry/events.ts";
 
-/** What came of a run, before it is settled. */
+/** The outcome of a run, before it is settled. */
 export type TurnResult = {
   text: string;
-  /** The default reply was given: the orchestrator failed, took too long, or said nothing. */
+  /** True when the text is the instance's default reply: the orchestrator failed, timed out or returned no text. */
   fallback: boolean;
   tokenUsage: Answer["token_usage"];
-  /** null when no usage was reported: nothing is known, which is not the same as nothing used. */
+  /** null when no usage was reported, which is not a usage of 0. */
   usage: UsageRecord | null;
-  /** null only when the turn was given up before the session was planned. */
+  /** null only when the turn was given up before the session had a plan. */
   tokenPlan: TokenPlan | null;
   /** `orchestrator_response`, for the reply's metadata. */
   metadata: Record<string, unknown>;
@@ -26,7 +27,7 @@ export type TurnResult = {
 };
 
 type Run = {
-  /** `fence` counts the runs begun. */
+  /** `fence` counts the runs that were started. */
   turn: { turnId: string; fence: number };
   adapter: AdapterInput;
   signal: AbortSignal;
@@ -35,8 +36,8 @@ type Run = {
 const NO_USAGE: Answer["token_usage"] = { prompt_in: 0, completion_out: 0, total: 0, cost_usd: null };
 
 /**
- * One run of a turn: the adapter is built, the orchestrator asked, its answer read and counted. Whatever the orchestrator
- * does, somebody gets an answer: the instance's default reply if need be.
+ * Runs a turn once: builds the adapter, calls the orchestrator, reads its answer and usage. A failed call gives the
+ * instance's default reply.
  */
 export async function answerTurn(
   deps: { orchestrator: Orchestrator; log: Logger; now: () => number },
@@ -47,7 +48,7 @@ export async function answerTurn(
   const log = deps.log.with({ trace_id: input.traceId, turn_id: turn.turnId, session_id: input.session.id });
   const fallback = { text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
   if (isGivenUp(turn)) {
-    // Before anything that may be what killed the runs before.
+    // Decided first: anything below may have ended the earlier runs.
     log.error(EVENT.turnAbandoned, { runs: turn.fence });
     return { ...fallback, tokenPlan: input.session.tokenPlan, orchestratorMs: 0 };
   }
@@ -65,7 +66,7 @@ export async function answerTurn(
   return { ...run, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
 }
 
-/** The orchestrator's answer; undefined, and a line in the log, when there is none to be had. */
+/** The orchestrator's answer; undefined when the call failed, which is logged. */
 async function ask(
   orchestrator: Orchestrator,
   adapter: Adapter,
@@ -74,7 +75,7 @@ async function ask(
   log: Logger,
 ): Promise<unknown> {
   try {
-    return await orchestrator(adapter, { turnId, signal });
+    return (await readToEnd(orchestrator(adapter, { turnId, signal }))).response;
   } catch (error) {
     return log.error(EVENT.orchestratorFailed, { error });
   }

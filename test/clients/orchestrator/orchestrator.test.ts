@@ -1,6 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { readToEnd } from "../../../src/clients/orchestrator/port.ts";
 import { createTestDeps } from "../../support/deps.ts";
 import { echo, startOrchestrator } from "../../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../../support/orchestrator.ts";
@@ -21,8 +22,8 @@ async function ask(signal: AbortSignal): Promise<string | null> {
   const env = { ORCHESTRATOR_URL: standIn.url, ORCHESTRATOR_TIMEOUT_MS: String(TIMEOUT_MS) };
   const { orchestrator } = createTestDeps({ env });
   const adapter = { trace_id: "t", message: { content: "Hello" } } as never;
-  const answer = orchestrator?.(adapter, { turnId: "turn", signal });
-  return answer === undefined ? "there is none" : answer.then(() => null, String);
+  if (orchestrator === null) return "there is none";
+  return readToEnd(orchestrator(adapter, { turnId: "turn", signal })).then(() => null, String);
 }
 
 it("whoever waits for an orchestrator that never answers waits no longer than its time, however much memory is tidied meanwhile", async () => {
