@@ -46,6 +46,8 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   const credentials = { ...options, ttlMs: Math.min(options.ttlMs, 60_000) };
   const made: IsolateCaches = {
     instances: new Cache(options),
+    // A number keeps its id for years. An outdated one only costs the duplicate its short way.
+    endpoints: new Cache({ ...options, ttlMs: 24 * 3_600_000 }),
     apiKeys: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
     keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),

@@ -6,7 +6,7 @@ import type { ApiKey, TokenIssuer } from "./db/credentials.ts";
 import type { FoundUser, KnownUsers } from "./db/users.ts";
 import type { Read } from "./db/reader.ts";
 import type { Conversation } from "./rpc/conversation.ts";
-import type { InboundMessage } from "./domain/inbound-message.ts";
+import type { ChannelEndpoint, InboundMessage } from "./domain/inbound-message.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
 import type { Resolution, ConversationRef } from "./domain/resolution.ts";
 import type { RateLimits } from "./isolate/rate-limits.ts";
@@ -19,6 +19,8 @@ import type { BroadcastTimer } from "./rpc/broadcast-timer.ts";
 /** What an isolate remembers between requests. Nothing here is the truth; all of it may be forgotten at any time. */
 export type IsolateCaches = {
   instances: Cache<InstanceBundle | null>;
+  /** A business's end of a channel, by the instance id or the number a caller names it by. */
+  endpoints: Cache<ChannelEndpoint>;
   apiKeys: Cache<ApiKey | null>;
   tokenIssuers: Cache<TokenIssuer | null>;
   keySets: KeySets;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
+import { canonicalNumber } from "./phone-number.ts";
 
 /**
  * The address of a conversation: the name of the object that decides for it. All of them are made here, from what is
@@ -19,12 +20,13 @@ export const chatAddress = (instanceId: string, userId: string): string => addre
 export const startedAddress = (instanceId: string, key: string): string => addressOf(`start:${instanceId}:${key}`);
 
 /**
- * What a person and a business write to each other on WhatsApp: by phone numbers, and by the channel's ids where one is
- * missing. A person with two ids has two addresses, and one of them only passes on (`forwardsTo`).
+ * The messages between a WhatsApp user and a business. The business's phone number id counts before its display number,
+ * which a webhook may leave out; a user is addressed by their phone number, else by their business-scoped id. A user with
+ * two ids has two addresses, and one of them forwards to the other (`forwardsTo`).
  */
 export function whatsappAddress(business: ChannelEndpoint, person: ChannelIdentity): string {
-  const to = business.number ?? business.phoneNumberId;
-  const from = person.phone ?? person.userId;
+  const to = business.phoneNumberId ?? business.number;
+  const from = person.phone === null ? person.userId : canonicalNumber(person.phone);
   if (to === null || from === null) throw new Error("An address has two ends");
   return addressOf(`wa:${to}:${from}`);
 }

@@ -36,8 +36,8 @@ export type IncomingWhatsAppMessage = {
 export type WhatsAppReceipt = { outcome: SubmitOutcome; brandId: string; userId: string | null };
 
 /**
- * A WhatsApp message comes in from the brand's own system, which takes the answer with it. Whether it came before is
- * known by its conversation, which is asked before anything is looked up. Refuses what the error table says.
+ * Runs a turn for a WhatsApp message that the brand's own system received, and returns the answer to it. A duplicate is
+ * answered by its conversation without a query, where this isolate knows the number's endpoint; else by its admission.
  */
 export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhatsAppMessage): Promise<WhatsAppReceipt> {
   const { message, metadata, requestId, instanceId } = incoming;
@@ -47,22 +47,24 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const { content, details } = requireContent(message);
   const person = { phone: from, userId: null };
   const print = await fingerprint({ message, metadata, instanceId });
-  const seen = await deps
-    .conversation(whatsappAddress({ number: to, phoneNumberId: null }, person))
-    .requestStatus({ requestId, fingerprint: print, instanceId });
-  if (seen.kind === "status") {
+  const endpoint = deps.caches.endpoints.peek(instanceId ?? to);
+  const status =
+    endpoint &&
+    (await deps
+      .conversation(whatsappAddress(endpoint, person))
+      .requestStatus({ requestId, fingerprint: print, instanceId }));
+  if (status?.kind === "status") {
     const principal = await authenticate(deps, incoming.credential).catch(toServiceUnavailable);
-    if (principal.kind === "anonymous") return { ...seen, userId: null };
-    // Another brand's server is told what it would be told if nothing had ever been said here.
-    if (principal.brandId === seen.brandId) {
-      authorize(principal, "messages:write", instanceOf({ id: instanceId ?? to, brandId: seen.brandId }));
-      return { ...seen, userId: null };
+    if (principal.kind === "anonymous") return { ...status, userId: null };
+    // Another brand's server gets the answer it would get if the conversation did not exist.
+    if (principal.brandId === status.brandId) {
+      authorize(principal, "messages:write", instanceOf({ id: instanceId ?? to, brandId: status.brandId }));
+      return { ...status, userId: null };
     }
   }
 
-  const place = await introduce(deps, { ...incoming, from, to }).catch(toServiceUnavailable);
-  const { bundle, speaker, address } = place;
-  const { user, authState, openSession } = speaker;
+  const { bundle, sender, address } = await identify(deps, { ...incoming, from, to }).catch(toServiceUnavailable);
+  const { user, authState, openSession } = sender;
   const outcome = await submitMessage(deps, address, {
     ...{ requestId, traceId: incoming.traceId, content, fingerprint: print, user, authState, bundle, openSession },
     channel: "whatsapp",
@@ -74,29 +76,31 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
 
 type Parties = Pick<IncomingWhatsAppMessage, "credential" | "instanceId"> & { from: string; to: string };
 
-/** To whom and by whom: all that is asked of Postgres. One round trip for somebody known. */
-async function introduce(
+/** Looks up instance, sender and address. One round trip for a known sender. */
+async function identify(
   deps: Deps,
   { credential, from, to, instanceId }: Parties,
-): Promise<{ bundle: ReadyBundle; speaker: Sender; address: string }> {
+): Promise<{ bundle: ReadyBundle; sender: Sender; address: string }> {
   const person = { phone: from, userId: null };
   const key = instanceId === null ? { channel: "whatsapp" as const, recipientNumber: to } : { id: instanceId };
   const finding = instanceId === null ? findInstanceByChannel(deps, "whatsapp", to) : findInstance(deps, instanceId);
-  const guess = whatsappAddress({ number: to, phoneNumberId: null }, person);
-  const [principal, found, people] = await awaitAll([
+  const named = deps.caches.endpoints.peek(instanceId ?? to) ?? { number: to, phoneNumberId: null };
+  const [principal, found, users] = await awaitAll([
     authenticate(deps, credential),
     finding,
-    findWhatsAppUsers(deps, { instance: key, address: guess, person }),
+    findWhatsAppUsers(deps, { instance: key, address: whatsappAddress(named, person), person }),
   ]);
   const bundle = requireReady(found, instanceId ?? to, brandOf(principal));
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
-  const { recipientNumber, id } = bundle.instance;
-  // With an instance named, its number is what counts; one without a number is known by its id.
-  const address = whatsappAddress({ number: recipientNumber, phoneNumberId: id }, person);
-  const speaker = await resolveWhatsAppUser(deps, bundle.instance, { instance: key, address, person }, people);
-  if (speaker === null) throw new AppError("UNAUTHORIZED", "The sender is unknown and guests are not accepted");
-  return { bundle, speaker, address };
+  const { recipientNumber: number, phoneNumberId, id } = bundle.instance;
+  // The instance's own number counts, whatever `to` says. An instance without any number is addressed by its id.
+  const endpoint = { number, phoneNumberId: phoneNumberId ?? (number === null ? id : null) };
+  deps.caches.endpoints.set(instanceId ?? to, endpoint);
+  const address = whatsappAddress(endpoint, person);
+  const sender = await resolveWhatsAppUser(deps, bundle.instance, { instance: key, address, person }, users);
+  if (sender === null) throw new AppError("UNAUTHORIZED", "The sender is unknown and guests are not accepted");
+  return { bundle, sender, address };
 }
 
 /** E.164. Refuses (400) none and what is no phone number. */

@@ -31,6 +31,12 @@ export class Cache<T> {
     }
   }
 
+  /** The value if it is known and has not expired. Nothing is loaded. */
+  peek(key: string): T | undefined {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && entry.expiresAt > this.#options.now() ? entry.value : undefined;
+  }
+
   /** Puts what somebody else found out. What is on its way is older news by then, and is not kept. */
   set(key: string, value: T): void {
     this.#inFlight.delete(key);

@@ -5,6 +5,7 @@ import {
   numberOfSession,
   sessionIdAt,
   startedAddress,
+  whatsappAddress,
 } from "../../src/domain/address.ts";
 import { Uuid } from "../../src/domain/ids.ts";
 
@@ -20,6 +21,33 @@ describe("the address of a conversation", () => {
 
   it("says nothing of whose it is", () => {
     expect(chatAddress(acme, ann)).toMatch(/^[0-9a-f]{22}$/);
+  });
+});
+
+describe("the address of a WhatsApp conversation", () => {
+  const business = { number: "+15550001111", phoneNumberId: "100" };
+  const at = (phone: string) => whatsappAddress(business, { phone, userId: null });
+
+  it("is the same with and without the business's display number", () => {
+    const person = { phone: "+16505551234", userId: null };
+    expect(whatsappAddress({ number: null, phoneNumberId: "100" }, person)).toBe(whatsappAddress(business, person));
+    expect(whatsappAddress({ ...business, phoneNumberId: "101" }, person)).not.toBe(whatsappAddress(business, person));
+  });
+
+  it.each([
+    ["Mexico", "+5215512345678", "+525512345678"],
+    ["Argentina", "+5491123456789", "+541123456789"],
+    ["Brazil", "+5511987654321", "+551187654321"],
+  ])("is the same for both spellings of a number of %s", (_country, long, short) => {
+    expect(at(long)).toBe(at(short));
+  });
+
+  it.each([
+    ["a Brazilian landline", "+5511955554321", "+551155554321"],
+    ["a number of another country", "+5315512345678", "+535512345678"],
+    ["a shorter number", "+52155123456", "+5255123456"],
+  ])("is not shared with %s", (_what, one, other) => {
+    expect(at(one)).not.toBe(at(other));
   });
 });
 

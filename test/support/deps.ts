@@ -75,6 +75,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
   const options = { ttlMs, maxEntries: 10_000, joinTimeoutMs: 2_000, now };
   return {
     instances: new Cache(options),
+    endpoints: new Cache(options),
     apiKeys: new Cache(options),
     tokenIssuers: new Cache(options),
     keySets: new KeySets({ fetch: fetchKeySet, now }),
