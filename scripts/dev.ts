@@ -17,11 +17,11 @@ import type { RunningWorker } from "./dev/worker.ts";
 
 // npm run dev: database and Worker on this machine, until a signal ends both.
 
-/** After a kill, wrangler's guard needs a moment to clear the port. */
-const CRASH_PATIENCE_MS = 8000;
+/** Time for the guard of a killed run to release the port. */
+const CRASH_PORT_WAIT_MS = 8000;
 const PARENT_WATCH_MS = 200;
 
-/** What has been started, in order; stopped in the opposite one. */
+/** Stop functions of everything started; called in reverse order. */
 const started: (() => void | Promise<void>)[] = [];
 const stopping = new AbortController();
 
@@ -29,7 +29,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => void shutDown(0));
 }
 
-// npm hands a signal on to the shell it runs us in, and a shell may die of it without telling us.
+// npm forwards a signal to its shell only, which may end without forwarding it: watch the parent.
 if (process.env["npm_lifecycle_event"] !== undefined) {
   const parent = process.ppid;
   setInterval(() => void (process.ppid === parent || shutDown(0)), PARENT_WATCH_MS).unref();
@@ -43,11 +43,11 @@ try {
 }
 
 async function start(settings: DevSettings): Promise<void> {
-  // Faults are told now, not by every request. Where the database will be is not known yet and can't be one of them.
+  // Reports configuration errors at start. The database's real address is not known yet, so a placeholder stands in.
   parseConfig(workerVariables(process.env, "http://127.0.0.1/sql"));
   const lock = lockState(settings.stateDir);
   started.push(() => lock.release());
-  await requireFreePort("PORT", settings.port, lock.afterCrash ? CRASH_PATIENCE_MS : 0);
+  await requireFreePort("PORT", settings.port, lock.afterCrash ? CRASH_PORT_WAIT_MS : 0);
   if (settings.databasePort !== 0) await requireFreePort("DB_PORT", settings.databasePort);
 
   const backend = await openDatabase(settings);
@@ -61,7 +61,7 @@ async function start(settings: DevSettings): Promise<void> {
 
   const worker = await startWorker({ ...settings, variables: workerVariables(process.env, endpoint.url) });
   started.push(() => worker.stop());
-  // A signal that came while it was being made has stopped everything else already.
+  // A signal during the start has already stopped everything else.
   if (stopping.signal.aborted) await worker.stop();
   void stopWith(worker);
 
@@ -86,7 +86,7 @@ async function stopWith(worker: RunningWorker): Promise<void> {
 async function waitUntilLive(url: string): Promise<void> {
   for (;;) {
     stopping.signal.throwIfAborted();
-    // Refused until wrangler listens, and a server error while it builds: both mean "not yet".
+    // The connection is refused until wrangler listens, and a server error is returned while it builds.
     const response = await fetch(`${url}/live`, { signal: AbortSignal.timeout(2000) }).catch(() => null);
     if (response?.ok) return;
     await setTimeout(100);
@@ -98,7 +98,7 @@ function demoCall(url: string): string {
   return `try       curl -s ${url}/api/messages -H 'content-type: application/json' -d '${JSON.stringify(body)}'`;
 }
 
-/** Stops what was started, newest first, and ends the process. A second signal while it works changes nothing. */
+/** Stops everything, newest first, and ends the process. A second signal meanwhile has no effect. */
 async function shutDown(code: number): Promise<void> {
   if (stopping.signal.aborted) return;
   stopping.abort();

@@ -5,15 +5,15 @@ import { sessionIdAt, startedAddress } from "../src/domain/address.ts";
 import { DEMO_INSTANCES } from "./database/demo.ts";
 
 const USAGE = `usage: node scripts/generate-history.ts [--messages 1000000]
-Writes one long conversation of the demo into the database of DATABASE_URL or NEON_ENDPOINT.`;
+Writes one long demo conversation to the database at DATABASE_URL or NEON_ENDPOINT.`;
 
 const CHUNK = 50_000;
-/** A chunk takes some seconds where Postgres runs in WebAssembly. */
+/** A chunk takes several seconds when Postgres runs in WebAssembly. */
 const DEADLINE_MS = 300_000;
-/** Behind an endpoint that is given there is one database, whatever the connection string says. */
+/** A local endpoint ignores the connection string. */
 const ANY_DATABASE = "postgresql://parley:parley@localhost/parley";
 
-// One conversation as long as is asked for, a message a second until now; prints whose it is.
+// Writes one conversation of one message per second until now, and prints its ids.
 try {
   await generate(process.argv.slice(2), process.env);
 } catch (error) {

@@ -6,13 +6,13 @@ import { createKey, revokeKey } from "../src/services/api-key.ts";
 
 const USAGE = `usage: npm run key -- --brand <id> [--name <name>] [--scopes <scope,scope>] [--days <until it expires>]
        npm run key -- --revoke <key id>
-The database is DATABASE_URL's, or the one at NEON_ENDPOINT (npm run dev prints it); API_KEY_PEPPER as the service has it.`;
+Needs DATABASE_URL, or NEON_ENDPOINT (printed by npm run dev), and the API_KEY_PEPPER of the service.`;
 
 const DAY_MS = 86_400_000;
-/** Behind an endpoint that is given there is one database, whatever the connection string says. */
+/** A local endpoint ignores the connection string. */
 const ANY_DATABASE = "postgresql://parley:parley@localhost/parley";
 
-// Makes an API key and prints it, once; or revokes one.
+// Creates an API key and prints it once, or revokes one.
 try {
   console.log(await run(process.argv.slice(2), process.env));
 } catch (error) {

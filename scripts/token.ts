@@ -5,7 +5,7 @@ import { DEVELOPMENT_DEFAULTS } from "./dev/configuration.ts";
 
 const USAGE = "usage: npm run token -- --user <id> --brand <id> [--ttl-minutes 60]";
 
-// Prints a development JWT and nothing else, so that it can be used as $(npm run --silent token -- ...).
+// Prints only a development JWT, for use as $(npm run --silent token -- ...).
 try {
   console.log(await developmentToken(process.argv.slice(2), process.env));
 } catch (error) {

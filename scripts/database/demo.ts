@@ -1,4 +1,4 @@
-/** The demo's fixed ids, so that a curl can be pasted; the same in README and seed. */
+/** Fixed ids of the demo, so that README commands can be pasted. */
 const id = (last: string) => `00000000-0000-4000-8000-${last.padStart(12, "0")}`;
 
 export const ACME = id("1");
@@ -29,7 +29,7 @@ export const DEMO_INSTANCES = [
   { id: id("30"), brandId: GLOBEX, name: "Globex demo", channel: "api", guests: true },
 ] as const satisfies readonly DemoInstance[];
 
-interface DemoInstance {
+type DemoInstance = {
   id: string;
   brandId: string;
   name: string;
@@ -39,9 +39,9 @@ interface DemoInstance {
   unconfigured?: boolean;
   recipientNumber?: string;
   phoneNumberId?: string;
-}
+};
 
-/** What each brand has of its own. The keys are published in the README and refused outside development. */
+/** Demo brands. Their API keys are published in the README and refused outside development. */
 export const DEMO_BRANDS = [
   {
     id: ACME,

@@ -1,10 +1,10 @@
 import { PostgresBackend } from "../neon-proxy/postgres.ts";
 
-/** Runs a command against the Postgres of DATABASE_URL and ends the process with 1 and one clear line when it fails. */
+/** Runs a command against the Postgres of DATABASE_URL. A failure prints one line and exits with 1. */
 export async function onDeployedDatabase(command: (backend: PostgresBackend) => Promise<void>): Promise<void> {
   const connectionString = process.env["DATABASE_URL"]?.trim();
   if (!connectionString) {
-    console.error("DATABASE_URL is not set: give the connection string of the Postgres to work on");
+    console.error("DATABASE_URL is not set: it must be the connection string of the Postgres server");
     process.exitCode = 1;
     return;
   }

@@ -7,14 +7,14 @@ import type { Migration } from "./migrations.ts";
 
 export const MIGRATIONS_FOLDER = join(import.meta.dirname, "../../drizzle");
 
-/** Any constant: two runs of this project on one Postgres take turns by it. Held until the transaction ends. */
+/** Serialises concurrent runs on one Postgres (any constant will do). Held until the transaction ends. */
 const LOCK: Statement = { query: "SELECT pg_advisory_xact_lock(7275394)", params: [] };
 const UNIQUE_VIOLATION = "23505";
 const DIVISION_BY_ZERO = "22012";
 
 /**
- * Applies what is missing, in order, each migration in one transaction with its row in `schema_migrations`.
- * Gives the names applied by this run; one that another run applied at the same time is not among them.
+ * Applies missing migrations in order, each in one transaction with its row in `schema_migrations`. Returns the names
+ * that this run applied; those of a concurrent run are not among them.
  */
 export async function migrate(backend: Backend, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const migrations = readMigrations(folder);
@@ -24,27 +24,27 @@ export async function migrate(backend: Backend, folder = MIGRATIONS_FOLDER): Pro
 
   const done: string[] = [];
   for (const migration of migrations.filter(({ name }) => !applied.includes(name))) {
-    // The row first: whoever waited for the lock meets the other run's row and nothing of the migration runs twice.
+    // The row first: a run that waited for the lock fails on the other run's row, so no migration runs twice.
     const row = { query: "INSERT INTO schema_migrations (name) VALUES ($1)", params: [migration.name] };
     if (await attempt(backend, migration, row, migration.up, UNIQUE_VIOLATION)) done.push(migration.name);
   }
   return done;
 }
 
-/** Takes back the newest `count` migrations, each in one transaction with its row. Gives their names, newest first. */
+/** Rolls back the newest `count` migrations, each in one transaction with its row. Returns their names, newest first. */
 export async function rollback(backend: Backend, count = 1, folder = MIGRATIONS_FOLDER): Promise<string[]> {
   const migrations = readMigrations(folder);
   const newest = (await appliedNames(backend)).toReversed().slice(0, count);
-  // Looked up before anything is undone: a missing way back stops the run where it started.
-  const ways = newest.map((name) => {
+  // Looked up before the first rollback: a missing down migration must leave the database unchanged.
+  const steps = newest.map((name) => {
     const migration = migrations.find((candidate) => candidate.name === name);
-    if (migration?.down == null) throw new Error(`there is no way back: ${name}.down.sql is missing`);
+    if (migration?.down == null) throw new Error(`can't roll back: ${name}.down.sql is missing`);
     return { migration, down: migration.down };
   });
 
   const done: string[] = [];
-  for (const { migration, down } of ways) {
-    // Fails when there is no row to delete, that is when another run took it back first.
+  for (const { migration, down } of steps) {
+    // Fails when there is no row to delete because a concurrent run rolled it back first.
     const row = {
       query: "WITH gone AS (DELETE FROM schema_migrations WHERE name = $1 RETURNING 1) SELECT 1 / count(*) FROM gone",
       params: [migration.name],
@@ -54,13 +54,13 @@ export async function rollback(backend: Backend, count = 1, folder = MIGRATIONS_
   return done;
 }
 
-/** One migration, one transaction. False when its row shows that another run was first. */
+/** Runs one migration in one transaction. Returns false when its row shows that another run was first. */
 async function attempt(
   backend: Backend,
   migration: Migration,
   row: Statement,
-  statements: readonly string[],
-  lost: string,
+  statements: string[],
+  conflictCode: string,
 ): Promise<boolean> {
   try {
     const steps = statements.map((statement) => ({ query: statement, params: [] }));
@@ -68,19 +68,19 @@ async function attempt(
     return true;
   } catch (error) {
     const failure = error instanceof DatabaseFailure ? error : null;
-    if (failure?.code === lost && !(await stateIsOurs(backend, migration.name, lost))) return false;
+    if (failure?.code === conflictCode && !(await isUnchanged(backend, migration.name, conflictCode))) return false;
     throw new Error(`migration ${migration.name}: ${failure?.message ?? String(error)}`, { cause: error });
   }
 }
 
-/** The same code can come from a migration's own statement. Then the row is still as this run found it. */
-async function stateIsOurs(backend: Backend, name: string, lost: string): Promise<boolean> {
+/** Whether the row is still as this run found it: then the error code came from the migration's own statement. */
+async function isUnchanged(backend: Backend, name: string, conflictCode: string): Promise<boolean> {
   const present = (await appliedNames(backend)).includes(name);
-  return lost === UNIQUE_VIOLATION ? !present : present;
+  return conflictCode === UNIQUE_VIOLATION ? !present : present;
 }
 
 async function appliedNames(backend: Backend): Promise<string[]> {
-  // Under the lock, because IF NOT EXISTS doesn't keep two first runs from colliding in the catalogue.
+  // Under the lock, because IF NOT EXISTS doesn't prevent two first runs from colliding in the catalogue.
   const table = {
     query:
       "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())",

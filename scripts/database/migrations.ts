@@ -1,18 +1,18 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-/** A numbered migration of drizzle-kit, with its way back. */
-export interface Migration {
+/** A numbered migration of drizzle-kit with its down migration. */
+export type Migration = {
   /** `0000_tables`: the file name without `.sql`. */
-  readonly name: string;
-  readonly up: readonly string[];
-  /** null when nobody wrote `NNNN_name.down.sql`. */
-  readonly down: readonly string[] | null;
-}
+  name: string;
+  up: string[];
+  /** null without a file `NNNN_name.down.sql`. */
+  down: string[] | null;
+};
 
 const BREAKPOINT = "--> statement-breakpoint";
 
-/** Reads a migrations folder in the order of drizzle-kit's journal, and refuses one in which journal and files disagree. */
+/** Reads a migrations folder in the order of drizzle-kit's journal. Throws when journal and files disagree. */
 export function readMigrations(folder: string): Migration[] {
   const journal = JSON.parse(readFileSync(join(folder, "meta", "_journal.json"), "utf8")) as {
     entries: { idx: number; tag: string }[];

@@ -3,14 +3,14 @@ import type { Backend, Statement } from "../neon-proxy/backend.ts";
 import { query } from "../neon-proxy/backend.ts";
 import { DEMO_BRANDS, DEMO_INSTANCES } from "./demo.ts";
 
-type Value = string | boolean | null | undefined | readonly unknown[] | Readonly<Record<string, unknown>>;
+type Value = string | boolean | null | undefined | readonly unknown[] | Record<string, unknown>;
 
-/** Puts the demo in, in one transaction. Rows that are there are left as they are. */
+/** Inserts the demo in one transaction. Existing rows stay unchanged. */
 export async function seed(backend: Backend): Promise<void> {
   await backend.run({ statements: demoStatements(), transaction: {} });
 }
 
-/** Whether nobody has put a brand in yet. */
+/** Whether the database has no brand yet. */
 export async function isEmpty(backend: Backend): Promise<boolean> {
   const { rows } = await query(backend, "SELECT 1 FROM brands LIMIT 1");
   return rows.length === 0;
@@ -65,7 +65,7 @@ function demoStatements(): Statement[] {
       accept_guest_users: instance.guests,
     }),
     insert("instance_configs", {
-      // The instance's id with a 1 before its number: fixed too, so that a second run changes nothing.
+      // The instance's id with a 1 before its number: fixed, so that seeding again changes nothing.
       id: `${instance.id.slice(0, -4)}1${instance.id.slice(-3)}`,
       instance_id: instance.id,
       is_active: !("unconfigured" in instance),
@@ -75,7 +75,7 @@ function demoStatements(): Statement[] {
   return [...brands, ...instances];
 }
 
-function insert(table: string, row: Readonly<Record<string, Value>>): Statement {
+function insert(table: string, row: Record<string, Value>): Statement {
   const columns = Object.keys(row);
   const places = columns.map((_, index) => `$${index + 1}`);
   return {

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 
-/** Every name the Worker reads its configuration from, except the two this process decides (see `workerVariables`). */
+/** Names of the Worker's configuration, except the two that this process sets (see `workerVariables`). */
 const WORKER_NAMES = [
   "ENVIRONMENT",
   "AUTH_MODE",
@@ -40,7 +40,7 @@ const WORKER_NAMES = [
   "LOG_FORMAT",
 ] as const;
 
-/** Published in the README, worth nothing elsewhere: the Worker accepts them only when ENVIRONMENT is development. */
+/** Published in the README; the Worker accepts them only when ENVIRONMENT is development. */
 export const DEVELOPMENT_DEFAULTS = {
   JWT_SECRET: "parley-development-secret-not-for-production",
   JWT_ISSUER: "parley",
@@ -49,22 +49,22 @@ export const DEVELOPMENT_DEFAULTS = {
   WHATSAPP_VERIFY_TOKEN: "parley-dev-verify",
 } as const;
 
-/** The HTTP driver wants a connection string; the endpoint it talks to has one database and reads none of it. */
+/** The HTTP driver requires a connection string; the local endpoint ignores it. */
 const EMBEDDED_DATABASE_URL = "postgresql://parley:parley@localhost/parley";
 
-export interface DevSettings {
-  readonly port: number;
+export type DevSettings = {
+  port: number;
   /** 0 takes any free port. */
-  readonly databasePort: number;
-  /** Absolute; holds the database, the objects' state and nothing else of value. */
-  readonly stateDir: string;
+  databasePort: number;
+  /** Absolute path; holds the database and the objects' state. */
+  stateDir: string;
   /** null starts the embedded Postgres. */
-  readonly databaseUrl: string | null;
-}
+  databaseUrl: string | null;
+};
 
-type Variables = Readonly<Record<string, string | undefined>>;
+type Variables = Record<string, string | undefined>;
 
-/** What `npm run dev` itself is told by the environment. Throws one line when a port is none. */
+/** Reads the settings of `npm run dev` itself. Throws when a port is invalid. */
 export function readSettings(env: Variables): DevSettings {
   return {
     port: portOf("PORT", env["PORT"], 8787),
@@ -75,8 +75,8 @@ export function readSettings(env: Variables): DevSettings {
 }
 
 /**
- * What the Worker gets: every name that is set, also to the empty string, which is a value of its own (an empty
- * ENVIRONMENT is production). Only development gets secrets nobody has set.
+ * Returns the Worker's variables: every name that is set, even to the empty string (an empty ENVIRONMENT is
+ * production). Defaults for missing secrets are added in development only.
  */
 export function workerVariables(env: Variables, endpointUrl: string): Record<string, string> {
   const variables: Record<string, string> = { ENVIRONMENT: "development" };
@@ -88,7 +88,7 @@ export function workerVariables(env: Variables, endpointUrl: string): Record<str
     ...(variables["ENVIRONMENT"] === "development" ? DEVELOPMENT_DEFAULTS : {}),
     ...variables,
     DATABASE_URL: env["DATABASE_URL"]?.trim() || EMBEDDED_DATABASE_URL,
-    // Named when something stands between: a proxy that is watched, or that fails on purpose.
+    // Set when a proxy stands in between: one that counts requests or injects faults.
     NEON_ENDPOINT: env["NEON_ENDPOINT"]?.trim() || endpointUrl,
   };
 }

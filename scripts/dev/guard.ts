@@ -1,14 +1,14 @@
 import { spawn } from "node:child_process";
 
 /**
- * Runs a command as long as its own standard input is open, and takes the whole process group down when it closes.
- * A parent that is killed can't stop its children; the pipe closes all the same, so wrangler and workerd never stay on
- * the port. Started detached, so that this process leads the group.
+ * Runs a command until its own standard input closes, then ends the whole process group. A killed parent can't stop its
+ * children, but its pipe closes, so wrangler and workerd never keep the port. Must be started detached, so that this
+ * process leads the group.
  */
 const GRACE_MS = 3000;
 const [command = "", ...args] = process.argv.slice(2);
 
-// Signals to the group reach the command by itself; the guard stays until that has ended.
+// A signal to the group reaches the command too; the guard stays until the command has ended.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);
 
 const child = spawn(command, args, { stdio: ["ignore", "inherit", "inherit"] });
@@ -16,7 +16,7 @@ child.on("error", (error) => {
   console.error(error.message);
   process.exit(1);
 });
-// What wrangler leaves behind when it dies (two workerd on the port) goes with it, and so does this process.
+// When wrangler dies it leaves two workerd processes on the port: end the whole group, this process included.
 child.on("exit", (code) => {
   signalGroup("SIGKILL");
   process.exit(code ?? 1);
@@ -32,7 +32,7 @@ function stop(): void {
 }
 
 function signalGroup(signal: NodeJS.Signals): void {
-  // Windows has no process groups; there wrangler ends its own workerd.
+  // Windows has no process groups; wrangler ends its own workerd there.
   if (process.platform === "win32") child.kill();
   else process.kill(-process.pid, signal);
 }

@@ -1,15 +1,15 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export interface StateLock {
-  /** Whether the run before was killed instead of stopped: its Worker may need a moment to leave the port. */
-  readonly afterCrash: boolean;
+export type StateLock = {
+  /** Whether the previous run was killed: its Worker may keep the port for a moment. */
+  afterCrash: boolean;
   release(): void;
-}
+};
 
 /**
- * Two databases on one folder would destroy it, and PGlite doesn't look: a file with the owner's process id does.
- * Throws one line when a living process owns the folder; takes over from a dead one.
+ * Locks the folder with a file that holds the owner's process id: PGlite has no lock, and two databases on one folder
+ * would destroy it. Throws when a running process owns the folder; takes over the lock of a dead one.
  */
 export function lockState(stateDir: string): StateLock {
   mkdirSync(stateDir, { recursive: true });
@@ -35,11 +35,11 @@ function isDevelopmentServer(pid: number): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it lives, under another user.
+    // EPERM: the process runs under another user.
     if ((error as NodeJS.ErrnoException).code !== "EPERM") return false;
   }
   try {
-    // A new machine or container gives old numbers to new processes.
+    // After a restart of the machine or container, an unrelated process may have the same id.
     return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("dev.ts");
   } catch {
     return true;

@@ -1,9 +1,9 @@
 import { createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
 
-/** Throws one line when something listens on the port; `joinTimeoutMs` gives a process that is just ending time to leave. */
-export async function requireFreePort(name: string, port: number, joinTimeoutMs = 0): Promise<void> {
-  const deadline = performance.now() + joinTimeoutMs;
+/** Throws when the port is still in use after `waitMs`, the time for an ending process to release it. */
+export async function requireFreePort(name: string, port: number, waitMs = 0): Promise<void> {
+  const deadline = performance.now() + waitMs;
   while (!(await isFree(port))) {
     if (performance.now() >= deadline) {
       throw new Error(`port ${port} is already in use: stop what listens there or set ${name}`);

@@ -5,23 +5,23 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 
-export interface WorkerOptions {
-  readonly port: number;
-  readonly stateDir: string;
-  readonly variables: Readonly<Record<string, string>>;
-}
+export type WorkerOptions = {
+  port: number;
+  stateDir: string;
+  variables: Record<string, string>;
+};
 
-export interface RunningWorker {
-  /** Resolves when wrangler has ended, by itself or not. */
-  readonly ended: Promise<void>;
-  /** Takes wrangler's whole process group down and resolves when it is gone. */
+export type RunningWorker = {
+  /** Resolves when wrangler has ended for any reason. */
+  ended: Promise<void>;
+  /** Ends wrangler's whole process group and resolves when it has ended. */
   stop(): Promise<void>;
-}
+};
 
 const ROOT = join(import.meta.dirname, "../..");
 const STOP_GRACE_MS = 4000;
 
-/** No network, no terminal, no questions, no telemetry. */
+/** Turns off network access, prompts and telemetry of wrangler. */
 const OFFLINE = {
   CI: "1",
   WRANGLER_SEND_METRICS: "false",
@@ -32,7 +32,7 @@ const OFFLINE = {
   X_LOCAL_OBSERVABILITY: "false",
 };
 
-/** Starts wrangler's own bin, in a process group of its own that ends with this process, however that ends. */
+/** Starts wrangler in its own process group, which ends with this process even when this one is killed. */
 export async function startWorker({ port, stateDir, variables }: WorkerOptions): Promise<RunningWorker> {
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
   const config = await writeConfig(stateDir, Object.keys(variables));
@@ -42,7 +42,7 @@ export async function startWorker({ port, stateDir, variables }: WorkerOptions):
     wrangler,
     "dev",
     ...["--config", config],
-    // Named, so that neither a .dev.vars nor a .env lying about decides anything.
+    // An empty file, so that no .dev.vars or .env in the folder is read.
     ...["--env-file", writeEmptyFile(join(stateDir, "empty.env"))],
     ...["--ip", "127.0.0.1", "--port", String(port), "--inspector-port", "0"],
     ...["--persist-to", join(stateDir, "objects")],
@@ -50,8 +50,8 @@ export async function startWorker({ port, stateDir, variables }: WorkerOptions):
   ];
   const guard = spawn(process.execPath, args, {
     cwd: ROOT,
-    // Values travel in the environment, where `ps` doesn't show them.
-    // A registry of its own: two of these on one machine would otherwise find each other's Worker and queue by name.
+    // Values are passed in the environment, where `ps` doesn't show them. The registry is private: two servers on one
+    // machine would otherwise find each other's Worker and queue by name.
     env: { ...process.env, ...OFFLINE, WRANGLER_REGISTRY_PATH: join(stateDir, "registry"), ...variables },
     stdio: ["pipe", "inherit", "inherit"],
     detached: process.platform !== "win32",
@@ -64,11 +64,11 @@ export async function startWorker({ port, stateDir, variables }: WorkerOptions):
 }
 
 /**
- * wrangler.toml with every name handed over declared a secret. wrangler gives the Worker only declared names as soon as
- * a configuration declares any, and takes their values from its environment.
+ * Writes wrangler.toml with every variable declared as a secret: once a configuration declares secrets, wrangler passes
+ * only declared names from its environment to the Worker.
  */
-async function writeConfig(stateDir: string, names: readonly string[]): Promise<string> {
-  // Most of a second to load: not before signals are heard and the database is up.
+async function writeConfig(stateDir: string, names: string[]): Promise<string> {
+  // Loads in most of a second, so not before signals are handled and the database is up.
   const { experimental_readRawConfig } = await import("wrangler");
   const { rawConfig } = experimental_readRawConfig({ config: join(ROOT, "wrangler.toml") });
   const file = join(stateDir, "wrangler.json");
@@ -82,7 +82,7 @@ async function writeConfig(stateDir: string, names: readonly string[]): Promise<
   return file;
 }
 
-/** It must exist: Node itself looks for an `--env-file` among a script's arguments too, and refuses to start without it. */
+/** The file must exist: Node reads `--env-file` among a script's arguments too and refuses to start without it. */
 function writeEmptyFile(file: string): string {
   writeFileSync(file, "");
   return file;
@@ -93,10 +93,10 @@ async function stop(guard: ChildProcess, ended: Promise<void>): Promise<void> {
   await Promise.race([ended, setTimeout(STOP_GRACE_MS)]);
   if (guard.pid === undefined || process.platform === "win32") return;
   try {
-    // Also when the guard is gone: if it was killed, the rest of its group is still there.
+    // Even when the guard has ended: if it was killed, the rest of its group still runs.
     process.kill(-guard.pid, "SIGKILL");
   } catch (error) {
-    // ESRCH: nothing is left, as it should be.
+    // ESRCH: the group has ended.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
   await ended;

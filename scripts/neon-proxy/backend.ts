@@ -1,50 +1,48 @@
-/** One statement as the wire carries it: every parameter is Postgres text, or null. */
-export interface Statement {
-  readonly query: string;
-  readonly params: readonly (string | null)[];
-}
+/** One statement as sent over the wire: every parameter is Postgres text or null. */
+export type Statement = {
+  query: string;
+  params: (string | null)[];
+};
 
 export type IsolationLevel = "ReadUncommitted" | "ReadCommitted" | "RepeatableRead" | "Serializable";
 
-export interface TransactionMode {
-  readonly isolationLevel?: IsolationLevel;
-  readonly readOnly?: boolean;
-  readonly deferrable?: boolean;
-}
+export type TransactionMode = {
+  isolationLevel?: IsolationLevel;
+  readOnly?: boolean;
+  deferrable?: boolean;
+};
 
-/** What one request asks for. Without a transaction it is one autocommitted statement; with one, all or nothing. */
-export type Work =
-  | { readonly statement: Statement }
-  | { readonly statements: readonly Statement[]; readonly transaction: TransactionMode };
+/** The work of one request: one autocommitted statement, or several in one transaction. */
+export type Work = { statement: Statement } | { statements: Statement[]; transaction: TransactionMode };
 
-export interface Field {
-  readonly name: string;
-  readonly dataTypeID: number;
-  readonly tableID: number;
-  readonly columnID: number;
-  readonly dataTypeSize: number;
-  readonly dataTypeModifier: number;
-}
+export type Field = {
+  name: string;
+  dataTypeID: number;
+  tableID: number;
+  columnID: number;
+  dataTypeSize: number;
+  dataTypeModifier: number;
+};
 
 export type Row = readonly (string | null)[];
 
-export interface StatementResult {
-  readonly command: string;
-  /** null where the command counts no rows (`CREATE TABLE`). */
-  readonly rowCount: number | null;
-  readonly fields: readonly Field[];
-  readonly rows: readonly Row[];
-}
+export type StatementResult = {
+  command: string;
+  /** null for commands that count no rows (`CREATE TABLE`). */
+  rowCount: number | null;
+  fields: Field[];
+  rows: Row[];
+};
 
-/** A Postgres that runs one request at a time to its end. Whatever goes wrong is thrown as a `DatabaseFailure`. */
-export interface Backend {
-  /** Runs the work; the signal says that nobody waits for the answer any more. */
-  run(work: Work, signal?: AbortSignal): Promise<readonly StatementResult[]>;
-  /** Ends what runs, refuses what waits, and closes the database. A second call does nothing. */
+/** A Postgres that runs whole requests. Every failure is thrown as a `DatabaseFailure`. */
+export type Backend = {
+  /** Runs the work; the signal aborts when the client has disconnected. */
+  run(work: Work, signal?: AbortSignal): Promise<StatementResult[]>;
+  /** Finishes the running request, refuses queued ones and closes the database. Idempotent. */
   close(): Promise<void>;
-}
+};
 
-/** One autocommitted statement over any backend. */
+/** Runs one autocommitted statement. */
 export async function query(backend: Backend, sql: string, params: Statement["params"] = []): Promise<StatementResult> {
   const [result] = await backend.run({ statement: { query: sql, params } });
   if (result === undefined) throw new Error("the backend answered a statement without a result");

@@ -1,4 +1,4 @@
-/** The error fields of Neon's answer, in its order and spelling. */
+/** Error fields of Neon's response, in its order and spelling. */
 export const FAILURE_FIELDS = [
   "code",
   "detail",
@@ -22,8 +22,8 @@ type FailureField = (typeof FAILURE_FIELDS)[number];
 export type FailureDetails = Partial<Record<FailureField, string>>;
 
 /**
- * Why a request has no result, with the HTTP status Neon's proxy gives it: 400 for what Postgres said and for a
- * connection lost on the way (the outcome is then unknown), 413 and 507 for sizes, 500 when no Postgres was reached.
+ * A failed request with the HTTP status that Neon's proxy returns: 400 for a Postgres error and for a connection lost
+ * in between (the outcome is then unknown), 413 and 507 for sizes, 500 when Postgres could not be reached.
  */
 export class DatabaseFailure extends Error {
   readonly status: number;
@@ -47,8 +47,8 @@ export class DatabaseFailure extends Error {
   }
 }
 
-/** What Postgres reported, from an error object of either protocol library (both use Neon's field names). */
-export function failureOf(error: unknown): DatabaseFailure {
+/** Converts an error of either protocol library; both use Neon's field names. */
+export function toDatabaseFailure(error: unknown): DatabaseFailure {
   if (error instanceof DatabaseFailure) return error;
   const details: FailureDetails = {};
   for (const field of FAILURE_FIELDS) {
@@ -58,7 +58,8 @@ export function failureOf(error: unknown): DatabaseFailure {
   return new DatabaseFailure(error instanceof Error ? error.message : String(error), details);
 }
 
-export const nobodyWaits = () => new DatabaseFailure("Query cancelled, connection was terminated", { code: "08P01" });
+export const clientDisconnected = () =>
+  new DatabaseFailure("Query cancelled, connection was terminated", { code: "08P01" });
 
 export const shuttingDown = () =>
   new DatabaseFailure("the database endpoint is shutting down", { code: "57P01", severity: "FATAL" });

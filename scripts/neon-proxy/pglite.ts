@@ -3,23 +3,23 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { PGlite, messages, protocol } from "@electric-sql/pglite";
 import type { Backend, Field, Row, Statement, StatementResult, Work } from "./backend.ts";
-import { DatabaseFailure, failureOf } from "./errors.ts";
-import { FairQueue } from "./queue.ts";
-import { parseCommandTag, perform } from "./transaction.ts";
+import { DatabaseFailure, toDatabaseFailure } from "./errors.ts";
+import { TaskQueue } from "./queue.ts";
+import { parseCommandTag, runWork } from "./transaction.ts";
 
 const { serialize } = protocol;
 
-export interface EmbeddedOptions {
-  /** Where the data lives; without it, in memory. */
-  readonly folder?: string;
-  /** Start from what `dump()` gave (in memory only): a tenth of the time of an empty database with migrations. */
-  readonly image?: Blob;
-}
+export type EmbeddedOptions = {
+  /** Data folder; in memory when absent. */
+  folder?: string;
+  /** Image from `dump()` to start from (in memory only): ten times faster than migrating an empty database. */
+  image?: Blob;
+};
 
-/** Postgres in WebAssembly. It has one connection, so one request runs at a time, in the order of arrival. */
+/** Postgres in WebAssembly. It has one connection, so requests run one at a time, first in, first out. */
 export class EmbeddedBackend implements Backend {
   readonly #database: PGlite;
-  readonly #queue = new FairQueue();
+  readonly #queue = new TaskQueue();
 
   private constructor(database: PGlite) {
     this.#database = database;
@@ -35,24 +35,24 @@ export class EmbeddedBackend implements Backend {
     await database.waitReady;
     const backend = new EmbeddedBackend(database);
     await backend.#execute({ query: "SET TIME ZONE 'UTC'", params: [] });
-    if (folder !== undefined) await writeFile(readyMark(folder), "");
+    if (folder !== undefined) await writeFile(readyMarker(folder), "");
     return backend;
   }
 
   run(work: Work, signal?: AbortSignal): Promise<StatementResult[]> {
     return this.#queue.run(async () => {
       try {
-        return await perform({ execute: (statement) => this.#execute(statement) }, work, signal);
+        return await runWork({ execute: (statement) => this.#execute(statement) }, work, signal);
       } catch (error) {
-        throw failureOf(error);
+        throw toDatabaseFailure(error);
       } finally {
-        // A lone BEGIN would otherwise take every later request into its transaction.
+        // Otherwise a lone BEGIN would include every later request in its transaction.
         if (this.#inTransaction) await this.#execute({ query: "ROLLBACK", params: [] });
       }
     }, signal);
   }
 
-  /** The whole data folder as an uncompressed tar, for `image`. */
+  /** Returns the data folder as an uncompressed tar, for `image`. */
   dump(): Promise<Blob> {
     return this.#queue.run(() => this.#database.dumpDataDir("none"));
   }
@@ -65,7 +65,7 @@ export class EmbeddedBackend implements Backend {
   #inTransaction = false;
 
   async #execute(statement: Statement): Promise<StatementResult> {
-    // The wire protocol instead of PGlite's query(): text in, text out, exactly what Neon's proxy exchanges with Postgres.
+    // The wire protocol instead of PGlite's query(): text in, text out, as Neon's proxy exchanges it with Postgres.
     const request = Buffer.concat([
       serialize.parse({ text: statement.query }),
       serialize.bind({ values: [...statement.params] }),
@@ -73,14 +73,14 @@ export class EmbeddedBackend implements Backend {
       serialize.execute({}),
       serialize.sync(),
     ]);
-    const answer = await this.#database.execProtocol(request, { throwOnError: false });
+    const response = await this.#database.execProtocol(request, { throwOnError: false });
 
-    let fields: readonly Field[] = [];
+    let fields: Field[] = [];
     let tag = "";
     let failure: DatabaseFailure | null = null;
     const rows: Row[] = [];
-    for (const message of answer.messages) {
-      if (message instanceof messages.DatabaseError) failure ??= failureOf(message);
+    for (const message of response.messages) {
+      if (message instanceof messages.DatabaseError) failure ??= toDatabaseFailure(message);
       else if (message instanceof messages.RowDescriptionMessage) fields = message.fields.map(toField);
       else if (message instanceof messages.DataRowMessage) rows.push(message.fields);
       else if (message instanceof messages.CommandCompleteMessage) tag = message.text;
@@ -95,10 +95,10 @@ function toField({ name, dataTypeID, tableID, columnID, dataTypeSize, dataTypeMo
   return { name, dataTypeID, tableID, columnID, dataTypeSize, dataTypeModifier };
 }
 
-const readyMark = (folder: string) => `${folder}.ready`;
+const readyMarker = (folder: string) => `${folder}.ready`;
 
-/** A first start that was killed leaves a half-made folder, which Postgres refuses for ever. Nothing was stored in it yet. */
+/** Deletes the folder of a first start that was killed: Postgres refuses it for ever, and it holds no data yet. */
 async function prepareFolder(folder: string): Promise<void> {
   await mkdir(dirname(folder), { recursive: true });
-  if (existsSync(folder) && !existsSync(readyMark(folder))) await rm(folder, { recursive: true });
+  if (existsSync(folder) && !existsSync(readyMarker(folder))) await rm(folder, { recursive: true });
 }

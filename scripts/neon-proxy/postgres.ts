@@ -1,22 +1,22 @@
 import pg from "pg";
 import type { Backend, Statement, StatementResult, Work } from "./backend.ts";
-import { DatabaseFailure, failureOf, nobodyWaits, shuttingDown } from "./errors.ts";
-import { perform } from "./transaction.ts";
+import { DatabaseFailure, toDatabaseFailure, clientDisconnected, shuttingDown } from "./errors.ts";
+import { runWork } from "./transaction.ts";
 
-export interface PostgresOptions {
-  readonly connectionString: string;
-  /** Connections kept, and how many there may be at most (5 and 10 more). */
-  readonly keep?: number;
-  readonly max?: number;
-  readonly acquireTimeoutMs?: number;
-}
+export type PostgresOptions = {
+  connectionString: string;
+  /** Minimum and maximum size of the pool. */
+  keep?: number;
+  max?: number;
+  acquireTimeoutMs?: number;
+};
 
 const RECYCLE_AFTER_SECONDS = 1800;
 const PING_TIMEOUT_MS = 5000;
-/** Every value stays the text that Postgres sent: the driver at the other end parses. */
+/** Values stay Postgres text: the driver in the client parses them. */
 const AS_TEXT: pg.CustomTypesConfig = { getTypeParser: () => (value: string) => value };
 
-/** A real Postgres behind a pool. Requests run side by side, each on a connection of its own. */
+/** A Postgres server behind a pool. Requests run concurrently, each on its own connection. */
 export class PostgresBackend implements Backend {
   readonly #pool: pg.Pool;
   readonly #acquireTimeoutMs: number;
@@ -34,10 +34,10 @@ export class PostgresBackend implements Backend {
       connectionTimeoutMillis: this.#acquireTimeoutMs,
       maxLifetimeSeconds: RECYCLE_AFTER_SECONDS,
       types: AS_TEXT,
-      // The types say void; the pool awaits it before it hands the connection out.
+      // Typed as void, but the pool awaits it before it hands the connection out.
       onConnect: (client) => client.query("SET TIME ZONE 'UTC'") as unknown as undefined,
     });
-    // An idle connection that drops is replaced by the pool; without a listener Node would end the process.
+    // The pool replaces an idle connection that drops; without a listener Node would end the process.
     this.#pool.on("error", () => undefined);
   }
 
@@ -45,17 +45,17 @@ export class PostgresBackend implements Backend {
     const client = await this.#acquire();
     if (signal?.aborted) {
       client.release();
-      throw nobodyWaits();
+      throw clientDisconnected();
     }
     const cancel = () => void this.#cancel(client);
     signal?.addEventListener("abort", cancel, { once: true });
     try {
-      return await perform({ execute: (statement) => execute(client, statement) }, work, signal);
+      return await runWork({ execute: (statement) => execute(client, statement) }, work, signal);
     } catch (error) {
-      throw signal?.aborted ? nobodyWaits() : failureOf(error);
+      throw signal?.aborted ? clientDisconnected() : toDatabaseFailure(error);
     } finally {
       signal?.removeEventListener("abort", cancel);
-      // A cancel request may arrive late and hit the next statement, a lone BEGIN would swallow it: neither goes back.
+      // Discards a connection that a late cancel request could still hit, or that a lone BEGIN left in a transaction.
       client.release(signal?.aborted === true || client.getTransactionStatus() !== "I");
     }
   }
@@ -65,7 +65,7 @@ export class PostgresBackend implements Backend {
     return this.#closing;
   }
 
-  /** A connection that answers. One that was dropped while idle is thrown away, not reported. */
+  /** Returns a connection that responds; one that dropped while idle is discarded without an error. */
   async #acquire(): Promise<pg.PoolClient> {
     const deadline = performance.now() + this.#acquireTimeoutMs;
     for (;;) {
@@ -90,9 +90,9 @@ export class PostgresBackend implements Backend {
     try {
       return await this.#pool.connect();
     } catch (error) {
-      const failure = failureOf(error);
+      const failure = toDatabaseFailure(error);
       if (failure.code?.length === 5) throw failure;
-      // The pool's two timeouts (all connections busy, server silent) carry no code: the clock tells them from a refusal.
+      // The pool's two timeouts (pool exhausted, server silent) have no code: the clock tells them from a refusal.
       if (performance.now() >= deadline - 50) {
         throw new DatabaseFailure(`no database connection within ${this.#acquireTimeoutMs} ms`, {
           code: "53300",
@@ -113,7 +113,7 @@ export class PostgresBackend implements Backend {
       await canceller.connect();
       await canceller.query("SELECT pg_cancel_backend($1)", [pid]);
     } catch {
-      // Nobody waits for the answer; the statement then just runs to its end.
+      // The client has disconnected, so a statement that can't be cancelled may run to its end.
     } finally {
       await canceller.end().catch(() => undefined);
     }
@@ -121,7 +121,7 @@ export class PostgresBackend implements Backend {
 }
 
 async function execute(client: pg.PoolClient, statement: Statement): Promise<StatementResult> {
-  // "extended" also without parameters: Neon never uses the simple protocol, which would take several commands in one string.
+  // "extended" even without parameters: the simple protocol would run several commands in one string, Neon doesn't.
   const config: pg.QueryArrayConfig & { queryMode: "extended" } = {
     text: statement.query,
     values: [...statement.params],

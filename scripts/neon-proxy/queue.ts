@@ -1,39 +1,39 @@
 import { setImmediate } from "node:timers/promises";
-import { nobodyWaits, shuttingDown } from "./errors.ts";
+import { clientDisconnected, shuttingDown } from "./errors.ts";
 
-interface Waiting {
-  readonly start: () => Promise<void>;
-  readonly refuse: (reason: Error) => void;
-}
+type QueuedTask = {
+  start: () => Promise<void>;
+  refuse: (reason: Error) => void;
+};
 
-/** Runs one task at a time, first come first served. A task whose caller has gone before its turn never starts. */
-export class FairQueue {
-  #waiting: Waiting[] = [];
+/** Runs one task at a time, first in, first out. A task whose caller disconnects while it is queued never starts. */
+export class TaskQueue {
+  #waiting: QueuedTask[] = [];
   #draining: Promise<void> | null = null;
   #closed = false;
 
   run<T>(task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#closed) return Promise.reject(shuttingDown());
-    if (signal?.aborted) return Promise.reject(nobodyWaits());
+    if (signal?.aborted) return Promise.reject(clientDisconnected());
     return new Promise<T>((resolve, reject) => {
-      const entry: Waiting = {
+      const entry: QueuedTask = {
         start: () => {
-          signal?.removeEventListener("abort", leave);
+          signal?.removeEventListener("abort", cancel);
           return task().then(resolve, reject);
         },
         refuse: reject,
       };
-      const leave = () => {
+      const cancel = () => {
         this.#waiting = this.#waiting.filter((other) => other !== entry);
-        reject(nobodyWaits());
+        reject(clientDisconnected());
       };
-      signal?.addEventListener("abort", leave, { once: true });
+      signal?.addEventListener("abort", cancel, { once: true });
       this.#waiting.push(entry);
       this.#draining ??= this.#drain();
     });
   }
 
-  /** Refuses what waits and resolves when the running task has ended. */
+  /** Refuses queued tasks and resolves when the running one has ended. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const entry of this.#waiting.splice(0)) entry.refuse(shuttingDown());
@@ -42,7 +42,7 @@ export class FairQueue {
 
   async #drain(): Promise<void> {
     for (;;) {
-      // PGlite computes on this very thread: without a breath between tasks no disconnect would ever be noticed.
+      // PGlite runs on this thread: yield between tasks so that disconnects are noticed.
       await setImmediate();
       const next = this.#waiting.shift();
       if (next === undefined) break;

@@ -3,15 +3,15 @@ import type { IsolationLevel, Statement, TransactionMode, Work } from "./backend
 import { DatabaseFailure } from "./errors.ts";
 import type { RowShape } from "./response.ts";
 
-export interface SqlRequest {
-  readonly work: Work;
-  readonly batch: boolean;
-  readonly statements: readonly Statement[];
+export type SqlRequest = {
+  work: Work;
+  batch: boolean;
+  statements: Statement[];
   /** One per statement: `arrayMode` in the body wins over the header. */
-  readonly shapes: readonly RowShape[];
-}
+  shapes: RowShape[];
+};
 
-const LEVELS: readonly string[] = ["ReadUncommitted", "ReadCommitted", "RepeatableRead", "Serializable"];
+const LEVELS: string[] = ["ReadUncommitted", "ReadCommitted", "RepeatableRead", "Serializable"];
 const isLevel = (value: string): value is IsolationLevel => LEVELS.includes(value);
 
 /** Reads a `/sql` request as Neon's proxy does; a header counts as set only when it is exactly `true`. */
@@ -78,7 +78,7 @@ function toPostgresText(value: unknown): string | null {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-function arrayLiteral(values: readonly unknown[]): string {
+function arrayLiteral(values: unknown[]): string {
   const elements = values.map((value) => {
     if (value === null) return "NULL";
     if (Array.isArray(value)) return arrayLiteral(value);

@@ -1,13 +1,13 @@
 import type { Field, Row, StatementResult } from "./backend.ts";
 
-export interface RowShape {
-  /** Values as Postgres text (what the driver asks for), or as JSON where their type has a JSON form. */
-  readonly rawText: boolean;
+export type RowShape = {
+  /** Values as Postgres text (the driver's choice), or as JSON where the type has a JSON form. */
+  rawText: boolean;
   /** Rows as lists, or as objects by column name. */
-  readonly arrayMode: boolean;
-}
+  arrayMode: boolean;
+};
 
-/** A result as Neon's `/sql` answers it. */
+/** Renders a result as Neon's `/sql` returns it. */
 export function renderResult(result: StatementResult, shape: RowShape): Record<string, unknown> {
   return {
     command: result.command,
@@ -18,17 +18,17 @@ export function renderResult(result: StatementResult, shape: RowShape): Record<s
   };
 }
 
-function renderRow(row: Row, fields: readonly Field[], shape: RowShape): unknown {
+function renderRow(row: Row, fields: Field[], shape: RowShape): unknown {
   const values = shape.rawText ? row : row.map((value, index) => toJson(value, fields[index]?.dataTypeID ?? 0));
   if (shape.arrayMode) return values;
   return Object.fromEntries(fields.map((field, index) => [field.name, values[index]]));
 }
 
 const BOOL = 16;
-const NUMBERS: readonly number[] = [21, 23, 700, 701];
-const JSON_TYPES: readonly number[] = [114, 3802];
+const NUMBERS: number[] = [21, 23, 700, 701];
+const JSON_TYPES: number[] = [114, 3802];
 
-/** int8 and numeric stay text: JSON numbers would lose digits. So do NaN and Infinity, which JSON hasn't got, and arrays. */
+/** int8 and numeric stay text, since JSON numbers would lose digits; so do NaN, Infinity and arrays. */
 function toJson(value: string | null, type: number): unknown {
   if (value === null) return null;
   if (type === BOOL) return value === "t";

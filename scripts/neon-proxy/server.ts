@@ -8,34 +8,34 @@ import { DatabaseFailure } from "./errors.ts";
 import { parseRequest } from "./request.ts";
 
 const REQUEST_LIMIT_BYTES = 10 * 1024 * 1024;
-/** Longer than a client keeps an idle connection, so that it never sends a request into one that is just being closed. */
+/** Longer than clients keep idle connections, so that no request meets a connection that is being closed. */
 const KEEP_ALIVE_MS = 600_000;
 
-/** One `/sql` request as an observer sees it: a round trip; a batch is one transaction. */
-export interface ObservedRequest {
-  readonly queries: readonly string[];
-  readonly batch: boolean;
-}
+/** One `/sql` request, which is one round trip; a batch is one transaction. */
+export type ObservedRequest = {
+  queries: string[];
+  batch: boolean;
+};
 
-export interface EndpointOptions {
-  readonly backend: Backend;
+export type EndpointOptions = {
+  backend: Backend;
   /** 0 takes any free port. */
-  readonly port?: number;
-  readonly onRequest?: (request: ObservedRequest) => void;
-}
+  port?: number;
+  onRequest?: (request: ObservedRequest) => void;
+};
 
-export interface Endpoint {
+export type Endpoint = {
   /** `http://127.0.0.1:NNNN/sql`, for NEON_ENDPOINT or `neonConfig.fetchEndpoint`. */
-  readonly url: string;
-  readonly port: number;
-  /** Ends everything: the listener, its connections and the backend. */
+  url: string;
+  port: number;
+  /** Closes the listener, its connections and the backend. */
   close(): Promise<void>;
-}
+};
 
 /**
- * A Neon-compatible `/sql` endpoint on loopback: the protocol of `@neondatabase/serverless` over HTTP, as Neon's own
- * proxy speaks it (neondatabase/neon, proxy/src/serverless/sql_over_http.rs). Whatever connection string the client
- * sends, it gets the one database behind this endpoint.
+ * Starts a Neon-compatible `/sql` endpoint on loopback: the HTTP protocol of `@neondatabase/serverless` as Neon's proxy
+ * implements it (neondatabase/neon, proxy/src/serverless/sql_over_http.rs). The connection string of a request is
+ * ignored: there is one database.
  */
 export async function startEndpoint({ backend, port = 0, onRequest }: EndpointOptions): Promise<Endpoint> {
   const server = createServer((request, response) => {
@@ -66,13 +66,13 @@ async function answer(
   if (request.method !== "POST") return send(response, 405, { message: "query is not supported" });
   requireLocalDriver(request.headers);
 
-  const gone = new AbortController();
+  const disconnect = new AbortController();
   response.on("close", () => {
-    if (!response.writableFinished) gone.abort();
+    if (!response.writableFinished) disconnect.abort();
   });
   const { work, batch, statements, shapes } = parseRequest(await readBody(request), request.headers);
   onRequest?.({ queries: statements.map(({ query }) => query), batch });
-  const results = await backend.run(work, gone.signal);
+  const results = await backend.run(work, disconnect.signal);
   const bodies = results.map((result, index) => {
     return renderResult(result, shapes[index] ?? { rawText: true, arrayMode: true });
   });
@@ -84,7 +84,7 @@ async function readBody(request: IncomingMessage): Promise<string> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    // Read on to the end without keeping it: a client that is still writing would see a reset instead of this answer.
+    // Drain the rest unkept: a client that is still writing would see a reset instead of the 413.
     if (size <= REQUEST_LIMIT_BYTES) chunks.push(chunk);
   }
   if (size <= REQUEST_LIMIT_BYTES) return Buffer.concat(chunks).toString("utf8");

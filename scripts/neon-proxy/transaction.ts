@@ -1,46 +1,46 @@
 import type { Statement, StatementResult, TransactionMode, Work } from "./backend.ts";
 import { DatabaseFailure } from "./errors.ts";
 
-/** Neon's bound on an answer. Checked before a batch commits, so that an answer nobody can get changes nothing. */
+/** Neon's limit of a response. Checked before a batch commits, so that a refused response has changed nothing. */
 const RESPONSE_LIMIT_BYTES = 10_000_000;
 
-/** One Postgres connection, whatever carries it. */
-export interface Session {
+/** One Postgres connection over any transport. */
+export type Connection = {
   execute(statement: Statement): Promise<StatementResult>;
-}
+};
 
-/** Runs one request on a connection that is idle and nobody else's. */
-export async function perform(session: Session, work: Work, signal?: AbortSignal): Promise<StatementResult[]> {
+/** Runs one request on an idle connection that no other request uses meanwhile. */
+export async function runWork(connection: Connection, work: Work, signal?: AbortSignal): Promise<StatementResult[]> {
   if ("statement" in work) {
-    const result = await session.execute(work.statement);
-    refuseTooLarge(sizeOf(result));
+    const result = await connection.execute(work.statement);
+    checkSize(sizeOf(result));
     return [result];
   }
 
-  await session.execute(plain(beginning(work.transaction)));
+  await connection.execute(plain(beginStatement(work.transaction)));
   try {
     const results: StatementResult[] = [];
     let size = 0;
     for (const statement of work.statements) {
       signal?.throwIfAborted();
-      const result = await session.execute(statement);
+      const result = await connection.execute(statement);
       size += sizeOf(result);
-      refuseTooLarge(size);
+      checkSize(size);
       results.push(result);
     }
-    await session.execute(plain("COMMIT"));
+    await connection.execute(plain("COMMIT"));
     return results;
   } catch (error) {
-    // A rollback that fails means a connection that is lost, and with it the transaction: the first error is the one to tell.
-    await session.execute(plain("ROLLBACK")).catch(() => undefined);
+    // A rollback fails only on a lost connection, which ends the transaction too: report the first error.
+    await connection.execute(plain("ROLLBACK")).catch(() => undefined);
     throw error;
   }
 }
 
-/** A command tag as Neon takes it apart: the first word, and the last number where the command counts rows. */
+/** Parses a command tag as Neon does: the first word, and the row count where the command has one. */
 export function parseCommandTag(tag: string): Pick<StatementResult, "command" | "rowCount"> {
   const [command = "", ...rest] = tag.split(" ");
-  // INSERT gives an OID first, then the count.
+  // INSERT reports an OID before the count.
   const count = command === "INSERT" ? rest[1] : rest[0];
   return { command, rowCount: count !== undefined && /^\d+$/.test(count) ? Number(count) : null };
 }
@@ -54,7 +54,7 @@ const ISOLATION = {
   Serializable: "SERIALIZABLE",
 } as const;
 
-function beginning(mode: TransactionMode): string {
+function beginStatement(mode: TransactionMode): string {
   return [
     "BEGIN",
     mode.isolationLevel && `ISOLATION LEVEL ${ISOLATION[mode.isolationLevel]}`,
@@ -71,7 +71,7 @@ function sizeOf(result: StatementResult): number {
   return size;
 }
 
-function refuseTooLarge(size: number): void {
+function checkSize(size: number): void {
   if (size <= RESPONSE_LIMIT_BYTES) return;
   throw new DatabaseFailure(`response is too large (max is ${RESPONSE_LIMIT_BYTES} bytes)`, {}, 507);
 }

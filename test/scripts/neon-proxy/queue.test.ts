@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { FairQueue } from "../../../scripts/neon-proxy/queue.ts";
+import { TaskQueue } from "../../../scripts/neon-proxy/queue.ts";
 
 describe("the queue before the embedded database", () => {
   it("runs one task at a time, in the order of arrival, whatever fails", async () => {
-    const queue = new FairQueue();
+    const queue = new TaskQueue();
     const log: string[] = [];
     const task = (name: string) => async () => {
       log.push(`${name} begins`);
@@ -17,7 +17,7 @@ describe("the queue before the embedded database", () => {
   });
 
   it("never starts a task whose caller has left while it waited", async () => {
-    const queue = new FairQueue();
+    const queue = new TaskQueue();
     const gone = new AbortController();
     const ran: string[] = [];
     const first = queue.run(async () => {
@@ -32,7 +32,7 @@ describe("the queue before the embedded database", () => {
   });
 
   it("lets the running task end when it closes, and refuses the rest", async () => {
-    const queue = new FairQueue();
+    const queue = new TaskQueue();
     const running = queue.run(() => new Promise<string>((resolve) => setTimeout(() => resolve("done"), 20)));
     await new Promise((resolve) => setTimeout(resolve, 5));
     const waiting = queue.run(async () => "never");
