@@ -16,10 +16,9 @@ import type {
   Transcript,
   Unknown,
 } from "../src/rpc/conversation.ts";
-import { inboundMessageIdOf } from "../src/domain/ids.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
 import type { ObjectDeps } from "../src/deps.ts";
-import { admit } from "./conversation/turns/admit.ts";
+import { firstAlarmMs, submit } from "./conversation/turns/submit.ts";
 import { acceptAlias } from "./conversation/channel/forwarding.ts";
 import { start } from "./conversation/sessions/start.ts";
 import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
@@ -31,17 +30,9 @@ import { record, transcribe } from "./conversation/sessions/record.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
 import type { Refused } from "../src/domain/errors.ts";
 import type { WireSubmission, SubmitOutcome } from "../src/domain/submission.ts";
-import { jittered } from "../src/domain/backoff.ts";
 import { sessionTimeoutMs } from "../src/domain/session.ts";
 import { WEBHOOK_MEMORY_MS } from "../src/domain/inbound-message.ts";
-import { sessionNotFound } from "../src/domain/errors.ts";
 import { createObjectDeps } from "../src/compose.ts";
-
-/**
- * When to look after a turn that began or waits: late enough to cost nothing, before an idle object is taken out of memory
- * (ten seconds), and not for everybody at once who spoke at once.
- */
-const watchMs = (): number => jittered(6_000, [1, 1.5], Math.random());
 
 /**
  * One conversation: the single writer that decides what runs, in which order, once. Addressed by `src/domain/address.ts`.
@@ -56,30 +47,11 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     this.#deps = createObjectDeps(env);
   }
 
-  async submit(sealed: WireSubmission): Promise<SubmitOutcome> {
-    const { config, now } = this.#deps;
-    const parts = this.#open();
-    const { runner, alarm, turns, state } = parts;
-    const home = state.get("forwardsTo");
-    if (home !== null) return this.#deps.conversation(home).submit(sealed);
-    const message = { ...sealed, bundle: state.read("bundle", sealed.bundle) };
-    const entrance = admit(parts, message, {
-      address: this.#address,
-      held: runner.hasWaiter,
-      sessionTimeoutMs: sessionTimeoutMs(message.bundle.config, config.sessionTimeoutMinutes),
-      turnsPerMinute: config.rateLimitUserPerMinute,
-      now: now(),
-    });
-    if (entrance.kind !== "enter") return entrance;
-    alarm.noLaterThan(now() + watchMs());
-    const answer = await runner.wait(entrance.turnId, () => turns.isQueued(entrance.turnId));
-    if (answer === "dropped") return sessionNotFound(entrance.sessionId);
-    if (answer !== "queued") return { kind: "answered", answer };
-    return {
-      kind: "accepted",
-      sessionId: entrance.sessionId,
-      inboundMessageId: inboundMessageIdOf(entrance.turnId),
-    };
+  async submit(submission: WireSubmission): Promise<SubmitOutcome> {
+    const conversation = this.#open();
+    const forwardsTo = conversation.state.get("forwardsTo");
+    if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).submit(submission);
+    return submit(conversation, this.#deps, submission);
   }
 
   async receive(arrival: WebhookBatch): Promise<Received> {
@@ -89,7 +61,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const home = await correspondence.forwardTo(arrival.aliases);
     if (home !== null) return this.#deps.conversation(home).receive(arrival);
     const received = correspondence.receive(arrival);
-    alarm.noLaterThan(this.#deps.now() + watchMs());
+    alarm.noLaterThan(this.#deps.now() + firstAlarmMs());
     runner.runNext();
     return received;
   }
@@ -101,7 +73,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     if (home !== null) return this.#deps.conversation(home).requestStatus(request);
     return requestStatus({ state, turns }, request, {
       address: this.#address,
-      held: runner.hasWaiter,
+      hasWaiter: runner.hasWaiter,
       now: this.#deps.now(),
     });
   }
@@ -162,7 +134,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const { outcome, turnIds } = erase(parts, ending, options);
     if (outcome.kind !== "erased") return outcome;
     parts.alarm.noLaterThan(now + TOMBSTONE_MS);
-    parts.runner.drop(turnIds);
+    parts.runner.cancel(turnIds);
     return outcome;
   }
 

@@ -1,4 +1,5 @@
 import type { ObjectDeps } from "../../src/deps.ts";
+import type { InstanceBundle } from "../../src/domain/instance.ts";
 import { Alarm } from "../runtime/alarm.ts";
 import type { Storage } from "../runtime/storage.ts";
 import { Correspondence } from "./channel/send.ts";
@@ -12,6 +13,9 @@ import { EVENT } from "../../src/telemetry/events.ts";
 
 /** The stores of a conversation and the workers over them. */
 export type Components = Stores & {
+  address: string;
+  /** Bundles an adapter has been built from, see `admit`. */
+  validatedBundles: WeakSet<InstanceBundle>;
   ledgerNotifier: LedgerNotifier;
   correspondence: Correspondence;
   runner: TurnRunner;
@@ -55,8 +59,8 @@ export function createConversation({
     background,
     address,
     deps,
-    ring: notifyLedger,
-    drop: (turnIds) => runner.drop(turnIds),
+    notifyLedger,
+    cancelTurns: (turnIds) => runner.cancel(turnIds),
   });
   const runner = new TurnRunner({
     turns: stores.turns,
@@ -74,5 +78,5 @@ export function createConversation({
     setAlarm,
     (error) => log.error(EVENT.alarmFailed, { error, address }),
   );
-  return { ...stores, ledgerNotifier, correspondence, runner, alarm };
+  return { ...stores, address, validatedBundles: new WeakSet(), ledgerNotifier, correspondence, runner, alarm };
 }

@@ -28,12 +28,12 @@ export const MAX_WAITING_TURNS = 20;
 
 export type Admission = "new" | "mismatch" | "completed" | "in_progress" | "take_over";
 
-/** What a caller with a request id gets to do. `held`: somebody in this incarnation of the object waits for the turn. */
-export function admission(turn: Turn | null, fingerprint: string, held: boolean, now: number): Admission {
+/** What a caller with a request id gets to do. `hasWaiter`: somebody in this incarnation of the object waits for the turn. */
+export function admission(turn: Turn | null, fingerprint: string, hasWaiter: boolean, now: number): Admission {
   if (turn === null || hasExpired(turn, now)) return "new";
   if (turn.fingerprint !== fingerprint) return "mismatch";
   if (isSettled(turn)) return "completed";
-  return held && !leaseIsOver(turn, now) ? "in_progress" : "take_over";
+  return hasWaiter && !leaseIsOver(turn, now) ? "in_progress" : "take_over";
 }
 
 /** The turn with its run begun. */

@@ -19,10 +19,10 @@ const MAX_ATTEMPTS = 5;
 type Options = Stores & {
   address: string;
   deps: Pick<ObjectDeps, "config" | "conversation" | "resolveWebhookMessage" | "log" | "now" | "sendWhatsApp">;
-  /** Something waits for Postgres. */
-  ring: () => void;
-  /** Whoever waits for one of these turns is told that it is no more. */
-  drop: (turnIds: readonly string[]) => void;
+  /** Tells the ledger that entries wait. */
+  notifyLedger: () => void;
+  /** Rejects the waiters of these turns. */
+  cancelTurns: (turnIds: readonly string[]) => void;
   wake: (at: number) => void;
   background: (work: Promise<void>) => void;
 };
@@ -78,16 +78,16 @@ export class Correspondence {
       await moveAliases(this.#options, whatsappAddress(business, became), deps.conversation);
     }
     const config = preparation.kind === "ready" ? preparation.bundle.config : null;
-    const dropped = resolve(this.#options, turn, preparation, {
+    const cancelled = resolve(this.#options, turn, preparation, {
       address,
       sessionTimeoutMs: sessionTimeoutMs(config, deps.config.sessionTimeoutMinutes),
       now: deps.now(),
     });
-    if (dropped.length > 0) this.#options.drop(dropped);
+    if (cancelled.length > 0) this.#options.cancelTurns(cancelled);
     if (preparation.kind === "rejected") {
       deps.log.warn(EVENT.messageRejected, { reason: preparation.reason, turn_id: turn.turnId, address });
     }
-    this.#options.ring();
+    this.#options.notifyLedger();
     return true;
   }
 
@@ -146,6 +146,6 @@ export class Correspondence {
     const news = this.#options.deliveries.takeChange(messageId);
     if (news === null) return;
     this.#options.outbox.addNotice({ kind: "delivery", messageId, ...news });
-    this.#options.ring();
+    this.#options.notifyLedger();
   }
 }

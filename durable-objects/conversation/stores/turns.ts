@@ -79,14 +79,14 @@ export class TurnStore {
     return this.#one("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId);
   }
 
-  /** What a caller with this id gets to do, and the turn it is about. `held` is asked of a turn that exists. */
+  /** What a caller with this id gets to do, and the turn it is about. `hasWaiter` is asked of a turn that exists. */
   admission(
     caller: { scope: string; requestId: string; fingerprint: string },
-    held: (turnId: string) => boolean,
+    hasWaiter: (turnId: string) => boolean,
     now: number,
   ): { kind: "new" } | { kind: Exclude<Admission, "new">; turn: StoredTurn } {
     const turn = this.find(caller.scope, caller.requestId);
-    const kind = admission(turn, caller.fingerprint, turn !== null && held(turn.turnId), now);
+    const kind = admission(turn, caller.fingerprint, turn !== null && hasWaiter(turn.turnId), now);
     return turn === null || kind === "new" ? { kind: "new" } : { kind, turn };
   }
 

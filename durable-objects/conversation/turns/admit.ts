@@ -18,31 +18,30 @@ const MINUTE_MS = 60_000;
 type Options = {
   /** The conversation's own. */
   address: string;
-  /** True when somebody in this incarnation of the object waits for the turn. */
-  held: (turnId: string) => boolean;
+  /** True when a caller of this incarnation waits for the turn's answer. */
+  hasWaiter: (turnId: string) => boolean;
+  /**
+   * Bundles an adapter has been built from. Validation depends on the bundle only, so later messages skip it. Being the
+   * conversation's current bundle proves nothing: a resolved webhook message stores it before it is validated.
+   */
+  validatedBundles: WeakSet<InstanceBundle>;
   sessionTimeoutMs: number;
   /** New turns of one conversation in a minute; 0 for no limit. */
   turnsPerMinute: number;
   now: number;
 };
 
-/**
- * What has made an adapter makes one again: the message itself is small and its shape was looked at. A bundle may be known
- * to its conversation and never have made one.
- */
-const validatedBundles = new WeakSet<InstanceBundle>();
+/** `admitted`: the caller waits for this turn's answer. Everything else is the answer. */
+export type AdmitOutcome = { kind: "admitted"; turnId: string; sessionId: string } | SubmitOutcome;
 
-/** `enter`: the caller holds this turn and waits for it. Everything else is an answer. */
-export type AdmitOutcome = { kind: "enter"; turnId: string; sessionId: string } | SubmitOutcome;
-
-/** Decides what becomes of a message that has arrived. One synchronous step: what it says is already written. */
+/** Admits a message as a turn, joins it to the turn with its request id, or refuses it. Synchronous; everything it reports is committed. */
 export function admit(
   { storage, state, turns }: Pick<Stores, "storage" | "state" | "turns">,
   submission: Submission,
   options: Options,
 ): AdmitOutcome {
   const message = asOwner(state, submission);
-  const { address, now, sessionTimeoutMs } = options;
+  const { address, now, sessionTimeoutMs, validatedBundles } = options;
   const { instance } = message.bundle;
   const visit = {
     address,
@@ -62,10 +61,10 @@ export function admit(
   const waiting = turns.pendingCount();
   const session = sessionFor(state, waiting > 0, visit);
   const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
-  const admission = turns.admission({ ...message, scope }, options.held, now);
+  const admission = turns.admission({ ...message, scope }, options.hasWaiter, now);
   const prior = priorOutcome(admission);
   if (prior !== null) return prior;
-  if (admission.kind === "take_over") return { kind: "enter", turnId: admission.turn.turnId, sessionId: session.id };
+  if (admission.kind === "take_over") return { kind: "admitted", turnId: admission.turn.turnId, sessionId: session.id };
 
   const limit = limited(turns, waiting, message, options);
   if (limit !== null) return limit;
@@ -74,8 +73,8 @@ export function admit(
   const lastSaidAt = Math.max(current?.lastMessageAt ?? 0, state.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, lastSaidAt + 1);
   const said = { ...session, lastMessageAt: saidAt };
-  const isProven = validatedBundles.has(message.bundle);
-  const refusal = isProven ? null : toRefused(() => buildAdapter(adapterInput(message, said, turnId, now)));
+  const isValidated = validatedBundles.has(message.bundle);
+  const refusal = isValidated ? null : toRefused(() => buildAdapter(adapterInput(message, said, turnId, now)));
   if (refusal !== null) return refusal;
   validatedBundles.add(message.bundle);
 
@@ -86,7 +85,7 @@ export function admit(
     const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
-  return { kind: "enter", turnId, sessionId: session.id };
+  return { kind: "admitted", turnId, sessionId: session.id };
 }
 
 const adapterInput = (message: Submission, session: Session, turnId: string, now: number): AdapterInput => ({
@@ -97,14 +96,14 @@ const adapterInput = (message: Submission, session: Session, turnId: string, now
   now,
 });
 
-/** On WhatsApp the address is the person: whoever takes them for somebody they were before is put right. */
+/** On WhatsApp the address identifies the user; a stale user id from the caller's cache is replaced by the owner's. */
 function asOwner(state: StateStore, message: Submission): Submission {
   const owner = state.get("owner");
   const isTheirs = message.channel === "whatsapp" && owner?.brandId === message.bundle.instance.brandId;
   return isTheirs ? { ...message, user: { ...message.user, id: owner.userId } } : message;
 }
 
-/** Only new turns count: a duplicate has been answered before this. */
+/** The refusal of a new turn by a rate limit, or null. Duplicates are answered before this and never count. */
 function limited(
   turns: TurnStore,
   waiting: number,

@@ -34,7 +34,7 @@ type Options = {
  */
 export class TurnRunner {
   readonly #options: Options;
-  readonly #waiters = new Map<string, PromiseWithResolvers<Answer | "dropped">>();
+  readonly #waiters = new Map<string, PromiseWithResolvers<Answer | "cancelled">>();
   #run: Run | null = null;
   /** The turn at the head of the line that is being prepared, how often it was tried, and when it is tried again. */
   #resolution = { busy: false, attempts: 0, notBefore: 0 };
@@ -61,8 +61,8 @@ export class TurnRunner {
   }
 
   /** Holds the turn for a caller until it is answered, or for a while when it is still waiting its turn. */
-  async wait(turnId: string, queued: () => boolean): Promise<Answer | "queued" | "dropped"> {
-    const holder = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "dropped">();
+  async wait(turnId: string, queued: () => boolean): Promise<Answer | "queued" | "cancelled"> {
+    const holder = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "cancelled">();
     this.#waiters.set(turnId, holder);
     this.runNext();
     // Whoever is first in the line waits for the answer, however long it takes.
@@ -71,10 +71,10 @@ export class TurnRunner {
     return first === "queued" && !queued() ? holder.promise : first;
   }
 
-  /** These turns are no more: whoever waits for one is told so, and the run of one is stopped. */
-  drop(turnIds: readonly string[]): void {
+  /** Rejects the waiters of these turns and aborts the run of one, whose rows are already closed. */
+  cancel(turnIds: readonly string[]): void {
     for (const turnId of turnIds) {
-      this.#waiters.get(turnId)?.resolve("dropped");
+      this.#waiters.get(turnId)?.resolve("cancelled");
       this.#waiters.delete(turnId);
     }
     if (this.#run !== null && turnIds.includes(this.#run.turnId)) {
@@ -84,10 +84,11 @@ export class TurnRunner {
     this.runNext();
   }
 
-  /** A duty: turns that are left over from another incarnation are run, stuck ones replaced. */
+  /** Alarm task: runs turns left over from another incarnation and replaces stuck runs. */
   readonly resume = (now: number): number | null => {
     this.runNext();
-    return this.#options.turns.next() === null ? null : now + WATCH_MS;
+    if (this.#options.turns.next() === null) return null;
+    return this.#resolution.notBefore > now ? this.#resolution.notBefore : now + WATCH_MS;
   };
 
   /** A turn that can't be prepared keeps its place, and the others theirs behind it. */

@@ -10,11 +10,11 @@ export const RETRY_AFTER_MS = 1_000;
 export function requestStatus(
   { state, turns }: Pick<Stores, "state" | "turns">,
   { instanceId, requestId, fingerprint }: StatusQuery,
-  { address, held, now }: { address: string; held: (turnId: string) => boolean; now: number },
+  { address, hasWaiter, now }: { address: string; hasWaiter: (turnId: string) => boolean; now: number },
 ): RequestStatus | Unknown {
   const session = state.get("session");
   if (session === null || (instanceId !== null && session.instanceId !== instanceId)) return { kind: "unknown" };
-  const outcome = priorOutcome(turns.admission({ scope: address, requestId, fingerprint }, held, now));
+  const outcome = priorOutcome(turns.admission({ scope: address, requestId, fingerprint }, hasWaiter, now));
   return outcome === null ? { kind: "unknown" } : { kind: "status", brandId: session.brandId, outcome };
 }
 

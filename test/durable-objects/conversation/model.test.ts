@@ -240,7 +240,7 @@ class World {
 }
 
 const settled = async (): Promise<void> => {
-  for (let tick = 0; tick < 8; tick += 1) await Promise.resolve();
+  for (let tick = 0; tick < 20; tick += 1) await Promise.resolve();
 };
 
 beforeAll(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));

@@ -49,10 +49,9 @@ const result = (changes: Partial<TurnResult> = {}): TurnResult => ({
 function settleLast(changes: Partial<TurnResult> = {}) {
   const turn = runs.at(-1)?.turn;
   if (!turn?.work) throw new Error("No turn has begun");
-  const parts = { storage, state: object.state, turns: object.turns, outbox: object.outbox };
   return {
     turn,
-    answer: settleTurn(parts, turn, turn.work, result(changes), { address: "address", lifetimeMs: LIFETIME_MS, now }),
+    answer: settleTurn(object, turn, turn.work, result(changes), { address: "address", lifetimeMs: LIFETIME_MS, now }),
   };
 }
 

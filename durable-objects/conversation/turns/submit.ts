@@ -1,0 +1,49 @@
+import type { ObjectDeps } from "../../../src/deps.ts";
+import { jittered } from "../../../src/domain/backoff.ts";
+import { sessionNotFound } from "../../../src/domain/errors.ts";
+import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import type { InstanceBundle } from "../../../src/domain/instance.ts";
+import { sessionTimeoutMs } from "../../../src/domain/session.ts";
+import type { SubmitOutcome, WireSubmission } from "../../../src/domain/submission.ts";
+import type { Alarm } from "../../runtime/alarm.ts";
+import { admit } from "./admit.ts";
+import type { TurnRunner } from "./runner.ts";
+import type { Stores } from "../stores.ts";
+
+/**
+ * When the first alarm after an admission fires: before the platform evicts an idle object (10 seconds), and jittered so
+ * that a burst does not wake all objects at once.
+ */
+export const firstAlarmMs = (): number => jittered(6_000, [1, 1.5], Math.random());
+
+type Conversation = Pick<Stores, "storage" | "state" | "turns"> & {
+  address: string;
+  runner: Pick<TurnRunner, "hasWaiter" | "wait">;
+  alarm: Pick<Alarm, "noLaterThan">;
+  validatedBundles: WeakSet<InstanceBundle>;
+};
+
+/** Admits a message and waits for its turn's answer. */
+export async function submit(
+  conversation: Conversation,
+  { config, now }: Pick<ObjectDeps, "config" | "now">,
+  wire: WireSubmission,
+): Promise<SubmitOutcome> {
+  const { state, turns, runner, alarm, address, validatedBundles } = conversation;
+  const submission = { ...wire, bundle: state.read("bundle", wire.bundle) };
+  const outcome = admit(conversation, submission, {
+    address,
+    hasWaiter: runner.hasWaiter,
+    validatedBundles,
+    sessionTimeoutMs: sessionTimeoutMs(submission.bundle.config, config.sessionTimeoutMinutes),
+    turnsPerMinute: config.rateLimitUserPerMinute,
+    now: now(),
+  });
+  if (outcome.kind !== "admitted") return outcome;
+  const { turnId, sessionId } = outcome;
+  alarm.noLaterThan(now() + firstAlarmMs());
+  const answer = await runner.wait(turnId, () => turns.isQueued(turnId));
+  if (answer === "cancelled") return sessionNotFound(sessionId);
+  if (answer === "queued") return { kind: "accepted", sessionId, inboundMessageId: inboundMessageIdOf(turnId) };
+  return { kind: "answered", answer };
+}
