@@ -2,8 +2,8 @@ import { defineConfig } from "oxlint";
 import type { DummyRuleMap as Rules } from "oxlint";
 
 /**
- * The architecture, executable: imports point down. Each folder lists what lies above it or beside it out of reach.
- * `test/architecture.test.ts` plants violations and expects them to be caught here.
+ * Imports point down: each folder lists the folders and packages it must not import. `test/architecture.test.ts` plants
+ * a violation of each and expects an error.
  */
 const platform = ["cloudflare:*"];
 const web = ["hono", "hono/*", "@hono/*"];
@@ -89,28 +89,29 @@ export default defineConfig({
     "typescript/no-explicit-any": "error",
     "typescript/no-non-null-assertion": "error",
     "eslint/no-empty": ["error", { allowEmptyCatch: false }],
-    "eslint/max-lines": ["error", { max: 260, skipBlankLines: true, skipComments: true }],
-    // One await after the other is meant where it stands: order is what this service is about.
+    // A longer file needs an override below, with its reason.
+    "eslint/max-lines": ["error", { max: 200, skipBlankLines: true, skipComments: true }],
+    // Sequential awaits are intended: most loops here depend on order.
     "eslint/no-await-in-loop": "off",
     // A map of a spread is clearer than a mutation.
     "oxc/no-map-spread": "off",
-    // Shadowing by a column or a field of the same name is this code's way to say that it is the same thing.
+    // A variable with the name of a column or field holds the same value.
     "eslint/no-shadow": "off",
-    // Taste, and ours is the other one.
+    // Rules of taste that this code does not follow.
     "unicorn/consistent-function-scoping": "off",
     "unicorn/no-useless-spread": "off",
     "unicorn/prefer-set-has": "off",
     "import/no-named-as-default-member": "off",
     "promise/always-return": "off",
     "eslint/no-underscore-dangle": "off",
-    // A row, a message of a queue, an error's code: said once, where it comes in.
+    // Rows, queue messages and error codes are typed once, where they enter.
     "typescript/no-unsafe-type-assertion": "off",
   },
   overrides: [
     ...Object.entries(forbidden).map(([folder, group]) => ({
       files: [`src/${folder}/**`],
       rules: {
-        "no-restricted-imports": ["error", { patterns: [{ group, message: `src/${folder} may not look there` }] }],
+        "no-restricted-imports": ["error", { patterns: [{ group, message: `src/${folder} must not import this` }] }],
       } satisfies Rules,
     })),
     {
@@ -129,6 +130,11 @@ export default defineConfig({
         ],
       },
     },
+    {
+      // Reason: the ledger's statements share their tables and locks; being split into ledger and ledger-turns.
+      files: ["src/db/ledger.ts"],
+      rules: { "eslint/max-lines": ["error", { max: 230, skipBlankLines: true, skipComments: true }] },
+    },
     { files: ["*.config.ts", "src/index.ts", "test/chaos/worker.ts"], rules: { "import/no-default-export": "off" } },
     {
       files: ["test/**"],
@@ -136,7 +142,7 @@ export default defineConfig({
         "typescript/no-explicit-any": "off",
         "typescript/no-non-null-assertion": "off",
         "eslint/max-lines": "off",
-        // A test may leave the expecting to what it sets up: a model, a world.
+        // Models and fixtures may hold a test's expectations.
         "vitest/no-standalone-expect": "off",
         "vitest/expect-expect": "off",
       },
