@@ -14,6 +14,7 @@ import type {
   Recording,
   RecordOutcome,
   Transcript,
+  Undeliverable,
   Unknown,
 } from "../src/rpc/conversation.ts";
 import type { LedgerPull } from "../src/domain/ledger.ts";
@@ -82,15 +83,19 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return acceptAlias(this.#open(), this.#address, main, established);
   }
 
-  async record(recording: Recording): Promise<RecordOutcome> {
+  async record(recording: Recording): Promise<RecordOutcome | Undeliverable> {
     const parts = this.#open();
     const { state, ledgerNotifier, alarm, correspondence } = parts;
     const home = state.get("forwardsTo");
     if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
-    const outcome = record(parts, recording, { address: this.#address, now });
-    if (outcome.kind !== "recorded") return outcome;
     const { messages, outbound = null } = recording;
+    const outcome = record(parts, recording, {
+      address: this.#address,
+      now,
+      undeliverable: (message) => outbound && correspondence.undeliverable(message, outbound),
+    });
+    if (outcome.kind !== "recorded") return outcome;
     if (outbound !== null) for (const message of messages) correspondence.send(message, outbound, null);
     alarm.noLaterThan(ledgerNotifier.notify(now));
     return outcome;

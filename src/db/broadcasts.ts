@@ -93,6 +93,13 @@ const within = ({ id, brandId }: Scope): SQL =>
 const isInScope = ({ id, brandId }: Scope): SQL | undefined =>
   and(eq(broadcasts.id, id), brandId === null ? undefined : eq(broadcasts.brandId, brandId));
 
+/**
+ * The state of recipient `r` with message `m`: a message that the channel has refused or failed to deliver leaves its
+ * recipient failed, whenever the channel reports it.
+ */
+const isDeliveryFailed = sql`(r.state = 'sent' and m.metadata_json #>> '{delivery,state}' = 'failed')`;
+const recipientState = sql`case when ${isDeliveryFailed} then 'failed' else r.state end`;
+
 /** One statement, so that counts and page are consistent; null when no broadcast is in scope. */
 export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | null> => ({
   statement: sql`
@@ -100,7 +107,11 @@ export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | 
       (extract(epoch from b.created_at) * 1000)::float8 as created_at,
       (extract(epoch from b.cancelled_at) * 1000)::float8 as cancelled_at,
       (select coalesce(jsonb_object_agg(state, people), '{}')
-        from (select state, count(*) as people from broadcast_recipients r where r.broadcast_id = b.id group by state) c
+        from (
+          select ${recipientState} as state, count(*) as people
+          from broadcast_recipients r left join messages m on m.id = r.message_id
+          where r.broadcast_id = b.id group by 1
+        ) c
       ) as counts,
       (select coalesce(jsonb_object_agg(state, messages), '{}')
         from (
@@ -110,15 +121,18 @@ export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | 
         ) d) as deliveries,
       (select coalesce(jsonb_agg(jsonb_build_object(
           'userId', p.user_id, 'messageId', p.message_id, 'state', p.state, 'attempts', p.attempts,
-          'error', case when p.error_code is null then null
-            else jsonb_build_object('code', p.error_code, 'message', p.error_message) end,
+          'error', case
+            when p.error_code is not null then jsonb_build_object('code', p.error_code, 'message', p.error_message)
+            when p.state = 'failed' then jsonb_build_object('code', p.delivery #>> '{error,code}',
+              'message', p.delivery #>> '{error,reason}') end,
           'delivery', p.delivery) order by p.user_id), '[]')
         from (
-          select r.*, m.metadata_json -> 'delivery' as delivery
+          select r.user_id, r.message_id, r.attempts, r.error_code, r.error_message, ${recipientState} as state,
+            m.metadata_json -> 'delivery' as delivery
           from broadcast_recipients r left join messages m on m.id = r.message_id
           where r.broadcast_id = b.id
             ${page.after === null ? sql`` : sql`and r.user_id > ${page.after}`}
-            ${page.state === null ? sql`` : sql`and r.state = ${page.state}`}
+            ${page.state === null ? sql`` : sql`and ${recipientState} = ${page.state}`}
           order by r.user_id limit ${page.limit}
         ) p) as recipients
     from broadcasts b where ${within(scope)}`,
@@ -168,7 +182,10 @@ export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | 
   return progress.read(results.at(-1) ?? []);
 }
 
-/** Makes failed recipients pending again with their attempts reset, unless the broadcast is cancelled. */
+/**
+ * Makes failed recipients pending again with their attempts reset, unless the broadcast is cancelled. The failed delivery
+ * of a message is removed, since its next delivery starts anew.
+ */
 export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
   const progress = progressOf(scope, COUNTS_ONLY);
   const results = await write(db, [
@@ -179,9 +196,17 @@ export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | n
       .where(isInScope(scope))
       .for("no key update")
       .getSQL(),
-    sql`update broadcast_recipients r
-      set state = 'pending', attempts = 0, due_at = now(), error_code = null, error_message = null, updated_at = now()
-      from broadcasts b where ${within(scope)} and b.cancelled_at is null and r.broadcast_id = b.id and r.state = 'failed'`,
+    sql`with failed as (
+        select r.id, r.message_id
+        from broadcasts b join broadcast_recipients r on r.broadcast_id = b.id left join messages m on m.id = r.message_id
+        where ${within(scope)} and b.cancelled_at is null and (r.state = 'failed' or ${isDeliveryFailed})
+      ), retried as (
+        update broadcast_recipients r
+        set state = 'pending', attempts = 0, due_at = now(), error_code = null, error_message = null, updated_at = now()
+        from failed where r.id = failed.id
+      )
+      update messages m set metadata_json = m.metadata_json - 'delivery', updated_at = now()
+      from failed where m.id = failed.message_id`,
     progress.statement,
   ]);
   return progress.read(results.at(-1) ?? []);

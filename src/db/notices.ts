@@ -22,15 +22,24 @@ const rows = (values: readonly unknown[]): SQL => sql`${storable(values)}::jsonb
 const rank = (state: SQL): SQL =>
   sql`coalesce(array_position(string_to_array(${DELIVERY_STATES.join(",")}, ','), ${state}), 0)`;
 
-/** A delivery's state only climbs: news that come late change nothing. A statement can't touch a row twice, so the last of each counts. */
+/**
+ * A delivery's state only advances: late notices change nothing. A statement can't update a row twice, so the last notice
+ * of each message counts.
+ */
 const updateDeliveries = (notices: readonly DeliveryNotice[]): SQL => sql`
   update messages m
-  set metadata_json = m.metadata_json || jsonb_build_object('delivery', d.delivery), updated_at = now()
+  set metadata_json = m.metadata_json || jsonb_build_object('delivery', d.delivery),
+    content = coalesce(d.content, m.content), updated_at = now()
   from jsonb_to_recordset(${rows(
     [...new Map(notices.map((notice) => [notice.messageId, notice])).values()].map(
-      ({ brandId, messageId, delivery }) => ({ message_id: messageId, brand_id: brandId, delivery }),
+      ({ brandId, messageId, delivery, content }) => ({
+        message_id: messageId,
+        brand_id: brandId,
+        delivery,
+        content: content ?? null,
+      }),
     ),
-  )}) as d(message_id uuid, brand_id uuid, delivery jsonb)
+  )}) as d(message_id uuid, brand_id uuid, delivery jsonb, content text)
   where m.id = d.message_id and m.brand_id = d.brand_id
     and ${rank(sql`m.metadata_json #>> '{delivery,state}'`)} <= ${rank(sql`d.delivery ->> 'state'`)}`;
 

@@ -2,8 +2,6 @@ import { z } from "zod";
 import { backoff } from "./backoff.ts";
 import type { Channel } from "./channel.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
-import { ERROR_CODES } from "./errors.ts";
-import type { ErrorCode } from "./errors.ts";
 import { Uuid } from "./ids.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import type { WhatsAppTemplate } from "./instance.ts";
@@ -37,9 +35,16 @@ export const CLAIM_MS = 30_000;
 
 const RETRY = { baseMs: 2_000, maxMs: 300_000, jitter: [0.5, 1] } as const;
 
-/** Why a recipient was not reached. */
+/** Why nothing was sent to a recipient. */
 export const RecipientError = z
-  .object({ code: z.enum(ERROR_CODES as [ErrorCode, ...ErrorCode[]]), message: z.string() })
+  .object({
+    code: z.string().meta({
+      description:
+        "A code of the error table, `WINDOW_CLOSED`, `OPTED_OUT`, `NOT_CONFIGURED`, or the channel's own code (`131026`)",
+      example: "WINDOW_CLOSED",
+    }),
+    message: z.string(),
+  })
   .meta({ id: "RecipientError" });
 export type RecipientError = z.infer<typeof RecipientError>;
 

@@ -25,6 +25,8 @@ export type Delivery = {
   state: DeliveryState;
   /** The channel's ids of what was sent, one a part. */
   ids: string[];
+  /** Set when this template was sent instead of the message, because the channel's service window was closed. */
+  template?: { name: string; language: string };
   error?: DeliveryError;
 };
 

@@ -55,8 +55,11 @@ export type Instance = {
   whatsappTemplate?: WhatsAppTemplate | null;
 };
 
-/** A message template Meta has approved, by name. `components` go to the Graph API as they are. */
-export type WhatsAppTemplate = { name: string; language: string; components?: unknown };
+/**
+ * A message template Meta has approved, by name. `components` go to the Graph API as they are. `text` is the template's body
+ * with its `{{1}}` placeholders, for the history.
+ */
+export type WhatsAppTemplate = { name: string; language: string; components?: unknown; text?: string };
 
 /** All that a message needs to know of an instance, read in one query and cached in the isolate. */
 export type InstanceBundle = {

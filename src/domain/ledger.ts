@@ -33,8 +33,14 @@ export type LedgerEntry = {
 /** An entry as it is added: where it comes in its conversation is decided by the order of adding. */
 export type NewEntry = Omit<LedgerEntry, "messages"> & { messages: Omit<Message, "seq">[] };
 
-/** What became of a message that was sent: news about a row that an entry has made. */
-export type DeliveryNotice = { kind: "delivery"; brandId: string; messageId: string; delivery: Delivery };
+/** A message's delivery has changed. `content` is what was sent when that is not the message itself: a template. */
+export type DeliveryNotice = {
+  kind: "delivery";
+  brandId: string;
+  messageId: string;
+  delivery: Delivery;
+  content?: string | null;
+};
 
 /** Something that came in and belongs to no session: kept whole until a person has looked. */
 export type DeadLetter = {

@@ -62,7 +62,8 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
       throw new Error(`No answer within ${ATTEMPT_MS} ms`);
     });
     if (outcome.kind === "recorded") return { kind: "sent" };
-    return { kind: "refused", code: outcome.code, message: outcome.message };
+    const { code, message } = outcome;
+    return { kind: "refused", code, message };
   } catch (error) {
     deps.log.warn(EVENT.broadcastAttemptFailed, { error, broadcast_id: broadcast.id, user_id: recipient.userId });
     return { kind: "failed", code: "SERVICE_UNAVAILABLE", message: "The conversation could not be reached" };

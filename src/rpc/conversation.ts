@@ -47,6 +47,9 @@ export type RecordedMessage = {
 
 export type RecordOutcome = { kind: "recorded"; sessionId: string } | Refused;
 
+/** Nothing can be sent to the user now, so the message was not recorded. `code` is a delivery error's: `WINDOW_CLOSED`. */
+export type Undeliverable = { kind: "undeliverable"; code: string; message: string };
+
 /** One of a conversation's sessions, and who asks about it. */
 export type SessionRequest = { sessionId: string; caller: Caller };
 
@@ -125,7 +128,7 @@ export type Conversation = {
   /** From now on this address passes on to `main`, unless a conversation is here and none is there (`established`). */
   acceptAlias(main: string, established: boolean): Promise<AliasOutcome>;
   /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
-  record(recording: Recording): Promise<RecordOutcome>;
+  record(recording: Recording): Promise<RecordOutcome | Undeliverable>;
   /** A session begins at this address before anything is said; one that has begun goes on. */
   start(beginning: StartSession): Promise<SessionStarted | Refused>;
   /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */

@@ -29,7 +29,11 @@ const recording = (changes: Partial<Recording> = {}): Recording => ({
       metadata: { channel: "broadcast" },
     },
   ],
-  outbound: { person: { phone: "+16505551234", userId: null }, phoneNumberId: "100", template: null },
+  outbound: {
+    person: { phone: "+16505551234", userId: null },
+    phoneNumberId: "100",
+    template: { name: "news", language: "en" },
+  },
   ...changes,
 });
 
@@ -45,6 +49,17 @@ describe("a message that is recorded and sent", () => {
     expect(await rows(address, "SELECT message_id, part FROM deliveries")).toEqual([
       { message_id: "01a203c1-5b09-7963-9685-2aef74277b11", part: 1 },
     ]);
+  });
+
+  it("is not kept when nothing can be sent: the user has not written for a day and there is no template", async () => {
+    const address = newAddress();
+    const outbound = { person: { phone: "+16505551234", userId: null }, phoneNumberId: "100", template: null };
+    expect(await at(address).record(recording({ outbound }))).toMatchObject({
+      kind: "undeliverable",
+      code: "WINDOW_CLOSED",
+    });
+    expect(await entries(address)).toEqual([]);
+    expect(await rows(address, "SELECT part FROM deliveries")).toEqual([]);
   });
 
   it("is kept and sent where the person's conversation has moved", async () => {

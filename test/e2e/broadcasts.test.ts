@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { ACME, ACME_KEY, GLOBEX, INSTANCE } from "../support/demo.ts";
-import { startGraphApi } from "../support/graph-api.ts";
+import { refuse, startGraphApi } from "../support/graph-api.ts";
 import type { GraphApi } from "../support/graph-api.ts";
 import { startOrchestrator } from "../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../support/orchestrator.ts";
@@ -118,7 +118,7 @@ describe("a broadcast on WhatsApp", () => {
 
   const sentTo = (number: string) => graph.sent().filter(({ body }) => body.to === number);
 
-  it("goes out as it is to who wrote lately, and reaches nobody else without a template", async () => {
+  it("goes out as it is to who wrote lately; without a template it fails for everybody else, and a retry sends it once they wrote", async () => {
     const ann = newNumber();
     expect(await graph.notify(messagesOf(textMessage({ phone: ann }, "Hello")))).toBe(200);
     await expect.poll(() => sentTo(ann).length, { timeout: 30_000 }).toBe(1);
@@ -130,33 +130,100 @@ describe("a broadcast on WhatsApp", () => {
 
     const { body } = await send("whatsapp", [known?.user_id ?? "", silent, numberless], INSTANCE.whatsapp);
     const id: string = body.data.broadcast_id;
-    await expect.poll(async () => (await progress(id)).deliveries, { timeout: 30_000 }).toEqual({ sent: 1, failed: 1 });
+    await expect.poll(async () => (await progress(id)).deliveries, { timeout: 30_000 }).toEqual({ sent: 1 });
     expect(sentTo(ann).at(-1)?.body).toMatchObject({ type: "text", text: { body: text } });
     expect(sentTo(bob)).toEqual([]);
-    expect((await progress(id)).counts).toMatchObject({ sent: 2, failed: 1 });
+    expect((await progress(id)).counts).toMatchObject({ sent: 1, failed: 2 });
     expect(await recipient(id, silent)).toMatchObject({
-      delivery: { state: "failed", error: { code: "WINDOW_CLOSED" } },
+      state: "failed",
+      error: { code: "WINDOW_CLOSED" },
+      delivery: null,
     });
     expect(await recipient(id, numberless)).toMatchObject({ state: "failed", error: { code: "RESOURCE_NOT_FOUND" } });
 
     const sessions = await service.query("select id from sessions where user_id = $1", [known?.user_id ?? ""]);
     expect(sessions).toHaveLength(1);
-    expect((await messages()).map(({ person }) => person)).toContain(known?.user_id);
+    expect((await messages()).map(({ person }) => person)).toEqual([known?.user_id]);
+
+    await graph.notify(messagesOf(textMessage({ phone: bob }, "Hello")));
+    await expect.poll(() => sentTo(bob).length, { timeout: 30_000 }).toBe(1);
+    expect(orchestrator.calls.at(-1)?.adapter.history).toEqual([]);
+    await service.request(`/api/broadcasts/${id}/retry`, { method: "POST", headers: KEY });
+    await expect.poll(() => sentTo(bob).length, { timeout: 30_000 }).toBe(2);
+    await expect.poll(async () => (await recipient(id, silent)).state, { timeout: 30_000 }).toBe("sent");
+    expect(await recipient(id, silent)).toMatchObject({ error: null });
+  });
+
+  it("fails for a recipient that the channel refuses in the end, with the channel's reason, and a retry sends it again", async () => {
+    const ann = newNumber();
+    await graph.notify(messagesOf(textMessage({ phone: ann }, "Hello")));
+    await expect.poll(() => sentTo(ann).length, { timeout: 30_000 }).toBe(1);
+    const [known] = await service.query("select user_id from user_identifiers where identifier_value = $1", [
+      `+${ann}`,
+    ]);
+    const user = known?.user_id ?? "";
+    graph.next(refuse(400, 131026, "Message undeliverable"));
+    const { body } = await send("refused", [user], INSTANCE.whatsapp);
+    const id: string = body.data.broadcast_id;
+    await expect.poll(async () => (await recipient(id, user)).state, { timeout: 30_000 }).toBe("failed");
+    expect(await recipient(id, user)).toMatchObject({ error: { code: "131026", message: "Message undeliverable" } });
+    expect(await progress(id)).toMatchObject({ counts: { sent: 0, failed: 1 }, deliveries: { failed: 1 } });
+    const failed = await service.request(`/api/broadcasts/${id}?state=failed`, { headers: KEY });
+    expect(failed.body.data.recipients).toHaveLength(1);
+
+    await graph.notify(messagesOf(textMessage({ phone: ann }, "Anything new?")));
+    await expect.poll(() => sentTo(ann).length, { timeout: 30_000 }).toBe(2);
+    expect(orchestrator.calls.at(-1)?.adapter.history.map(({ content }: any) => content)).not.toContain(text);
+
+    await service.request(`/api/broadcasts/${id}/retry`, { method: "POST", headers: KEY });
+    await expect.poll(async () => (await recipient(id, user)).delivery?.state, { timeout: 30_000 }).toBe("sent");
+    expect(await recipient(id, user)).toMatchObject({ state: "sent", error: null });
+    expect(sentTo(ann).at(-1)?.body).toMatchObject({ text: { body: text } });
+    await graph.notify(messagesOf(textMessage({ phone: ann }, "And now?")));
+    await expect.poll(() => sentTo(ann).length, { timeout: 30_000 }).toBe(4);
+    expect(orchestrator.calls.at(-1)?.adapter.history.map(({ content }: any) => content)).toContain(text);
   });
 
   it("goes out as the instance's template to who has not written for a day", async () => {
-    const template = { name: "news", language: "en_US" };
+    const template = {
+      name: "news",
+      language: "en_US",
+      components: [{ type: "body", parameters: [{ type: "text", text: "spring" }] }],
+      text: "There is news about {{1}}.",
+    };
     await service.query(
       "update instances set metadata_json = jsonb_build_object('whatsapp_template', $2::jsonb) where id = $1",
       [INSTANCE.whatsapp, JSON.stringify(template)],
     );
     const bob = newNumber();
-    await send("template", [await personAt(bob)], INSTANCE.whatsapp);
+    const user = await personAt(bob);
+    const { body } = await send("template", [user], INSTANCE.whatsapp);
     await expect.poll(() => sentTo(bob).length, { timeout: 30_000 }).toBe(1);
     expect(sentTo(bob)[0]?.body).toMatchObject({
       type: "template",
       template: { name: "news", language: { code: "en_US" } },
     });
+    expect(sentTo(bob)[0]?.body.template).not.toHaveProperty("text");
+
+    const id: string = body.data.broadcast_id;
+    const named = { name: "news", language: "en_US" };
+    await expect
+      .poll(async () => (await recipient(id, user)).delivery, { timeout: 30_000 })
+      .toMatchObject({
+        state: "sent",
+        template: named,
+      });
+    const said = "There is news about spring.";
+    const [{ message_id: messageId }] = (await progress(id)).recipients;
+    expect(
+      await service.query(
+        "select content, metadata_json #>> '{delivery,template,name}' as template from messages where id = $1",
+        [messageId],
+      ),
+    ).toEqual([{ content: said, template: "news" }]);
+    await graph.notify(messagesOf(textMessage({ phone: bob }, "Which news?")));
+    await expect.poll(() => sentTo(bob).length, { timeout: 30_000 }).toBe(2);
+    expect(orchestrator.calls.at(-1)?.adapter.history).toEqual([{ role: "assistant", content: said }]);
   });
 });
 

@@ -1,11 +1,23 @@
-import { SERVICE_WINDOW_MS, splitText, templateRequest, textRequest } from "../../../src/channels/whatsapp/reply.ts";
+import {
+  SERVICE_WINDOW_MS,
+  splitText,
+  templateRequest,
+  templateText,
+  textRequest,
+} from "../../../src/channels/whatsapp/reply.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
 import { whatsappAddress } from "../../../src/domain/address.ts";
-import type { WebhookBatch, Outbound, Received, RecordedMessage } from "../../../src/rpc/conversation.ts";
+import type {
+  WebhookBatch,
+  Outbound,
+  Received,
+  RecordedMessage,
+  Undeliverable,
+} from "../../../src/rpc/conversation.ts";
 import { referenceOf } from "../../../src/domain/delivery.ts";
 import type { Resolution } from "../../../src/domain/resolution.ts";
 import { moveAliases, claimAliases } from "./forwarding.ts";
-import { DeliverySender } from "./sender.ts";
+import { DeliverySender, WINDOW_CLOSED } from "./sender.ts";
 import { receive } from "./receive.ts";
 import type { Stores } from "../stores.ts";
 import { resolve } from "./resolve.ts";
@@ -110,15 +122,26 @@ export class Correspondence {
     const parts = splitText(content).map((body, index) =>
       textRequest(envelope(index + 1), body, index === 0 ? replyTo : null),
     );
-    const instead = template && templateRequest(envelope(1), template);
+    const instead = template && { request: templateRequest(envelope(1), template), text: templateText(template) };
     const now = deps.now();
-    const requests = instead !== null && !this.#isOpen(now) ? [instead] : parts;
+    const requests = instead !== null && !this.#isOpen(now) ? [instead.request] : parts;
     this.#options.deliveries.queue(
       { messageId, brandId: owner.brandId, phoneNumberId, requests, template: instead },
       now,
     );
     this.#notifyDelivery(messageId);
     this.sender.sendNext();
+  }
+
+  /**
+   * Why nothing could be sent for a message now, or null. A message that is under way or was sent can always be recorded
+   * again.
+   */
+  undeliverable({ id }: Pick<RecordedMessage, "id">, { template }: Outbound): Undeliverable | null {
+    const { deliveries, deps } = this.#options;
+    if (deliveries.isUnderWay(id)) return null;
+    if (template !== null || this.#isOpen(deps.now())) return null;
+    return { kind: "undeliverable", code: String(WINDOW_CLOSED.code), message: WINDOW_CLOSED.reason };
   }
 
   /** Whether the person may be written to freely. */
@@ -143,9 +166,19 @@ export class Correspondence {
   }
 
   #notifyDelivery(messageId: string): void {
-    const news = this.#options.deliveries.takeChange(messageId);
-    if (news === null) return;
-    this.#options.outbox.addNotice({ kind: "delivery", messageId, ...news });
-    this.#options.notifyLedger();
+    const { deliveries, outbox, notifyLedger } = this.#options;
+    const change = deliveries.takeChange(messageId);
+    if (change === null) return;
+    const { brandId, delivery, content, wasFailed } = change;
+    // The next prompt holds what was sent: the template instead of the message, and no message that failed.
+    if (content !== null || wasFailed || delivery.state === "failed") {
+      outbox.amend({ id: messageId }, (message) => ({
+        ...message,
+        content: content ?? message.content,
+        metadata: { ...message.metadata, delivery },
+      }));
+    }
+    outbox.addNotice({ kind: "delivery", messageId, brandId, delivery, content });
+    notifyLedger();
   }
 }

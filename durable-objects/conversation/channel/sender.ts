@@ -16,11 +16,11 @@ const WATCH_MS = 30_000;
 
 const NOT_CONFIGURED: DeliveryError = {
   code: "NOT_CONFIGURED",
-  reason: "Nothing can be sent: there is no access token",
+  reason: "No access token is configured",
 };
-const WINDOW_CLOSED: DeliveryError = {
+export const WINDOW_CLOSED: DeliveryError = {
   code: "WINDOW_CLOSED",
-  reason: "The person last wrote more than 24 hours ago, and the instance has no template for that",
+  reason: "The user last wrote more than 24 hours ago, and the instance has no template",
 };
 const NO_ANSWER: DeliveryError = { code: "NO_ANSWER", reason: "We stopped while it was being sent" };
 
@@ -63,7 +63,7 @@ export class DeliverySender {
         if ("reason" in request) this.#settle(part, () => deliveries.markFailed(part, request));
         else {
           this.#busy = true;
-          deliveries.start(part);
+          deliveries.start(part, request.body);
           wake(now() + WATCH_MS);
           background(this.#send(part, request.send, request.body));
         }

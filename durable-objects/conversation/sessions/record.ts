@@ -1,4 +1,11 @@
-import type { RecordedMessage, Recording, RecordOutcome, Transcript, Unknown } from "../../../src/rpc/conversation.ts";
+import type {
+  RecordedMessage,
+  Recording,
+  RecordOutcome,
+  Transcript,
+  Undeliverable,
+  Unknown,
+} from "../../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
@@ -10,15 +17,24 @@ import type { Stores } from "../stores.ts";
 
 type Options = { address: string; now: number };
 
-/** Keeps messages that are no turn, each id once. One synchronous step: what it says is already written. */
+type RecordOptions = Options & {
+  /** Why a message could not be sent now, or null: then none is recorded. */
+  undeliverable?: (message: RecordedMessage) => Undeliverable | null;
+};
+
+/** Records messages outside a turn (broadcasts), deduplicated by id. Synchronous: the outcome is committed. */
 export function record(
   stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
   recording: Recording,
-  options: Options,
-): RecordOutcome {
+  { undeliverable = () => null, ...options }: RecordOptions,
+): RecordOutcome | Undeliverable {
   const { state, turns } = stores;
   if (isOwnedByAnother(state, recording)) {
     return { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation", details: {} };
+  }
+  for (const message of recording.messages) {
+    const reason = undeliverable(message);
+    if (reason !== null) return reason;
   }
   const session = sessionFor(state, turns.pendingCount() > 0, { ...recording, ...options });
   appendEntry(stores, session, recording.messages, { ...options, enters: true });

@@ -27,8 +27,12 @@ export type OutboundMessage = {
   brandId: string;
   phoneNumberId: string;
   requests: Record<string, unknown>[];
-  template: Record<string, unknown> | null;
+  /** Sent instead of all parts when the service window is closed, and as which text it then stands in the history. */
+  template: { request: Record<string, unknown>; text: string } | null;
 };
+
+/** A changed delivery; `content` is what was sent, when that is not the message itself. */
+export type DeliveryChange = { brandId: string; delivery: Delivery; content: string | null; wasFailed: boolean };
 
 type Row = {
   position: number;
@@ -39,6 +43,8 @@ type Row = {
   state: DeliveryPart["state"];
   request: string | null;
   template: string | null;
+  template_text: string | null;
+  sent_template: string | null;
   attempts: number;
   due_at: number;
   channel_message_id: string | null;
@@ -54,17 +60,25 @@ export class DeliveryStore {
     this.#storage = storage;
   }
 
+  /** Queues the parts of a message. A part that was queued before stays as it is, unless it failed: then it is sent again. */
   queue({ messageId, brandId, phoneNumberId, requests, template }: OutboundMessage, now: number): void {
     for (const [index, request] of requests.entries()) {
       this.#run(
-        `INSERT INTO deliveries (message_id, part, brand_id, phone_number_id, state, request, template, due_at, expires_at)
-         VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+        `INSERT INTO deliveries (message_id, part, brand_id, phone_number_id, state, request, template, template_text, due_at,
+           expires_at)
+         VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+         ON CONFLICT (message_id, part) DO UPDATE SET state = 'queued', phone_number_id = excluded.phone_number_id,
+           request = excluded.request, template = excluded.template, template_text = excluded.template_text,
+           due_at = excluded.due_at, expires_at = excluded.expires_at, attempts = 0, error = NULL, sent_template = NULL,
+           channel_message_id = NULL
+         WHERE state = 'failed'`,
         messageId,
         index + 1,
         brandId,
         phoneNumberId,
         JSON.stringify(request),
-        index === 0 && template !== null ? JSON.stringify(template) : null,
+        index === 0 && template !== null ? JSON.stringify(template.request) : null,
+        index === 0 && template !== null ? template.text : null,
         now,
         now + LIFETIME_MS,
       );
@@ -78,8 +92,31 @@ export class DeliveryStore {
   }
 
   /** Before it leaves us: whoever finds it so and does not know of it can't know whether it arrived. */
-  start({ position }: DeliveryPart): void {
-    this.#run("UPDATE deliveries SET state = 'sending', attempts = attempts + 1 WHERE position = ?", position);
+  start({ position, messageId, part }: DeliveryPart, body: Record<string, unknown>): void {
+    const template = templateOf(body);
+    this.#run(
+      "UPDATE deliveries SET state = 'sending', attempts = attempts + 1, sent_template = ? WHERE position = ?",
+      template === null ? null : JSON.stringify(template),
+      position,
+    );
+    // A template stands for the whole message.
+    if (template !== null && part === 1) {
+      this.#run(
+        "DELETE FROM deliveries WHERE message_id = ? AND part > 1 AND state IN ('queued', 'failed')",
+        messageId,
+      );
+    }
+  }
+
+  /** Whether the message is on its way or was sent. */
+  isUnderWay(messageId: string): boolean {
+    return this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND state <> 'failed'", messageId).length > 0;
+  }
+
+  /** The message that was sent under this id of the channel, or null. */
+  messageOf(channelMessageId: string): string | null {
+    const [row] = this.#rows("SELECT * FROM deliveries WHERE channel_message_id = ? LIMIT 1", channelMessageId);
+    return row?.message_id ?? null;
   }
 
   /** It was taken, and is known by this id. A status may have come first, and counts for more. */
@@ -129,7 +166,7 @@ export class DeliveryStore {
   }
 
   /** A message's delivery if it has changed since this was last asked, and whose it is. */
-  takeChange(messageId: string): { brandId: string; delivery: Delivery } | null {
+  takeChange(messageId: string): DeliveryChange | null {
     const parts = this.#rows("SELECT * FROM deliveries WHERE message_id = ? ORDER BY part", messageId);
     const [first, ...rest] = parts;
     if (first === undefined) return null;
@@ -137,12 +174,22 @@ export class DeliveryStore {
     const delivery: Delivery = {
       state: overall([visible(first), ...rest.map(visible)]),
       ids: parts.flatMap(({ channel_message_id }) => channel_message_id ?? []),
+      ...(first.sent_template === null
+        ? {}
+        : { template: JSON.parse(first.sent_template) as NonNullable<Delivery["template"]> }),
       ...(error ? { error: JSON.parse(error) as DeliveryError } : {}),
     };
     const announced = JSON.stringify(delivery);
     if (announced === first.announced) return null;
     this.#run("UPDATE deliveries SET announced = ? WHERE position = ?", announced, first.position);
-    return { brandId: first.brand_id, delivery };
+    const before = first.announced === null ? null : (JSON.parse(first.announced) as Delivery);
+    const wasSent = delivery.state !== "queued" && delivery.state !== "failed";
+    return {
+      brandId: first.brand_id,
+      delivery,
+      content: first.sent_template !== null && wasSent ? first.template_text : null,
+      wasFailed: before?.state === "failed",
+    };
   }
 
   /** How many wait or are on their way. */
@@ -183,6 +230,13 @@ export class DeliveryStore {
 
 /** Nobody outside needs to know that it is on its way this very moment. */
 const visible = ({ state }: Pick<Row, "state">): DeliveryState => (state === "sending" ? "queued" : state);
+
+/** Name and language of the template in a request; null for any other request. */
+function templateOf({ type, template }: Record<string, unknown>): NonNullable<Delivery["template"]> | null {
+  if (type !== "template") return null;
+  const { name, language } = template as { name: string; language: { code: string } };
+  return { name, language: language.code };
+}
 
 const toPart = (row: Row): DeliveryPart => ({
   position: row.position,

@@ -2,6 +2,7 @@ import type { LedgerEntry, LedgerNotice, LedgerPull, NewEntry } from "../../../s
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "./state.ts";
+import type { Delivery } from "../../../src/domain/delivery.ts";
 import type { Message } from "../../../src/domain/message.ts";
 
 /** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
@@ -129,7 +130,30 @@ export class Outbox {
       .toReversed();
     const said = [...tail.said, ...added.map((row) => toEntry(row).messages)].slice(-KEPT_FOR_HISTORY);
     this.#tail = { sessionId, upTo: added.at(-1)?.position ?? tail.upTo, said };
-    return said.flat().filter(({ content }) => content !== "");
+    return said.flat().filter(({ content, metadata }) => content !== "" && !isUnsentBroadcast(metadata));
+  }
+
+  /** Changes stored messages in place: the one with an id, or those with an id of the channel. */
+  amend(key: { id: string } | { channelMessageId: string }, change: (message: StoredMessage) => StoredMessage): void {
+    const isMeant = (message: StoredMessage) =>
+      "id" in key ? message.id === key.id : message.channelMessageId === key.channelMessageId;
+    const rows = this.#storage.sql
+      .exec<Row>(
+        "SELECT position, entry FROM entries WHERE session_id <> '' AND instr(entry, ?) > 0",
+        JSON.stringify("id" in key ? key.id : key.channelMessageId),
+      )
+      .toArray();
+    for (const { position, entry: json } of rows) {
+      const entry = JSON.parse(json) as NewEntry;
+      if (!entry.messages.some(isMeant)) continue;
+      const messages = entry.messages.map((message) => (isMeant(message) ? change(message) : message));
+      this.#storage.sql.exec(
+        "UPDATE entries SET entry = ? WHERE position = ?",
+        JSON.stringify({ ...entry, messages }),
+        position,
+      );
+      this.#tail = { sessionId: "", upTo: 0, said: [] };
+    }
   }
 
   /** Forgets what is confirmed: the session it belongs to is over. */
@@ -139,6 +163,11 @@ export class Outbox {
   }
 }
 
+/** A broadcast's message that the channel did not deliver was never seen by the user. */
+const isUnsentBroadcast = ({ broadcast_id, delivery }: Message["metadata"]): boolean =>
+  broadcast_id !== undefined && (delivery as Delivery | undefined)?.state === "failed";
+
+type StoredMessage = NewEntry["messages"][number];
 type Row = { position: number; entry: string };
 type PulledRow = Row & { session_id: string };
 

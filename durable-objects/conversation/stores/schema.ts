@@ -53,4 +53,7 @@ export const MIGRATIONS: readonly string[] = [
   `ALTER TABLE facts RENAME TO state`,
   `UPDATE state SET name = CASE name WHEN 'movedTo' THEN 'forwardsTo' ELSE 'lastSessionNumber' END
    WHERE name IN ('movedTo', 'lastNumber')`,
+  // `template_text` is the template as text; `sent_template` names it once it was sent instead of the message.
+  `ALTER TABLE deliveries ADD COLUMN template_text TEXT`,
+  `ALTER TABLE deliveries ADD COLUMN sent_template TEXT`,
 ];

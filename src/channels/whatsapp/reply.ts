@@ -1,5 +1,6 @@
 import type { ChannelIdentity } from "../../domain/inbound-message.ts";
 import type { WhatsAppTemplate } from "../../domain/instance.ts";
+import { records, text as readText } from "./json.ts";
 
 /** The most one text message may hold, in UTF-16 units. */
 export const MAX_TEXT = 4_096;
@@ -54,6 +55,22 @@ export const templateRequest = (envelope: Envelope, { name, language, components
   type: "template",
   template: { name, language: { code: language }, ...(components === undefined ? {} : { components }) },
 });
+
+/**
+ * The template as it stands in the history: its text with the parameters of its body, or its name and parameters when the
+ * instance does not state the text.
+ */
+export function templateText({ name, components, text }: WhatsAppTemplate): string {
+  const body = records(components).find(({ type }) => String(type).toLowerCase() === "body");
+  const values = records(body?.parameters).map((parameter) => readText(parameter.text) ?? "");
+  if (typeof text !== "string" || text.trim() === "") {
+    return `[template: ${[name, ...values].filter((part) => part !== "").join(", ")}]`;
+  }
+  return text.replace(
+    /\{\{\s{0,4}(\d{1,3})\s{0,4}\}\}/g,
+    (placeholder, index) => values[Number(index) - 1] ?? placeholder,
+  );
+}
 
 /** Addressed by the phone number, or by the business-scoped id without one. */
 const addressed = ({ person: { phone, userId }, reference }: Envelope) => ({

@@ -60,7 +60,7 @@ const again = createRoute({
   security: WITH_KEY,
   summary: "Retry failed recipients",
   description:
-    "A cancelled broadcast stays cancelled (400). Messages that the channel has refused are not sent again: see each `delivery`.",
+    "Sends the message again to every recipient in state `failed`. A cancelled broadcast stays cancelled (400).",
   request: { params },
   responses: { 200: success("Its progress", BroadcastProgress), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });

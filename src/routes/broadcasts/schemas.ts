@@ -53,6 +53,10 @@ export const BroadcastDetails = BroadcastProgress.extend({
         .object({
           state: z.enum(DELIVERY_STATES),
           ids: z.array(z.string()),
+          template: z
+            .object({ name: z.string(), language: z.string() })
+            .optional()
+            .meta({ description: "The template that was sent instead of the message" }),
           error: z.object({ code: z.union([z.int(), z.string()]), reason: z.string() }).optional(),
         })
         .nullable(),

@@ -23,6 +23,8 @@ let lines: Record<string, any>[];
 let isOpen: boolean;
 /** Every delivery that was told, by message, in order. */
 let told: [string, Delivery][];
+/** What was sent instead of the message, beside each of them. */
+let contents: (string | null)[];
 
 beforeEach(() => {
   storage = sqliteStorage();
@@ -32,6 +34,7 @@ beforeEach(() => {
   wakes = [];
   lines = [];
   told = [];
+  contents = [];
   isOpen = true;
 });
 
@@ -56,6 +59,7 @@ function incarnation({ isConfigured = true } = {}) {
     changed: (messageId) => {
       const news = deliveries.takeChange(messageId);
       if (news !== null) told.push([messageId, news.delivery]);
+      if (news !== null) contents.push(news.content);
     },
     background: (work) => background.push(work),
     wake: (at) => wakes.push(at),
@@ -73,7 +77,11 @@ function incarnation({ isConfigured = true } = {}) {
 }
 
 const text = (body: string) => ({ type: "text", text: { body } });
-const parcel = (messageId: string, bodies: string[], template: Record<string, unknown> | null = null) => ({
+const parcel = (
+  messageId: string,
+  bodies: string[],
+  template: { request: Record<string, unknown>; text: string } | null = null,
+) => ({
   messageId,
   brandId: "brand",
   phoneNumberId: "100",
@@ -189,7 +197,8 @@ describe("a refusal for good", () => {
 });
 
 describe("more than 24 hours after the person wrote", () => {
-  const template = { type: "template", template: { name: "come_back" } };
+  const request = { type: "template", template: { name: "come_back", language: { code: "en" } } };
+  const template = { request, text: "Come back, Ann" };
 
   it("nothing is sent without a template", () => {
     isOpen = false;
@@ -217,6 +226,34 @@ describe("more than 24 hours after the person wrote", () => {
     await sent[1]!.answer(refused(131047, { kind: "template" }));
     expect(sent).toHaveLength(2);
     expect(told.at(-1)).toMatchObject([ONE, { state: "failed", error: { code: 131047 } }]);
+  });
+
+  it("a template that was sent is named in the delivery and its text is what was sent, whatever the message had of parts", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1a", "1b"], template), clock.now);
+    courier.sendNext();
+    await sent[0]!.answer(refused(131047, { kind: "template" }));
+    expect(contents).toEqual([null]);
+    await sent[1]!.answer({ kind: "sent", id: "a" });
+    expect(told.at(-1)).toEqual([ONE, { state: "sent", ids: ["a"], template: { name: "come_back", language: "en" } }]);
+    expect(contents.at(-1)).toBe("Come back, Ann");
+    expect(bodies()).toEqual(["1a", "template"]);
+    expect(deliveries.waiting()).toBe(0);
+  });
+
+  it("a message that failed is sent again when it is queued again, and one that was sent is not", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.sendNext();
+    await sent[0]!.answer(refused(131026, { kind: "give_up", alert: false }));
+    expect(deliveries.isUnderWay(ONE)).toBe(false);
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.sendNext();
+    await sent[1]!.answer({ kind: "sent", id: "a" });
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.sendNext();
+    expect(bodies()).toEqual(["1", "1"]);
+    expect(states()).toEqual(["failed", "sent"]);
   });
 });
 
