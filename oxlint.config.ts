@@ -142,6 +142,8 @@ export default defineConfig({
         "typescript/no-explicit-any": "off",
         "typescript/no-non-null-assertion": "off",
         "eslint/max-lines": "off",
+        // vitest reads the pattern: a fixture that needs no other fixture has an empty one.
+        "eslint/no-empty-pattern": ["error", { allowObjectPatternsAsParameters: true }],
         // Models and fixtures may hold a test's expectations.
         "vitest/no-standalone-expect": "off",
         "vitest/expect-expect": "off",

@@ -1,22 +1,25 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createWhatsAppSender, remedyFor } from "../../src/clients/whatsapp.ts";
 import type { Remedy } from "../../src/clients/whatsapp.ts";
-import { hang, refuse, startGraphApi, take, takeSilently } from "../support/graph-api.ts";
-import type { GraphApi } from "../support/graph-api.ts";
+import { hang, refuse, take, takeSilently } from "../support/graph-api.ts";
+import { standInTest } from "../support/fixtures.ts";
 
-let graph: GraphApi;
-beforeAll(async () => {
-  graph = await startGraphApi();
-});
-beforeEach(() => graph.calls.splice(0));
-afterAll(() => graph?.close());
+const it = standInTest.extend(
+  "sender",
+  { scope: "file" },
+  ({ graph }) =>
+    (options: { base?: string; token?: string | null; timeoutMs?: number } = {}) =>
+      createWhatsAppSender({ base: graph.url, version: "v26.0", token: "EAAtoken", timeoutMs: 5_000, ...options }),
+);
+it.beforeEach(({ graph }) => graph.calls.splice(0));
 
 const request = { to: "16505551234", type: "text", text: { body: "Hello" } };
-const sender = (options: { base?: string; token?: string | null; timeoutMs?: number } = {}) =>
-  createWhatsAppSender({ base: graph.url, version: "v26.0", token: "EAAtoken", timeoutMs: 5_000, ...options });
 
 describe("a message to the Graph API", () => {
-  it("is sent to the number's address, with the token, and is known by the id it was given", async () => {
+  it("is sent to the number's address, with the token, and is known by the id it was given", async ({
+    sender,
+    graph,
+  }) => {
     const outcome = await sender()("100", request);
     const [call] = graph.calls;
     expect(outcome).toEqual({ kind: "sent", id: call?.id });
@@ -24,12 +27,12 @@ describe("a message to the Graph API", () => {
     expect(call?.headers.authorization).toBe("Bearer EAAtoken");
   });
 
-  it("goes without a token to an address that asks for none", async () => {
+  it("goes without a token to an address that asks for none", async ({ sender, graph }) => {
     await sender({ token: null })("100", request);
     expect(graph.calls[0]?.headers).not.toHaveProperty("authorization");
   });
 
-  it("is refused with a code, a reason and a time to come back", async () => {
+  it("is refused with a code, a reason and a time to come back", async ({ graph, sender }) => {
     graph.next(refuse(400, 130429, "Rate limit hit", { "Retry-After": "7" }));
     expect(await sender()("100", request)).toEqual({
       kind: "refused",
@@ -39,24 +42,27 @@ describe("a message to the Graph API", () => {
     });
   });
 
-  it.each([
+  it.for([
     ["the answer is lost", takeSilently],
     ["nobody answers in time", hang],
     ["a gateway gives up waiting", (_call: unknown, response: any) => void response.writeHead(504).end("<html>")],
     ["the answer names no message", (_call: unknown, response: any) => void response.writeHead(200).end("{}")],
-  ])("may have been sent when %s, and nobody says that it was not", async (_what, behaviour) => {
-    graph.next(behaviour);
-    expect(await sender({ timeoutMs: 300 })("100", request)).toMatchObject({
-      kind: "unknown",
-      error: { code: "NO_ANSWER" },
-    });
-  });
+  ] as const)(
+    "may have been sent when %s, and nobody says that it was not",
+    async ([, behaviour], { graph, sender }) => {
+      graph.next(behaviour);
+      expect(await sender({ timeoutMs: 300 })("100", request)).toMatchObject({
+        kind: "unknown",
+        error: { code: "NO_ANSWER" },
+      });
+    },
+  );
 
-  it("may have been sent when nobody listens: that looks no different from an answer cut off", async () => {
+  it("may have been sent when nobody listens: that looks no different from an answer cut off", async ({ sender }) => {
     expect(await sender({ base: "http://127.0.0.1:9" })("100", request)).toMatchObject({ kind: "unknown" });
   });
 
-  it("is a failure of theirs without a code", async () => {
+  it("is a failure of theirs without a code", async ({ graph, sender }) => {
     graph.next((_call, response) => void response.writeHead(503).end("busy"), take);
     expect(await sender()("100", request)).toMatchObject({
       kind: "refused",

@@ -1,33 +1,31 @@
 import { sql } from "drizzle-orm";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { transaction } from "../../src/db/client.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { INSTANCE } from "../support/demo.ts";
 import { answerTo, createTestDeps } from "../support/deps.ts";
 import { missingOrchestrator } from "../../src/clients/orchestrator/create.ts";
 import { readToEnd } from "../../src/clients/orchestrator/port.ts";
-import { answerWith, echo, startOrchestrator } from "../support/orchestrator.ts";
-import type { Behaviour, OrchestratorStandIn } from "../support/orchestrator.ts";
+import { answerWith, echo } from "../support/orchestrator.ts";
+import type { Behaviour } from "../support/orchestrator.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const REQUESTS = 1_000;
 /** Each tenth is for an instance that does not exist. */
 const UNKNOWN = REQUESTS / 10;
 const AT_ONCE = 20;
 
-let database: TestDatabase;
-let orchestrator: OrchestratorStandIn;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-  orchestrator = await startOrchestrator();
-}, 60_000);
-afterAll(async () => {
-  await orchestrator.close();
-  await database.close();
-});
-beforeEach(() => database.forget());
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  /** What the database counts: connections that are doing something, or are stuck in a transaction. */
+  .extend("busy", { scope: "file" }, ({ database }) => async (): Promise<number> => {
+    const rows = await database.query(
+      "select count(*) as n from pg_stat_activity where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()",
+    );
+    return Number(rows[0]?.["n"]);
+  });
+it.beforeEach(({ database }) => database.forget());
 
 /** Sockets of this process: both ends of every connection, to the database and to the orchestrator. */
 const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
@@ -39,14 +37,6 @@ async function expectNoMoreThanKept(before: number, { servers }: { servers: numb
   await vi.waitUntil(() => sockets() <= before + kept, { timeout: 10_000 });
   console.log(`${REQUESTS} requests: ${before} sockets before, ${sockets()} after, ${kept} may be kept`);
 }
-
-/** What the database counts: connections that are doing something, or are stuck in a transaction. */
-const busy = async (): Promise<number> => {
-  const rows = await database.query(
-    "select count(*) as n from pg_stat_activity where backend_type = 'client backend' and state <> 'idle' and pid <> pg_backend_pid()",
-  );
-  return Number(rows[0]?.["n"]);
-};
 
 /** One after the other in each of twenty places. */
 async function inTwentyPlaces(count: number, ask: (n: number) => Promise<void>): Promise<void> {
@@ -76,7 +66,11 @@ const moodOf = (n: number): Behaviour | undefined =>
   n % 25 === 0 ? DARK_MOODS[(n / 25) % DARK_MOODS.length] : MOODS[n % MOODS.length];
 
 describe("a thousand requests", () => {
-  it("leave no more sockets behind than twenty at once keep for the next, whatever becomes of them [E2.5.1, I9.3]", async () => {
+  it("leave no more sockets behind than twenty at once keep for the next, whatever becomes of them [E2.5.1, I9.3]", async ({
+    database,
+    orchestrator,
+    busy,
+  }) => {
     /** How many were told what, and what became of the orchestrator's calls. */
     const told: Record<number, number> = { 200: 0, 404: 0 };
     const called = { answered: 0, failed: 0 };
@@ -124,7 +118,7 @@ describe("a thousand requests", () => {
     expect(await busy()).toBe(0);
   }, 120_000);
 
-  it("that fail in the database leave none either [E2.3.3, E2.4.3]", async () => {
+  it("that fail in the database leave none either [E2.3.3, E2.4.3]", async ({ database, busy }) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
     const fail = (n: number) =>
       transaction(deps.db, [sql`select ${n}::int`, n % 2 === 0 ? sql`select 1 / 0` : sql`select 1`]).then(

@@ -1,49 +1,59 @@
 import { setTimeout } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { addressOfSession, sessionIdAt } from "../../src/domain/address.ts";
 import { writeDeadLetter } from "../../src/db/dead-letters.ts";
 import { eraseSession } from "../../src/db/erasure.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { withRetry } from "../../src/db/retry.ts";
 import type { Session } from "../../src/domain/session.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
-let deps: TestDeps;
-let userId: string;
-
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-  deps = createTestDeps({ endpoint: database.endpoint });
-  const [row] = await database.query("insert into users (brand_id, tier) values ($1, 'guest') returning id", [ACME]);
-  userId = row?.["id"] ?? "";
-}, 60_000);
-afterAll(() => database.close());
-
-const left = async (session: Session) =>
-  database.query(
-    `select 'session' as what from sessions where id = $1
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
+  .extend("userId", { scope: "file" }, async ({ database }) => {
+    const [row] = await database.query("insert into users (brand_id, tier) values ($1, 'guest') returning id", [ACME]);
+    return row?.["id"] ?? "";
+  })
+  .extend(
+    "left",
+    { scope: "file" },
+    ({ database }) =>
+      async (session: Session) =>
+        database.query(
+          `select 'session' as what from sessions where id = $1
      union all select 'message' from messages where session_id = $1
      union all select 'lock' from idempotency_locks where session_id = $1`,
-    [session.id],
+          [session.id],
+        ),
+  )
+  .extend("write", { scope: "file" }, ({ deps }) => async (session: Session) => {
+    const entry = await keyed(answeredTurn(session));
+    return withRetry(() => writeEntries(deps.db, [entry]), { isRepeatable: true });
+  })
+  .extend(
+    "erase",
+    { scope: "file" },
+    ({ deps }) =>
+      (session: Session) =>
+        eraseSession(deps.db, { brandId: ACME, sessionId: session.id, session }),
+  )
+  .extend(
+    "newSession",
+    { scope: "file" },
+    ({ userId }) =>
+      (n: number) =>
+        sessionOf(userId, { id: sessionIdAt(crypto.randomUUID(), n) }),
   );
-const write = async (session: Session) => {
-  const entry = await keyed(answeredTurn(session));
-  return withRetry(() => writeEntries(deps.db, [entry]), { isRepeatable: true });
-};
-const erase = (session: Session) => eraseSession(deps.db, { brandId: ACME, sessionId: session.id, session });
-const newSession = (n: number) => sessionOf(userId, { id: sessionIdAt(crypto.randomUUID(), n) });
 
 describe("a session that is erased while the ledger writes it", () => {
-  it.each([
+  it.for([
     ["for the first time", false],
     ["again", true],
-  ])("%s is gone afterwards, whoever comes first", async (_which, known) => {
+  ] as const)("%s is gone afterwards, whoever comes first", async ([, known], { newSession, write, erase, left }) => {
     for (let n = 0; n < 40; n += 1) {
       const session = newSession(n);
       if (known) await write(session);
@@ -56,14 +66,19 @@ describe("a session that is erased while the ledger writes it", () => {
     }
   });
 
-  it("loses nothing to the ledger: an entry of it is neither lost nor kept", async () => {
+  it("loses nothing to the ledger: an entry of it is neither lost nor kept", async ({
+    newSession,
+    erase,
+    write,
+    left,
+  }) => {
     const session = newSession(100);
     await erase(session);
     expect(await write(session)).toEqual([]);
     expect(await left(session)).toEqual([]);
   });
 
-  it("leaves no letter about it", async () => {
+  it("leaves no letter about it", async ({ newSession, erase, deps, database }) => {
     const [erased, other] = [newSession(104), newSession(105)];
     await erase(erased);
     for (const session of [erased, other]) await writeDeadLetter(deps.db, answeredTurn(session), "22021");
@@ -71,7 +86,12 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters).toEqual([{ id: other.id }]);
   });
 
-  it("leaves no letter about it either when both are written at once", async () => {
+  it("leaves no letter about it either when both are written at once", async ({
+    newSession,
+    deps,
+    erase,
+    database,
+  }) => {
     for (let n = 0; n < 60; n += 1) {
       const session = newSession(200 + n);
       const lead = (n % 6) - 3;
@@ -86,7 +106,12 @@ describe("a session that is erased while the ledger writes it", () => {
     }
   });
 
-  it("takes letters with it about what came while it was open: its own, and nobody else's", async () => {
+  it("takes letters with it about what came while it was open: its own, and nobody else's", async ({
+    newSession,
+    database,
+    deps,
+    erase,
+  }) => {
     const session = newSession(106);
     const startedAt = Date.now() - 60_000;
     const address = addressOfSession(session.id) ?? "";
@@ -107,7 +132,11 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters.map(({ reason }) => reason)).toEqual(["before", "elsewhere", "of another brand"]);
   });
 
-  it("takes such letters with it also when Postgres hears of it for the first time", async () => {
+  it("takes such letters with it also when Postgres hears of it for the first time", async ({
+    newSession,
+    database,
+    erase,
+  }) => {
     const session = { ...newSession(107), startedAt: Date.now() - 60_000 };
     const address = addressOfSession(session.id);
     await database.query(
@@ -118,7 +147,7 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(await database.query("select id from dead_letters where address = $1", [address])).toEqual([]);
   });
 
-  it("takes no neighbour in the same batch with it", async () => {
+  it("takes no neighbour in the same batch with it", async ({ newSession, erase, deps, left }) => {
     const [erased, other] = [newSession(101), newSession(102)];
     await erase(erased);
     await writeEntries(deps.db, await Promise.all([answeredTurn(erased), answeredTurn(other)].map(keyed)));
@@ -131,7 +160,7 @@ describe("a session that is erased while the ledger writes it", () => {
     ]);
   });
 
-  it("is not erased by another brand", async () => {
+  it("is not erased by another brand", async ({ newSession, write, deps, left }) => {
     const session = newSession(103);
     await write(session);
     const stranger = "00000000-0000-4000-8000-000000000002";

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { parseAst } from "vitest/node";
 import { broadcastByRequest, progressOf, usersOfBrand } from "../../src/db/broadcasts.ts";
 import { apiKeyByHash } from "../../src/db/credentials.ts";
@@ -15,8 +15,7 @@ import { deliverBroadcast } from "../../src/flows/deliver-broadcast.ts";
 import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
 import { createAudience } from "../support/audience.ts";
 import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 type Node = { type: string; start: number; end: number } & Record<string, any>;
 
@@ -83,58 +82,70 @@ const HOSTILE = [
   ["is of many alphabets", `${MARK} ünïcödé 日本語 👋🏽 \u0301`],
 ] as const;
 
-let gateway: Gateway;
-beforeAll(async () => {
-  gateway = await startGateway({ env: { RATE_LIMIT_INSTANCE_PER_MINUTE: "0", RATE_LIMIT_USER_PER_MINUTE: "0" } });
-}, 60_000);
-afterAll(() => gateway.close());
-beforeEach(() => gateway.database.forget());
-
-/** Every statement Postgres was given since this test began. */
-const statements = () => gateway.database.requests.flatMap(({ queries }) => queries);
-
-/** That Postgres was asked, and the value was no part of any statement. */
-function expectParameters(): void {
-  expect(statements()).not.toEqual([]);
-  expect(statements().filter((statement) => statement.includes(MARK))).toEqual([]);
-}
-
-/** All that is there and that no message may change: by table, its rows as one text. */
-async function untouchable(): Promise<Record<string, string | null>> {
-  const tables = await gateway.database.query(
-    "select string_agg(table_name, ',' order by table_name) as names from information_schema.tables where table_schema = 'public'",
+const it = gatewayTest
+  .extend("env", { scope: "file" }, { RATE_LIMIT_INSTANCE_PER_MINUTE: "0", RATE_LIMIT_USER_PER_MINUTE: "0" })
+  /** Every statement Postgres was given since this test began. */
+  .extend(
+    "statements",
+    { scope: "file" },
+    ({ gateway }) =>
+      () =>
+        gateway.database.requests.flatMap(({ queries }) => queries),
+  )
+  /** That Postgres was asked, and the value was no part of any statement. */
+  .extend("expectParameters", { scope: "file" }, ({ statements }) => (): void => {
+    expect(statements()).not.toEqual([]);
+    expect(statements().filter((statement) => statement.includes(MARK))).toEqual([]);
+  })
+  /** All that is there and that no message may change: by table, its rows as one text. */
+  .extend("untouchable", { scope: "file" }, ({ gateway }) => async (): Promise<Record<string, string | null>> => {
+    const tables = await gateway.database.query(
+      "select string_agg(table_name, ',' order by table_name) as names from information_schema.tables where table_schema = 'public'",
+    );
+    const kept = ["brands", "instances", "instance_configs", "template_sets", "templates", "llm_models", "api_keys"];
+    const [rows] = await gateway.database.query(
+      `select ${kept.map((table) => `(select string_agg(t::text, '|' order by id) from ${table} t) as ${table}`).join(", ")}`,
+    );
+    return { ...tables[0], ...rows };
+  })
+  .extend("say", { scope: "file" }, ({ gateway }) => async (value: string, deviceId: string) => {
+    const reply = await gateway.send(
+      "POST",
+      "/api/messages",
+      {
+        instance_id: INSTANCE.chat,
+        request_id: `r${(count += 1)}`,
+        trace_id: value,
+        content: value,
+        metadata: { [value]: value, list: [value, { [value]: [value] }] },
+        user: { device_id: deviceId, email: `hostile'or''${count}@example.com` },
+      },
+      ACME_KEY,
+    );
+    expect(reply.status).toBe(200);
+    return reply.body.data;
+  })
+  .extend(
+    "history",
+    { scope: "file" },
+    ({ gateway }) =>
+      (id: string) =>
+        gateway.get(`/api/v1/conversations/${id}/messages`, ACME_KEY),
   );
-  const kept = ["brands", "instances", "instance_configs", "template_sets", "templates", "llm_models", "api_keys"];
-  const [rows] = await gateway.database.query(
-    `select ${kept.map((table) => `(select string_agg(t::text, '|' order by id) from ${table} t) as ${table}`).join(", ")}`,
-  );
-  return { ...tables[0], ...rows };
-}
+it.beforeEach(({ gateway }) => gateway.database.forget());
 
 let count = 0;
-const say = async (value: string, deviceId: string) => {
-  const reply = await gateway.send(
-    "POST",
-    "/api/messages",
-    {
-      instance_id: INSTANCE.chat,
-      request_id: `r${(count += 1)}`,
-      trace_id: value,
-      content: value,
-      metadata: { [value]: value, list: [value, { [value]: [value] }] },
-      user: { device_id: deviceId, email: `hostile'or''${count}@example.com` },
-    },
-    ACME_KEY,
-  );
-  expect(reply.status).toBe(200);
-  return reply.body.data;
-};
-const history = (id: string) => gateway.get(`/api/v1/conversations/${id}/messages`, ACME_KEY);
 
 describe.each(HOSTILE)("a value that %s", (_, value) => {
   const clean = value.normalize("NFC");
 
-  it("is said, kept and read as what it is, and changes and reveals nothing else [G4.1.1]", async () => {
+  it("is said, kept and read as what it is, and changes and reveals nothing else [G4.1.1]", async ({
+    say,
+    gateway,
+    untouchable,
+    expectParameters,
+    history,
+  }) => {
     const victim = await say(`the words of somebody else ${MARK}`, crypto.randomUUID());
     await gateway.flush();
     const before = await untouchable();
@@ -155,7 +166,10 @@ describe.each(HOSTILE)("a value that %s", (_, value) => {
     expect([await untouchable(), await gateway.database.query(rows, [victim.session_id])]).toEqual([before, theirs]);
   });
 
-  it("in an address, a query or a credential finds nothing and nobody, and is refused in words of ours [G4.1.1]", async () => {
+  it("in an address, a query or a credential finds nothing and nobody, and is refused in words of ours [G4.1.1]", async ({
+    gateway,
+    expectParameters,
+  }) => {
     const path = encodeURIComponent(value);
     const id = INSTANCE.unknown;
     const cursor = encodeURIComponent(btoa(JSON.stringify([1, MARK])));
@@ -180,7 +194,7 @@ describe.each(HOSTILE)("a value that %s", (_, value) => {
     expectParameters();
   });
 
-  it("is broadcast as what it is [G4.1.1]", async () => {
+  it("is broadcast as what it is [G4.1.1]", async ({ say, gateway, expectParameters }) => {
     const { user_id } = await say("Hello", crypto.randomUUID());
     await gateway.flush();
     gateway.database.forget();
@@ -254,9 +268,9 @@ describe("a query", () => {
     ],
   ];
 
-  it.each(QUERIES)(
+  it.for(QUERIES)(
     "for %s is one statement whatever the value: it finds nothing, or the type is refused [G4.1.1]",
-    async (_, query) => {
+    async ([, query], { gateway, expectParameters, statements }) => {
       const { read } = gateway.deps();
       const outcomes = HOSTILE.map(([, value]) => read(query(`nobody ${value}`)).then(describeFound, describeRefusal));
       const said = await Promise.all(outcomes);

@@ -1,66 +1,96 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { sql } from "drizzle-orm";
 import { transaction } from "../../src/db/client.ts";
 import { createUser } from "../../src/db/users.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { replyMessageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const DAY_MS = 86_400_000;
 
-let database: TestDatabase;
-let deps: TestDeps;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
+  .extend("guest", { scope: "file" }, ({ deps }) => async (): Promise<string> => {
+    const id = uuidv7(Date.now());
+    const { user } = await createUser(deps.db, {
+      instanceId: INSTANCE.chat,
+      brandId: ACME,
+      channel: "api",
+      user: { id, tier: "guest" },
+      identifiers: [],
+      metadata: {},
+      now: 0,
+    });
+    return user.id;
+  })
+  /** Writes them in one transaction; the turns that lost. */
+  .extend(
+    "write",
+    { scope: "file" },
+    ({ deps }) =>
+      async (...entries: LedgerEntry[]): Promise<string[]> =>
+        writeEntries(deps.db, await Promise.all(entries.map(keyed))),
+  )
+  .extend(
+    "messages",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        database.query("select role, content, processed, request_id from messages order by seq"),
+  )
+  .extend(
+    "locks",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        database.query("select turn_id, fence, metadata_json->'cached_response' as cached from idempotency_locks"),
+  )
+  .extend(
+    "contents",
+    { scope: "file" },
+    ({ messages }) =>
+      async () =>
+        (await messages()).map(({ content }) => content),
+  )
+  .extend(
+    "open",
+    { scope: "file" },
+    ({ database }) =>
+      async () =>
+        (await database.query("select id from sessions where expired_at is null order by last_message_at")).map(
+          ({ id }) => id,
+        ),
+  )
+  .extend(
+    "countOf",
+    { scope: "file" },
+    ({ database }) =>
+      async (table: string) =>
+        Number((await database.query(`select count(*) as n from ${table}`))[0]?.["n"]),
+  );
 let ann: string;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-  deps = createTestDeps({ endpoint: database.endpoint });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database, guest }) => {
   await database.query("truncate users cascade");
   ann = await guest();
   await database.query("truncate sessions cascade");
   database.forget();
 });
 
-async function guest(): Promise<string> {
-  const id = uuidv7(Date.now());
-  const { user } = await createUser(deps.db, {
-    instanceId: INSTANCE.chat,
-    brandId: ACME,
-    channel: "api",
-    user: { id, tier: "guest" },
-    identifiers: [],
-    metadata: {},
-    now: 0,
-  });
-  return user.id;
-}
-
-/** Writes them in one transaction; the turns that lost. */
-const write = async (...entries: LedgerEntry[]): Promise<string[]> =>
-  writeEntries(deps.db, await Promise.all(entries.map(keyed)));
-
-const messages = () => database.query("select role, content, processed, request_id from messages order by seq");
-const locks = () =>
-  database.query("select turn_id, fence, metadata_json->'cached_response' as cached from idempotency_locks");
-const contents = async () => (await messages()).map(({ content }) => content);
-const open = async () =>
-  (await database.query("select id from sessions where expired_at is null order by last_message_at")).map(
-    ({ id }) => id,
-  );
-const countOf = async (table: string) => Number((await database.query(`select count(*) as n from ${table}`))[0]?.["n"]);
 const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
 describe("a turn that was answered", () => {
-  it("is remembered whole in one round trip: its messages processed [C6.3.4, C6.3.5], its usage, its answer [C6.3.6]", async () => {
+  it("is remembered whole in one round trip: its messages processed [C6.3.4, C6.3.5], its usage, its answer [C6.3.6]", async ({
+    write,
+    database,
+    messages,
+    locks,
+  }) => {
     const turn = answeredTurn(sessionOf(ann), { cachedResponse: { request_id: "r1", text: "Hi" } });
     expect(await write(turn)).toEqual([]);
     expect(database.requests).toHaveLength(1);
@@ -74,13 +104,13 @@ describe("a turn that was answered", () => {
     expect(await locks()).toEqual([{ turn_id: turn.id, fence: "1", cached: '{"text": "Hi", "request_id": "r1"}' }]);
   });
 
-  it("keeps its answer without the secrets in it [C6.3.7]", async () => {
+  it("keeps its answer without the secrets in it [C6.3.7]", async ({ write, locks }) => {
     const cachedResponse = { text: "Hi", access_token: "s3cret", deep: [{ password: "s3cret", kept: 1 }] };
     await write(answeredTurn(sessionOf(ann), { cachedResponse }));
     expect((await locks())[0]?.["cached"]).toBe('{"deep": [{"kept": 1}], "text": "Hi"}');
   });
 
-  it("keeps 64 KB of its answer at most, and says that it is not all [C6.3.8]", async () => {
+  it("keeps 64 KB of its answer at most, and says that it is not all [C6.3.8]", async ({ write, locks }) => {
     const parts = Object.fromEntries(times(50, (n) => [`part${n}`, "ü".repeat(9_000)]));
     await write(answeredTurn(sessionOf(ann), { cachedResponse: { text: "Hi", ...parts } }));
     const cached = JSON.parse((await locks())[0]?.["cached"] ?? "");
@@ -89,7 +119,12 @@ describe("a turn that was answered", () => {
     expect(Buffer.byteLength(JSON.stringify(cached))).toBeGreaterThan(50_000);
   });
 
-  it("may be told again: the first answer stays, and nothing is there twice [C6.4.1]", async () => {
+  it("may be told again: the first answer stays, and nothing is there twice [C6.4.1]", async ({
+    write,
+    contents,
+    locks,
+    countOf,
+  }) => {
     const turn = answeredTurn(sessionOf(ann));
     await write(turn);
     const again = answeredTurn(turn.session, { turnId: turn.id, fence: 2, reply: "Hi, from another run" });
@@ -99,7 +134,12 @@ describe("a turn that was answered", () => {
     expect(await countOf("session_token_usage")).toBe(1);
   });
 
-  it("counts once when twenty consumers bring it at the same moment [C6.4.6]", async () => {
+  it("counts once when twenty consumers bring it at the same moment [C6.4.6]", async ({
+    write,
+    contents,
+    locks,
+    countOf,
+  }) => {
     const turn = answeredTurn(sessionOf(ann));
     const lost = await Promise.all(times(20, () => write(turn)));
     expect(lost.flat()).toEqual([]);
@@ -110,7 +150,7 @@ describe("a turn that was answered", () => {
     ]);
   });
 
-  it("moves its session's time on, never back", async () => {
+  it("moves its session's time on, never back", async ({ write, database }) => {
     const session = sessionOf(ann, { lastMessageAt: 5_000_000, lastAssistantMessageAt: 5_000_000 });
     await write(answeredTurn(session, { requestId: "r1", at: 6_000_000 }));
     await write(answeredTurn(session, { requestId: "r0", at: 3_000_000 }));
@@ -128,7 +168,11 @@ describe("a message of a channel that comes again after its conversation has for
     return { ...entry, messages: [{ ...said!, channelMessageId: WAMID }, replied!] };
   };
 
-  it("has one reply: the second is kept for somebody to look at, not in the conversation", async () => {
+  it("has one reply: the second is kept for somebody to look at, not in the conversation", async ({
+    write,
+    contents,
+    countOf,
+  }) => {
     const first = heard();
     await write(first);
     const again = heard(first.session, { at: 2_000_000 + 9 * DAY_MS, reply: "Hi again", position: 2 });
@@ -138,7 +182,7 @@ describe("a message of a channel that comes again after its conversation has for
     expect(await write(first)).toEqual([]);
   });
 
-  it("has one reply when two conversations tell of it at the same moment", async () => {
+  it("has one reply when two conversations tell of it at the same moment", async ({ database, write, contents }) => {
     for (let n = 0; n < 10; n += 1) {
       await database.query("truncate sessions cascade");
       await Promise.all([write(heard(undefined, { requestId: "r1" })), write(heard(undefined, { requestId: "r2" }))]);
@@ -156,7 +200,12 @@ describe("a request id", () => {
     ] as const;
   };
 
-  it("is won by the turn that comes first [C6.4.2]; another one leaves no row and is told that it lost [C6.3.3]", async () => {
+  it("is won by the turn that comes first [C6.4.2]; another one leaves no row and is told that it lost [C6.3.3]", async ({
+    write,
+    contents,
+    locks,
+    countOf,
+  }) => {
     const [first, second] = contested(DAY_MS + 1);
     expect([await write(first), await write(second)]).toEqual([[], [second.id]]);
     expect(await contents()).toEqual(["Hello", "first"]);
@@ -164,14 +213,18 @@ describe("a request id", () => {
     expect(await countOf("session_token_usage")).toBe(1);
   });
 
-  it("is free again when its time is over: the row is replaced, and both turns are there [C6.2.4, C6.5.2]", async () => {
+  it("is free again when its time is over: the row is replaced, and both turns are there [C6.2.4, C6.5.2]", async ({
+    write,
+    contents,
+    locks,
+  }) => {
     const [first, second] = contested(DAY_MS);
     expect([await write(first), await write(second)]).toEqual([[], []]);
     expect(await contents()).toEqual(["Hello", "first", "Hello", "second"]);
     expect(await locks()).toEqual([{ turn_id: second.id, fence: "1", cached: expect.stringContaining("second") }]);
   });
 
-  it("is won once in a batch that holds both turns, in their order", async () => {
+  it("is won once in a batch that holds both turns, in their order", async ({ write, locks }) => {
     const [first, second] = contested(DAY_MS + 1);
     expect(await write(first, second)).toEqual([second.id]);
     const [third, fourth] = contested(DAY_MS);
@@ -179,7 +232,7 @@ describe("a request id", () => {
     expect((await locks()).map(({ turn_id }) => turn_id)).toEqual([first.id, fourth.id]);
   });
 
-  it("is won by one of two turns that come at the same moment [C6.4.9]", async () => {
+  it("is won by one of two turns that come at the same moment [C6.4.9]", async ({ write, database }) => {
     for (let round = 0; round < 5; round += 1) {
       const session = sessionOf(ann);
       const rivals = times(10, (n) => answeredTurn(session, { at: 2_000_000 + n }));
@@ -193,14 +246,18 @@ describe("a request id", () => {
     }
   });
 
-  it("is another one in another session: both turns are processed [C3.7.2]", async () => {
+  it("is another one in another session: both turns are processed [C3.7.2]", async ({ write, countOf }) => {
     expect(await write(answeredTurn(sessionOf(ann)), answeredTurn(sessionOf(ann)))).toEqual([]);
     expect([await countOf("idempotency_locks"), await countOf("messages")]).toEqual([2, 4]);
   });
 });
 
 describe("words that are no turn", () => {
-  it("need no request id and take no lock [C6.3.1]; each is there once, and unprocessed", async () => {
+  it("need no request id and take no lock [C6.3.1]; each is there once, and unprocessed", async ({
+    write,
+    messages,
+    countOf,
+  }) => {
     const turn = answeredTurn(sessionOf(ann));
     const transcript = { ...turn, turn: null, usage: null };
     expect([await write(transcript), await write(transcript)]).toEqual([[], []]);
@@ -210,7 +267,12 @@ describe("words that are no turn", () => {
 });
 
 describe("a batch of many conversations", () => {
-  it("is one transaction of a fixed number of statements, however many entries it holds", async () => {
+  it("is one transaction of a fixed number of statements, however many entries it holds", async ({
+    guest,
+    database,
+    write,
+    countOf,
+  }) => {
     const people = await Promise.all(times(10, guest));
     await database.query("truncate sessions cascade");
     database.forget();
@@ -227,7 +289,11 @@ describe("a batch of many conversations", () => {
     ).toEqual([{ at: String((2_000_000 + 19 * 5_000 + 1_000) / 1_000) }]);
   });
 
-  it("never waits in a circle with another that holds the same conversations the other way round", async () => {
+  it("never waits in a circle with another that holds the same conversations the other way round", async ({
+    write,
+    database,
+    countOf,
+  }) => {
     const [one, other] = [sessionOf(ann, { id: uuidv7(1) }), sessionOf(ann, { id: uuidv7(2) })];
     await write(answeredTurn(one), answeredTurn(other));
     // By force: whoever changes a session holds it for a while before they take the next.
@@ -250,7 +316,7 @@ describe("a batch of many conversations", () => {
     expect(await countOf("messages")).toBe(12 * 2);
   });
 
-  it("is not written at all when one row of it is refused", async () => {
+  it("is not written at all when one row of it is refused", async ({ write, countOf }) => {
     const stranger = answeredTurn(sessionOf("01900000-0000-7000-8000-00000000dead"));
     await expect(write(answeredTurn(sessionOf(ann)), stranger)).rejects.toMatchObject({ code: "23503" });
     expect([await countOf("sessions"), await countOf("messages"), await countOf("idempotency_locks")]).toEqual([
@@ -260,7 +326,11 @@ describe("a batch of many conversations", () => {
 });
 
 describe("a session", () => {
-  it("is closed when the next one begins, and stays closed when late news of it come in", async () => {
+  it("is closed when the next one begins, and stays closed when late news of it come in", async ({
+    write,
+    open,
+    contents,
+  }) => {
     const [before, after] = [sessionOf(ann), sessionOf(ann)];
     const late = answeredTurn(before, { requestId: "late", at: 3_000_000 });
     await write(answeredTurn(before));
@@ -270,7 +340,7 @@ describe("a session", () => {
     expect(await contents()).toHaveLength(6);
   });
 
-  it("is open again when somebody goes on in it after it was closed", async () => {
+  it("is open again when somebody goes on in it after it was closed", async ({ write, database, open }) => {
     const session = sessionOf(ann);
     await write(answeredTurn(session));
     await database.query("update sessions set expired_at = to_timestamp(2002)");
@@ -278,7 +348,7 @@ describe("a session", () => {
     expect(await open()).toEqual([session.id]);
   });
 
-  it("of another brand is never touched, whatever an entry claims", async () => {
+  it("of another brand is never touched, whatever an entry claims", async ({ write, database }) => {
     const [theirs, ours] = [sessionOf(ann), sessionOf(ann)];
     await write(answeredTurn(theirs));
     await database.query("update sessions set brand_id = (select id from brands where name = 'Globex')");
@@ -291,14 +361,23 @@ describe("a session", () => {
     expect(row).toEqual({ expired_at: null, at: "2001" });
   });
 
-  it("is the oldest of eleven that somebody has open, and is closed for the newest", async () => {
+  it("is the oldest of eleven that somebody has open, and is closed for the newest", async ({
+    write,
+    open,
+    database,
+  }) => {
     const sessions = times(12, (n) => sessionOf(ann, { id: uuidv7(n) }));
     for (const [n, session] of sessions.entries()) await write(answeredTurn(session, { at: 2_000_000 + n * 1_000 }));
     expect(await open()).toEqual(sessions.slice(2).map(({ id }) => id));
     expect(await database.query("select count(*) as n from messages")).toEqual([{ n: "24" }]);
   });
 
-  it("is not closed as one of the oldest while somebody goes on in it, and nobody waits for them", async () => {
+  it("is not closed as one of the oldest while somebody goes on in it, and nobody waits for them", async ({
+    write,
+    deps,
+    database,
+    open,
+  }) => {
     const sessions = times(11, (n) => sessionOf(ann, { id: uuidv7(n) }));
     for (const [n, session] of sessions.slice(0, 10).entries()) {
       await write(answeredTurn(session, { at: 2_000_000 + n * 1_000 }));
@@ -318,7 +397,7 @@ describe("a session", () => {
     expect(await open()).toContain(oldest);
   });
 
-  it("that was closed as one of the oldest is open again when somebody goes on in it", async () => {
+  it("that was closed as one of the oldest is open again when somebody goes on in it", async ({ write, open }) => {
     const sessions = times(11, (n) => sessionOf(ann, { id: uuidv7(n) }));
     for (const [n, session] of sessions.entries()) await write(answeredTurn(session, { at: 2_000_000 + n * 1_000 }));
     const [oldest] = sessions;

@@ -1,26 +1,24 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { createUser } from "../../src/db/users.ts";
 import { writeNotices } from "../../src/db/notices.ts";
 import type { DeliveryState } from "../../src/domain/delivery.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerNotice } from "../../src/domain/ledger.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, letter, sessionOf } from "../support/entries.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
-let db: ReturnType<typeof createTestDeps>["db"];
+const it = databaseTest
+  .extend("db", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }).db)
+  .extend("metadata", { scope: "file" }, ({ database }) => async () => {
+    const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
+    return JSON.parse(row!.metadata_json!);
+  });
 let messageId: string;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-  ({ db } = createTestDeps({ endpoint: database.endpoint }));
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database, db }) => {
   await database.query("truncate users, dead_letters cascade");
   const user = { id: uuidv7(Date.now()), tier: "guest" as const };
   const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
@@ -40,18 +38,14 @@ const news = (
   delivery: { state, ids: ["wamid.1"] },
   ...changes,
 });
-const metadata = async () => {
-  const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
-  return JSON.parse(row!.metadata_json!);
-};
 
 describe("a message's delivery in Postgres", () => {
-  it("stands in the message's metadata, beside what was there", async () => {
+  it("stands in the message's metadata, beside what was there", async ({ db, metadata }) => {
     await writeNotices(db, [news("sent")]);
     expect(await metadata()).toMatchObject({ kept: "as it is", delivery: { state: "sent", ids: ["wamid.1"] } });
   });
 
-  it("only climbs, in one batch and in several, whatever comes late or twice", async () => {
+  it("only climbs, in one batch and in several, whatever comes late or twice", async ({ db, metadata }) => {
     await writeNotices(db, [news("queued"), news("sent"), news("delivered")]);
     expect((await metadata()).delivery.state).toBe("delivered");
     await writeNotices(db, [news("sent")]);
@@ -61,14 +55,14 @@ describe("a message's delivery in Postgres", () => {
     expect((await metadata()).delivery.state).toBe("read");
   });
 
-  it("is not changed for another brand's word", async () => {
+  it("is not changed for another brand's word", async ({ db, metadata }) => {
     await writeNotices(db, [news("read", { brandId: GLOBEX })]);
     expect(await metadata()).not.toHaveProperty("delivery");
   });
 });
 
 describe("a letter about what belongs to nobody", () => {
-  it("is kept once, however often it is told", async () => {
+  it("is kept once, however often it is told", async ({ db, database }) => {
     const id = uuidv7(1);
     await writeNotices(db, [letter(id, { message: "a" }), news("sent")]);
     await writeNotices(db, [letter(id, { message: "a" })]);
@@ -85,7 +79,7 @@ describe("a letter about what belongs to nobody", () => {
     ]);
   });
 
-  it("is kept with characters that Postgres does not take", async () => {
+  it("is kept with characters that Postgres does not take", async ({ db, database }) => {
     await writeNotices(db, [letter(uuidv7(1), { message: "a\u0000b\ud800" })]);
     expect(await database.query("select 1 from dead_letters")).toHaveLength(1);
   });

@@ -1,20 +1,16 @@
 import { sql } from "drizzle-orm";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { connect } from "../../src/db/client.ts";
-import type { Db } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Query } from "../../src/db/reader.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
-let db: Db;
-beforeAll(async () => {
-  database = await startDatabase();
-  db = connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(() => database.forget());
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: false })
+  .extend("db", { scope: "file" }, ({ database }) =>
+    connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 }),
+  );
+it.beforeEach(({ database }) => database.forget());
 
 const number = (n: number): Query<number> => ({
   statement: sql`select ${n}::int as n`,
@@ -22,25 +18,25 @@ const number = (n: number): Query<number> => ({
 });
 
 describe("what is asked in one tick", () => {
-  it("travels together, and each question gets its own answer", async () => {
+  it("travels together, and each question gets its own answer", async ({ db, database }) => {
     const read = createReader(db);
     const later = Promise.resolve().then(() => read(number(4)));
     expect(await Promise.all([read(number(1)), read(number(2)), read(number(3)), later])).toEqual([1, 2, 3, 4]);
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is another round trip when it is asked afterwards", async () => {
+  it("is another round trip when it is asked afterwards", async ({ db, database }) => {
     const read = createReader(db);
     expect([await read(number(1)), await read(number(2))]).toEqual([1, 2]);
     expect(database.requests).toHaveLength(2);
   });
 
-  it("is never mixed with another invocation's", async () => {
+  it("is never mixed with another invocation's", async ({ db, database }) => {
     await Promise.all([createReader(db)(number(1)), createReader(db)(number(2))]);
     expect(database.requests).toHaveLength(2);
   });
 
-  it("fails together when one of it is refused, and what is asked next does not", async () => {
+  it("fails together when one of it is refused, and what is asked next does not", async ({ db }) => {
     const read = createReader(db);
     const broken: Query<number> = { statement: sql`select 1 / 0`, read: () => 0 };
     const outcomes = await Promise.allSettled([read(number(1)), read(broken)]);
@@ -51,7 +47,7 @@ describe("what is asked in one tick", () => {
     expect(await read(number(5))).toBe(5);
   });
 
-  it("fails alone when only its rows can't be read", async () => {
+  it("fails alone when only its rows can't be read", async ({ db }) => {
     const read = createReader(db);
     const unreadable: Query<number> = {
       statement: sql`select 1`,
@@ -63,7 +59,7 @@ describe("what is asked in one tick", () => {
     expect(outcomes).toMatchObject([{ reason: new RangeError("odd") }, { value: 1 }]);
   });
 
-  it("can only read", async () => {
+  it("can only read", async ({ db }) => {
     const read = createReader(db);
     const writes: Query<void> = { statement: sql`create table t (id int)`, read: () => undefined };
     await expect(read(writes)).rejects.toMatchObject({ code: "DATABASE_ERROR", cause: { code: "25006" } });

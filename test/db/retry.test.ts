@@ -1,16 +1,24 @@
 import { NeonDbError } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { connect } from "../../src/db/client.ts";
-import type { Db } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import { withRetry } from "../../src/db/retry.ts";
 import type { RetryOptions } from "../../src/db/retry.ts";
 import { write } from "../../src/db/write.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
-import type { DatabaseProxy } from "../support/database-proxy.ts";
+import { databaseTest } from "../support/fixtures.ts";
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: false })
+  .extend("proxy", { scope: "file" }, async ({ database }, { onCleanup }) => {
+    const proxy = await startDatabaseProxy(database.endpoint);
+    onCleanup(() => proxy.close());
+    return proxy;
+  })
+  .extend("db", { scope: "file" }, async ({ database, proxy }) => {
+    await database.query("create table things (id int primary key)");
+    return connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 10_000 });
+  });
 
 const failure = (code?: string) => Object.assign(new NeonDbError("told to fail"), code === undefined ? {} : { code });
 const DEADLOCK = failure("40P01");
@@ -108,26 +116,12 @@ describe("a transaction that may be sent again", () => {
 });
 
 describe("what a service asks of a database that stumbles", () => {
-  let database: TestDatabase;
-  let proxy: DatabaseProxy;
-  let db: Db;
-  beforeAll(async () => {
-    database = await startDatabase();
-    await database.query("create table things (id int primary key)");
-    proxy = await startDatabaseProxy(database.endpoint);
-    db = connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 10_000 });
-  }, 60_000);
-  afterAll(async () => {
-    await proxy.close();
-    await database.close();
-  });
-
   const put = (id: number) => sql`insert into things values (${id}) on conflict do nothing returning id`;
   const one = { statement: sql`select 1 as n`, read: (rows: Record<string, unknown>[]) => rows[0]?.["n"] };
 
-  it.each(["drop", "reset", { sqlState: "57P01" }, { sqlState: "40001" }] as const)(
+  it.for(["drop", "reset", { sqlState: "57P01" }, { sqlState: "40001" }] as const)(
     "is there in the end, and the caller never knew: %j [F1.2.2]",
-    async (fault) => {
+    async (fault, { proxy, db }) => {
       proxy.next(fault, fault);
       expect(await createReader(db)(one)).toBe(1);
       proxy.next(fault);
@@ -136,13 +130,13 @@ describe("what a service asks of a database that stumbles", () => {
     },
   );
 
-  it("is there once when it was done and the answer got lost", async () => {
+  it("is there once when it was done and the answer got lost", async ({ proxy, db, database }) => {
     proxy.next("cut");
     expect(await write(db, [put(7)])).toEqual([[]]);
     expect(await database.query("select count(*) as n from things where id = 7")).toEqual([{ n: "1" }]);
   });
 
-  it("is refused with the table's code when it stumbles all the time [F1.2.5]", async () => {
+  it("is refused with the table's code when it stumbles all the time [F1.2.5]", async ({ proxy, db }) => {
     proxy.next(...Array.from({ length: 3 }, () => ({ sqlState: "40P01" })));
     await expect(write(db, [put(2)])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
     proxy.next("drop", "drop", "drop");

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { addIdentifiers, createUser } from "../../src/db/users.ts";
 import type { NewUser } from "../../src/db/users.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
@@ -6,20 +6,34 @@ import type { StoredIdentifier } from "../../src/domain/user.ts";
 import { findKnownUsers, resolveSender } from "../../src/services/identity.ts";
 import type { Claims } from "../../src/services/identity.ts";
 import { findInstance, requireReady } from "../../src/services/instance.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import type { TestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const CALLERS = 20;
 
-let database: TestDatabase;
-let deps: TestDeps;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
+  /** First contacts that come in at the same moment. */
+  .extend(
+    "atOnce",
+    { scope: "file" },
+    ({ deps }) =>
+      (users: NewUser[]) =>
+        Promise.all(users.map((user) => createUser(deps.db, user))),
+  )
+  /** Identifiers by owner, as "type value". */
+  .extend("owners", { scope: "file" }, ({ database }) => async (): Promise<Record<string, string[]>> => {
+    const rows = await database.query(
+      `select u.id, array_to_json(array_agg(ui.identifier_type || ' ' || ui.identifier_value order by ui.identifier_type, ui.identifier_value)
+       filter (where ui.id is not null)) as identifiers
+     from users u left join user_identifiers ui on ui.user_id = u.id group by u.id`,
+    );
+    return Object.fromEntries(rows.map((row) => [row["id"], JSON.parse(row["identifiers"] ?? "[]")]));
+  });
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-  deps = createTestDeps({ endpoint: database.endpoint });
+it.beforeAll(async ({ database }) => {
   // Whoever tries to change the owner of what another transaction has put in is refused by the database itself.
   await database.query("alter table user_identifiers add column made_in xid8 default pg_current_xact_id()");
   await database.query(`create function keep_owner() returns trigger language plpgsql as $$ begin
@@ -36,8 +50,7 @@ beforeAll(async () => {
     "create trigger linger before insert on user_identifiers for each row execute function linger()",
   );
 }, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users cascade");
   database.forget();
 });
@@ -57,22 +70,14 @@ const newUser = (identifiers: StoredIdentifier[], changes: Partial<NewUser> = {}
   ...changes,
 });
 
-/** First contacts that come in at the same moment. */
-const atOnce = (users: NewUser[]) => Promise.all(users.map((user) => createUser(deps.db, user)));
 const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
-/** Identifiers by owner, as "type value". */
-async function owners(): Promise<Record<string, string[]>> {
-  const rows = await database.query(
-    `select u.id, array_to_json(array_agg(ui.identifier_type || ' ' || ui.identifier_value order by ui.identifier_type, ui.identifier_value)
-       filter (where ui.id is not null)) as identifiers
-     from users u left join user_identifiers ui on ui.user_id = u.id group by u.id`,
-  );
-  return Object.fromEntries(rows.map((row) => [row["id"], JSON.parse(row["identifiers"] ?? "[]")]));
-}
-
 describe("people who come for the first time at the same moment", () => {
-  it("are one person when they say the same: twenty callers, one user, one session, nobody turned away [F1.2.3]", async () => {
+  it("are one person when they say the same: twenty callers, one user, one session, nobody turned away [F1.2.3]", async ({
+    atOnce,
+    owners,
+    database,
+  }) => {
     const people = await atOnce(times(CALLERS, () => newUser([phone(1), email(1), device(1)])));
     expect(new Set(people.map(({ user }) => user.id)).size).toBe(1);
     expect(new Set(people.map(({ openSession }) => openSession?.id)).size).toBe(1);
@@ -82,7 +87,10 @@ describe("people who come for the first time at the same moment", () => {
     expect(await database.query("select count(*) as n from sessions")).toEqual([{ n: "1" }]);
   });
 
-  it("wait for each other in one order, so that nobody's transaction has to be broken", async () => {
+  it("wait for each other in one order, so that nobody's transaction has to be broken", async ({
+    atOnce,
+    database,
+  }) => {
     const orders = [
       [phone(1), email(1), device(1)],
       [device(1), email(1), phone(1)],
@@ -93,7 +101,10 @@ describe("people who come for the first time at the same moment", () => {
     expect(database.requests).toHaveLength(CALLERS);
   });
 
-  it("are one person when they share an identifier, and that person goes by all the others too", async () => {
+  it("are one person when they share an identifier, and that person goes by all the others too", async ({
+    atOnce,
+    owners,
+  }) => {
     const people = await atOnce(times(CALLERS, (n) => newUser([email(1), device(n)])));
     const [id] = people.map(({ user }) => user.id);
     expect(new Set(people.map(({ user }) => user.id))).toEqual(new Set([id]));
@@ -102,7 +113,10 @@ describe("people who come for the first time at the same moment", () => {
     });
   });
 
-  it("leave nobody behind who goes by nothing, and nothing that goes by nobody, whatever they share", async () => {
+  it("leave nobody behind who goes by nothing, and nothing that goes by nobody, whatever they share", async ({
+    atOnce,
+    owners,
+  }) => {
     for (let round = 0; round < 5; round += 1) {
       const people = await atOnce(
         times(CALLERS, (n) => newUser([phone((n * 3) % 7), email((n * 5) % 11), device((n * 7 + round) % 13)])),
@@ -113,7 +127,7 @@ describe("people who come for the first time at the same moment", () => {
     }
   });
 
-  it("are different people for different brands", async () => {
+  it("are different people for different brands", async ({ atOnce, database }) => {
     const people = await atOnce([
       ...times(10, () => newUser([phone(1)])),
       ...times(10, () => newUser([phone(1)], { brandId: GLOBEX, instanceId: INSTANCE.globex })),
@@ -125,7 +139,7 @@ describe("people who come for the first time at the same moment", () => {
     ]);
   });
 
-  it("are one person for every isolate that meets them", async () => {
+  it("are one person for every isolate that meets them", async ({ database, owners }) => {
     const claims: Claims = {
       instanceId: INSTANCE.chat,
       channel: "web",
@@ -147,7 +161,11 @@ describe("people who come for the first time at the same moment", () => {
     expect(Object.keys(await owners())).toHaveLength(1);
   });
 
-  it("go with who is meant most when their identifiers are several people's by then", async () => {
+  it("go with who is meant most when their identifiers are several people's by then", async ({
+    atOnce,
+    deps,
+    owners,
+  }) => {
     const [ann, bob] = await atOnce([newUser([email(1)]), newUser([phone(1)])]);
     const late = await createUser(deps.db, newUser([email(1), device(1), phone(1)]));
     expect(late.user.id).toBe(bob?.user.id);
@@ -159,14 +177,14 @@ describe("people who come for the first time at the same moment", () => {
 });
 
 describe("a first contact whose answer was lost", () => {
-  it("is the same when it is sent again", async () => {
+  it("is the same when it is sent again", async ({ deps, owners }) => {
     const contact = newUser([phone(1), email(1)]);
     const [first, again] = [await createUser(deps.db, contact), await createUser(deps.db, contact)];
     expect(again).toEqual(first);
     expect(Object.keys(await owners())).toEqual([contact.user.id]);
   });
 
-  it("is the same when it is sent again after somebody else had come first", async () => {
+  it("is the same when it is sent again after somebody else had come first", async ({ deps, owners }) => {
     const earlier = await createUser(deps.db, newUser([email(1)]));
     const contact = newUser([phone(1), email(1)]);
     const [first, again] = [await createUser(deps.db, contact), await createUser(deps.db, contact)];
@@ -176,7 +194,7 @@ describe("a first contact whose answer was lost", () => {
 });
 
 describe("known people who say the same new thing at the same moment", () => {
-  it("don't share it: one of them goes by it from then on", async () => {
+  it("don't share it: one of them goes by it from then on", async ({ atOnce, deps, owners }) => {
     const people = await atOnce(times(CALLERS, (n) => newUser([email(n)])));
     const brand = { brandId: ACME, channel: "web" as const };
     await Promise.all(people.map(({ user }) => addIdentifiers(deps.db, brand, user.id, [device(1), phone(1)])));
@@ -184,7 +202,7 @@ describe("known people who say the same new thing at the same moment", () => {
     expect(rich).toEqual([["device_id device-1", expect.stringContaining("email"), "phone_e164 +14155551001"]]);
   });
 
-  it("get nothing that a newcomer took a moment before, and lose nothing to them", async () => {
+  it("get nothing that a newcomer took a moment before, and lose nothing to them", async ({ deps, owners }) => {
     const known = await createUser(deps.db, newUser([email(1)]));
     const brand = { brandId: ACME, channel: "web" as const };
     await Promise.all([

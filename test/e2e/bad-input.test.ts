@@ -1,16 +1,18 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { startService } from "../support/service.ts";
-import type { Reply, Service } from "../support/service.ts";
+import type { Reply } from "../support/service.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
 /** Without an orchestrator: the development mock answers, "You said: ...". */
-let service: Service;
-beforeAll(async () => {
-  service = await startService({ env: { RATE_LIMIT_USER_PER_MINUTE: "0" } });
-});
-afterAll(() => service?.stop());
+const it = serviceTest.extend("env", { scope: "file" }, { RATE_LIMIT_USER_PER_MINUTE: "0" }).extend(
+  "say",
+  { scope: "file" },
+  ({ service }) =>
+    (otherwise: Record<string, unknown> = {}) =>
+      service.say("/api/messages", message(otherwise)),
+);
 
 const PATHS = ["/api/messages", "/web/messages", "/app/messages"] as const;
 
@@ -21,7 +23,6 @@ const message = (otherwise: Record<string, unknown> = {}) => ({
   user: { device_id: randomUUID() },
   ...otherwise,
 });
-const say = (otherwise: Record<string, unknown> = {}) => service.say("/api/messages", message(otherwise));
 
 /** What every refusal has, whatever it is about. */
 function expectRefusal(reply: Reply, status: number, code: string): void {
@@ -40,7 +41,7 @@ const nested = (levels: number): string => "[".repeat(levels) + "]".repeat(level
 const bytes = (...values: number[]) => new Uint8Array(values);
 
 describe("what is no JSON", () => {
-  it.each([
+  it.for([
     ["is empty", ""],
     ["breaks off", '{"content": "Hel'],
     ["is a word", "undefined"],
@@ -52,24 +53,27 @@ describe("what is no JSON", () => {
     ["is nested 33 deep", `{"metadata": ${nested(32)}}`],
     ["is nested 100,000 deep", nested(100_000)],
     ["has 10,001 nodes", JSON.stringify({ metadata: { list: Array.from({ length: 10_000 }, () => 0) } })],
-  ])("a body that %s is refused on every channel", async (_title, body) => {
+  ] as const)("a body that %s is refused on every channel", async ([, body], { service }) => {
     for (const path of PATHS) expectRefusal(await service.say(path, body), 400, "MALFORMED_JSON");
   });
 
-  it("a body nested as deep as is allowed is read", async () => {
+  it("a body nested as deep as is allowed is read", async ({ service }) => {
     const metadata = `{"deep":${nested(30)}}`;
     const body = JSON.stringify(message()).replace(/}$/, `,"metadata":${metadata}}`);
     expect((await service.say("/api/messages", body)).status).toBe(200);
   });
 
-  it.each([["[]"], ['"text"'], ["7"], ["null"], ["true"]])("a body that is JSON, but %s, is refused", async (body) => {
-    expectRefusal(await service.say("/api/messages", body), 422, "VALIDATION_ERROR");
-  });
+  it.for([["[]"], ['"text"'], ["7"], ["null"], ["true"]] as const)(
+    "a body that is JSON, but %s, is refused",
+    async ([body], { service }) => {
+      expectRefusal(await service.say("/api/messages", body), 422, "VALIDATION_ERROR");
+    },
+  );
 });
 
 describe("a field that is wrong", () => {
   const circus = { a: 1 };
-  it.each([
+  it.for([
     ["content", 7],
     ["content", null],
     ["content", ["Hello"]],
@@ -97,14 +101,14 @@ describe("a field that is wrong", () => {
     ["user.device_id", { user: { device_id: "d".repeat(129) } }],
     ["user.auth_token", { user: { auth_token: 7 } }],
     ["phone_e164", "nonsense"],
-  ])("%s: %j is named in the refusal", async (field, value) => {
+  ] as const)("%s: %j is named in the refusal", async ([field, value], { say }) => {
     const otherwise = field.startsWith("user.") ? (value as Record<string, unknown>) : { [field]: value };
     const reply = await say(otherwise);
     expectRefusal(reply, 422, "VALIDATION_ERROR");
     expect(reply.body.error.details.fields.map((fault: { field: string }) => fault.field)).toContain(field);
   });
 
-  it("tells of all faults at once", async () => {
+  it("tells of all faults at once", async ({ service }) => {
     const reply = await service.say("/api/messages", {});
     expect(reply.body.error.details.fields.map(({ field }: { field: string }) => field).toSorted()).toEqual([
       "content",
@@ -114,14 +118,14 @@ describe("a field that is wrong", () => {
 });
 
 describe("text as people and machines mangle it", () => {
-  it.concurrent.each([
+  it.concurrent.for([
     ["loses a NUL and other control characters", "a\0b\u0007c", "abc"],
     ["has a lone surrogate replaced", "a\ud800b", "a\ufffdb"],
     ["loses what would turn its direction", "a\u202eb\u2066c", "abc"],
     ["keeps its emoji, line breaks and tabs", "  👨‍👩‍👧\r\nnew\tline  ", "👨‍👩‍👧\nnew\tline"],
     ["keeps its markup: it is text, not HTML", "<b>1 < 2 & '3'</b>", "<b>1 < 2 & '3'</b>"],
     ["keeps 10,000 characters, however many bytes", "😀".repeat(10_000), "😀".repeat(10_000)],
-  ])("%s, in what is answered and in what is kept", async (_title, said, meant) => {
+  ] as const)("%s, in what is answered and in what is kept", async ([, said, meant], { say, service }) => {
     const reply = await say({ content: said });
     // What is answered has the same limit as what is said.
     expect(reply.body.data.text).toBe(Array.from(`You said: ${meant}`).slice(0, 10_000).join(""));
@@ -130,7 +134,7 @@ describe("text as people and machines mangle it", () => {
     await vi.waitFor(async () => expect(await kept()).toEqual([{ content: meant }]), { timeout: 15_000 });
   });
 
-  it("metadata with prototype keys, NULs and secrets is kept without them", async () => {
+  it("metadata with prototype keys, NULs and secrets is kept without them", async ({ service }) => {
     const metadata =
       '{"__proto__":{"admin":true},"constructor":{"prototype":{"admin":true}},"a\\u0000b":"c\\u0000d\\ud800","password":"hunter2","kept":1}';
     const body = JSON.stringify(message()).replace(/}$/, `,"metadata":${metadata},"__proto__":{"admin":true}}`);
@@ -153,11 +157,11 @@ describe("text as people and machines mangle it", () => {
 describe("too much", () => {
   const large = JSON.stringify(message({ metadata: { filler: "x".repeat(300_000) } }));
 
-  it.each(PATHS)("a body of 300 KB to %s is refused", async (path) => {
+  it.for(PATHS)("a body of 300 KB to %s is refused", async (path, { service }) => {
     expectRefusal(await service.say(path, large), 413, "PAYLOAD_TOO_LARGE");
   });
 
-  it("so is one that does not say how long it is", async () => {
+  it("so is one that does not say how long it is", async ({ service }) => {
     const body = new ReadableStream({
       start(controller) {
         for (let at = 0; at < large.length; at += 65_536) {
@@ -171,7 +175,7 @@ describe("too much", () => {
     expectRefusal(await service.request("/api/messages", init), 413, "PAYLOAD_TOO_LARGE");
   });
 
-  it("a trace id of 4 KB is replaced, not echoed", async () => {
+  it("a trace id of 4 KB is replaced, not echoed", async ({ service }) => {
     const reply = await service.say("/api/messages", message(), { "X-Trace-ID": "t".repeat(4_096) });
     expect(reply.status).toBe(200);
     expect(reply.headers.get("X-Trace-ID")).toMatch(/^[0-9a-f]{32}$/);
@@ -179,47 +183,47 @@ describe("too much", () => {
 });
 
 describe("the wrong way in", () => {
-  it.each([
+  it.for([
     ["text/plain"],
     ["application/x-www-form-urlencoded"],
     ["multipart/form-data; boundary=x"],
     ["jsonish"],
     [""],
-  ])("a body of the type %j is refused", async (type) => {
+  ] as const)("a body of the type %j is refused", async ([type], { service }) => {
     const reply = await service.say("/api/messages", message(), { "Content-Type": type });
     expectRefusal(reply, 415, "UNSUPPORTED_MEDIA_TYPE");
   });
 
-  it.each([["application/json; charset=utf-8"], ["APPLICATION/JSON"], ["application/vnd.acme+json"]])(
+  it.for([["application/json; charset=utf-8"], ["APPLICATION/JSON"], ["application/vnd.acme+json"]] as const)(
     "a body of the type %j is read",
-    async (type) => {
+    async ([type], { service }) => {
       expect((await service.say("/api/messages", message(), { "Content-Type": type })).status).toBe(200);
     },
   );
 
-  it.each([
+  it.for([
     ["GET", "/api/messages", "POST"],
     ["PUT", "/web/messages", "POST"],
     ["DELETE", "/app/messages", "POST"],
     ["OPTIONS", "/api/messages", "POST"],
     ["POST", "/live", "GET"],
     ["PATCH", "/healthz", "GET"],
-  ])("%s %s is not how it goes, and the answer says how", async (method, path, allowed) => {
+  ] as const)("%s %s is not how it goes, and the answer says how", async ([method, path, allowed], { service }) => {
     const reply = await service.request(path, { method });
     expectRefusal(reply, 405, "METHOD_NOT_ALLOWED");
     expect(reply.headers.get("Allow")).toBe(allowed);
   });
 
-  it.each(["/", "/api", "/api/messages/", "/nowhere", "/api/%00", "/%E0%A4%A", "/API/MESSAGES", "/api//messages"])(
+  it.for(["/", "/api", "/api/messages/", "/nowhere", "/api/%00", "/%E0%A4%A", "/API/MESSAGES", "/api//messages"])(
     "there is nothing at %s",
-    async (path) => {
+    async (path, { service }) => {
       expectRefusal(await service.request(path), 404, "ROUTE_NOT_FOUND");
       expectRefusal(await service.say(path, message()), 404, "ROUTE_NOT_FOUND");
     },
   );
 });
 
-it("whatever comes, the answer is no server error, in the envelope, with its trace id", async () => {
+it("whatever comes, the answer is no server error, in the envelope, with its trace id", async ({ service }) => {
   const anything = fc.oneof(fc.jsonValue(), fc.string({ unit: "binary" }), fc.constant(undefined));
   const body = fc.oneof(
     { weight: 1, arbitrary: fc.string({ unit: "binary" }) },
@@ -264,7 +268,10 @@ it("whatever comes, the answer is no server error, in the envelope, with its tra
   );
 });
 
-it("the mock that answers in development says so each time, and that it will not do elsewhere [I4.3]", async () => {
+it("the mock that answers in development says so each time, and that it will not do elsewhere [I4.3]", async ({
+  say,
+  service,
+}) => {
   const reply = await say();
   const trace_id = reply.headers.get("X-Trace-ID");
   const warning = await vi.waitFor(() => {

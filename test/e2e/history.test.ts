@@ -2,18 +2,45 @@ import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { ACME, INSTANCE } from "../support/demo.ts";
-import { startService } from "../support/service.ts";
-import type { Reply, Service } from "../support/service.ts";
+import type { Reply } from "../support/service.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-let service: Service;
-beforeAll(async () => {
-  service = await startService({ env: { INSTANCE_CACHE_SECONDS: "1" } });
-});
-afterAll(() => service?.stop());
+const it = serviceTest
+  .extend("env", { scope: "file" }, { INSTANCE_CACHE_SECONDS: "1" })
+  .extend(
+    "call",
+    { scope: "file" },
+    ({ service }) =>
+      (method: string, path: string, credential: string, body?: unknown): Promise<Reply> =>
+        service.request(`/api/v1/conversations${path}`, {
+          method,
+          headers: {
+            Authorization: `Bearer ${credential}`,
+            ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+          },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        }),
+  )
+  /** Somebody who has said hello, with a token. */
+  .extend(
+    "somebody",
+    { scope: "file" },
+    ({ service }) =>
+      async (email: string): Promise<{ userId: string; token: string; sessionId: string }> => {
+        const { body } = await service.say("/api/messages", {
+          instance_id: INSTANCE.chat,
+          request_id: randomUUID(),
+          content: "Hello",
+          user: { email },
+        });
+        const { user_id: userId, session_id: sessionId } = body.data;
+        return { userId, sessionId, token: await token(userId) };
+      },
+  );
 
 /** What a script prints when it is run as the README says. */
 async function run(script: string, args: string[], env: Record<string, string> = {}): Promise<string> {
@@ -24,33 +51,13 @@ async function run(script: string, args: string[], env: Record<string, string> =
 }
 const token = (userId: string) => run("token.ts", ["--user", userId, "--brand", ACME]);
 
-const call = (method: string, path: string, credential: string, body?: unknown): Promise<Reply> =>
-  service.request(`/api/v1/conversations${path}`, {
-    method,
-    headers: {
-      Authorization: `Bearer ${credential}`,
-      ...(body === undefined ? {} : { "Content-Type": "application/json" }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-/** Somebody who has said hello, with a token. */
-async function somebody(email: string): Promise<{ userId: string; token: string; sessionId: string }> {
-  const { body } = await service.say("/api/messages", {
-    instance_id: INSTANCE.chat,
-    request_id: randomUUID(),
-    content: "Hello",
-    user: { email },
-  });
-  const { user_id: userId, session_id: sessionId } = body.data;
-  return { userId, sessionId, token: await token(userId) };
-}
 const contents = ({ body }: Reply): string[] => body.data.messages.map((message: any) => message.content);
 const at = (second: number): string => new Date(Date.UTC(2026, 10, 22, 10) + second * 1000).toISOString();
 const said = (n: number) => ({ role: n % 2 === 0 ? "user" : "assistant", content: `m${n}`, timestamp: at(n) });
 const range = (from: number, to: number): string[] => Array.from({ length: from - to + 1 }, (_, n) => `m${from - n}`);
 
 describe("the history of a conversation, from the outside", () => {
-  it("is there as soon as the answer was returned, for the person whose words it is", async () => {
+  it("is there as soon as the answer was returned, for the person whose words it is", async ({ somebody, call }) => {
     const ann = await somebody("ann@example.com");
     const reply = await call("GET", `/${ann.sessionId}/messages`, ann.token);
     expect([reply.status, contents(reply)]).toEqual([200, ["You said: Hello", "Hello"]]);
@@ -58,7 +65,11 @@ describe("the history of a conversation, from the outside", () => {
     expect((await call("GET", `/${ann.sessionId}/usage`, ann.token)).body.data.totals.turns).toBe(1);
   });
 
-  it("comes newest first, in pages, and never to another person [5.1-API-001, 5.1-API-002, 5.1-API-003]", async () => {
+  it("comes newest first, in pages, and never to another person [5.1-API-001, 5.1-API-002, 5.1-API-003]", async ({
+    somebody,
+    call,
+    service,
+  }) => {
     const [ann, bob] = [await somebody("anna@example.com"), await somebody("bob@example.com")];
     const started = await call("POST", "/start", ann.token, { instance_id: INSTANCE.chat });
     const id: string = started.body.data.conversation_id;
@@ -91,7 +102,7 @@ describe("the history of a conversation, from the outside", () => {
     expect((await call("GET", `/${id}/messages`, bob.token)).status).toBe(403);
   });
 
-  it("survives a crash right after the transcript was taken in", async () => {
+  it("survives a crash right after the transcript was taken in", async ({ somebody, call, service }) => {
     const ann = await somebody("anneliese@example.com");
     const { body } = await call("POST", "/start", ann.token, { instance_id: INSTANCE.chat });
     const id: string = body.data.conversation_id;
@@ -101,7 +112,7 @@ describe("the history of a conversation, from the outside", () => {
     expect(contents(await call("GET", `/${id}/messages`, ann.token))).toEqual(["m1", "m0"]);
   });
 
-  it("is gone when the conversation is erased, in the object and in Postgres", async () => {
+  it("is gone when the conversation is erased, in the object and in Postgres", async ({ somebody, call, service }) => {
     const ann = await somebody("annika@example.com");
     expect((await call("DELETE", `/${ann.sessionId}`, ann.token)).status).toBe(200);
     expect((await call("GET", `/${ann.sessionId}/messages`, ann.token)).status).toBe(404);
@@ -112,7 +123,11 @@ describe("the history of a conversation, from the outside", () => {
 });
 
 describe("a brand's key, made by npm run key", () => {
-  it("is shown once, opens what its scopes say, and nothing any more once it is revoked", async () => {
+  it("is shown once, opens what its scopes say, and nothing any more once it is revoked", async ({
+    service,
+    somebody,
+    call,
+  }) => {
     // Each start of the service has a database endpoint of its own.
     const database = [...service.output().matchAll(/^database\s+(\S+)/gm)].at(-1)?.[1] ?? "";
     const env = { NEON_ENDPOINT: database };

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterEach, describe, expect, vi } from "vitest";
 import { nextRound } from "../../src/db/broadcast-claims.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { CLAIM_MS, MAX_ATTEMPTS } from "../../src/domain/broadcast.ts";
@@ -8,47 +8,67 @@ import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
 import { cancel, findBroadcast, retry } from "../../src/services/broadcast.ts";
 import { createAudience } from "../support/audience.ts";
 import type { Audience } from "../support/audience.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const ANYBODY = { kind: "anonymous" } as const;
 const TEXT = "We are open again";
 
-let database: TestDatabase;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  /** A broadcast that is written and that nobody has begun to send. */
+  .extend(
+    "broadcastTo",
+    { scope: "file" },
+    ({ database }) =>
+      async (count: number): Promise<{ id: string; people: string[] }> => {
+        const rows = await database.query(
+          "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
+          [ACME, String(count)],
+        );
+        const people = rows.map(({ id }) => id ?? "");
+        const { outcome } = await sendBroadcast(deps, {
+          credential: ANYBODY,
+          instanceId: INSTANCE.chat,
+          requestId: `b-${count}-${crypto.randomUUID()}`,
+          traceId: "trace-of-the-sender",
+          content: TEXT,
+          userIds: people,
+          metadata: { campaign: "spring" },
+        });
+        if (outcome.kind !== "accepted") throw new Error(outcome.kind);
+        return { id: outcome.answer.broadcast_id, people };
+      },
+  )
+  /** Pauses and leases are over. */
+  .extend(
+    "later",
+    { scope: "file" },
+    ({ database }) =>
+      (state: "pending" | "claimed") =>
+        database.query("update broadcast_recipients set due_at = now() - interval '1 second' where state = $1", [
+          state,
+        ]),
+  )
+  /** What Postgres has of the broadcast, once the conversations have told it. */
+  .extend("messages", { scope: "file" }, ({ database }) => async (): Promise<Record<string, string | null>[]> => {
+    await deps.save();
+    return database.query(
+      `select m.id, m.role, m.content, m.user_id, m.instance_id, m.trace_id, m.metadata_json, m.session_id, m.created_at, s.user_id as person,
+       s.last_message_at, s.last_assistant_message_at
+     from messages m join sessions s on s.id = m.session_id where m.content = $1`,
+      [TEXT],
+    );
+  });
 let deps: Audience;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users, broadcasts, sessions cascade");
   deps = createAudience(database.endpoint);
 });
 afterEach(() => {
   vi.useRealTimers();
 });
-
-/** A broadcast that is written and that nobody has begun to send. */
-async function broadcastTo(count: number): Promise<{ id: string; people: string[] }> {
-  const rows = await database.query(
-    "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
-    [ACME, String(count)],
-  );
-  const people = rows.map(({ id }) => id ?? "");
-  const { outcome } = await sendBroadcast(deps, {
-    credential: ANYBODY,
-    instanceId: INSTANCE.chat,
-    requestId: `b-${count}-${crypto.randomUUID()}`,
-    traceId: "trace-of-the-sender",
-    content: TEXT,
-    userIds: people,
-    metadata: { campaign: "spring" },
-  });
-  if (outcome.kind !== "accepted") throw new Error(outcome.kind);
-  return { id: outcome.answer.broadcast_id, people };
-}
 
 /** A consumer that was rung. */
 const consume = (id: string) => deliverBroadcast(deps, id);
@@ -57,23 +77,8 @@ const progress = (id: string) => findBroadcast(deps, ANYBODY, id, { limit: 100, 
 const counts = async (id: string) => (await progress(id)).counts;
 const NONE = { pending: 0, claimed: 0, sent: 0, failed: 0, cancelled: 0 };
 
-/** Pauses and leases are over. */
-const later = (state: "pending" | "claimed") =>
-  database.query("update broadcast_recipients set due_at = now() - interval '1 second' where state = $1", [state]);
-
-/** What Postgres has of the broadcast, once the conversations have told it. */
-async function messages(): Promise<Record<string, string | null>[]> {
-  await deps.save();
-  return database.query(
-    `select m.id, m.role, m.content, m.user_id, m.instance_id, m.trace_id, m.metadata_json, m.session_id, m.created_at, s.user_id as person,
-       s.last_message_at, s.last_assistant_message_at
-     from messages m join sessions s on s.id = m.session_id where m.content = $1`,
-    [TEXT],
-  );
-}
-
 describe("a broadcast that is sent", () => {
-  it("is one message to each person, with the id it was promised with [C4.3.4]", async () => {
+  it("is one message to each person, with the id it was promised with [C4.3.4]", async ({ broadcastTo, messages }) => {
     const { id, people } = await broadcastTo(60);
     await consume(id);
     expect(await counts(id)).toEqual({ ...NONE, sent: 60 });
@@ -86,13 +91,13 @@ describe("a broadcast that is sent", () => {
   describe("to somebody who has never said a word", () => {
     let message: Record<string, string | null> | undefined;
     let id: string;
-    beforeEach(async () => {
+    it.beforeEach(async ({ broadcastTo, messages }) => {
       ({ id } = await broadcastTo(1));
       await consume(id);
       [message] = await messages();
     });
 
-    it("begins a session for them, and the message is in it [C4.3.1]", async () => {
+    it("begins a session for them, and the message is in it [C4.3.1]", async ({ database }) => {
       const sessions = await database.query("select id, channel, instance_id from sessions");
       expect(sessions).toEqual([{ id: message?.session_id, channel: "api", instance_id: INSTANCE.chat }]);
     });
@@ -108,7 +113,11 @@ describe("a broadcast that is sent", () => {
     });
   });
 
-  it("goes on in the session somebody has open, and keeps it alive [C4.3.8]", async () => {
+  it("goes on in the session somebody has open, and keeps it alive [C4.3.8]", async ({
+    broadcastTo,
+    database,
+    messages,
+  }) => {
     const { id, people } = await broadcastTo(1);
     const [person = ""] = people;
     await database.query(
@@ -124,13 +133,16 @@ describe("a broadcast that is sent", () => {
     expect(message?.last_assistant_message_at).toBe(message?.created_at);
   });
 
-  it("tells its timer that nothing is left", async () => {
+  it("tells its timer that nothing is left", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     await consume(id);
     expect(deps.timers.rests).toEqual([{ id, dueInMs: null }]);
   });
 
-  it("reaches each person once however many consumers are rung for it at the same moment", async () => {
+  it("reaches each person once however many consumers are rung for it at the same moment", async ({
+    broadcastTo,
+    messages,
+  }) => {
     const { id, people } = await broadcastTo(100);
     deps.behave(() => new Promise((resolve) => setTimeout(resolve, Math.random() * 20)));
     await Promise.all(Array.from({ length: 10 }, () => consume(id)));
@@ -152,7 +164,11 @@ describe("a consumer that dies", () => {
     }
   }
 
-  it("leaves those it claimed to the next one when its lease is over, and nobody gets it twice", async () => {
+  it("leaves those it claimed to the next one when its lease is over, and nobody gets it twice", async ({
+    broadcastTo,
+    later,
+    messages,
+  }) => {
     const { id } = await broadcastTo(30);
     await die(id, 10, 5);
     await consume(id);
@@ -167,7 +183,7 @@ describe("a consumer that dies", () => {
     expect(await messages()).toHaveLength(30);
   });
 
-  it("each time it comes to somebody is not let near them for ever", async () => {
+  it("each time it comes to somebody is not let near them for ever", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(1);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       await die(id, 1, 0);
@@ -179,7 +195,10 @@ describe("a consumer that dies", () => {
     expect(recipients[0]).toMatchObject({ state: "failed", error: { code: "SERVICE_UNAVAILABLE" } });
   });
 
-  it("in a broadcast that is then cancelled leaves nobody in between: who has the message is sent, the others failed", async () => {
+  it("in a broadcast that is then cancelled leaves nobody in between: who has the message is sent, the others failed", async ({
+    broadcastTo,
+    later,
+  }) => {
     const { id } = await broadcastTo(30);
     await die(id, 10, 4);
     await deps.save();
@@ -191,7 +210,7 @@ describe("a consumer that dies", () => {
     expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
   });
 
-  it("is believed when it turns out to have reached somebody after all", async () => {
+  it("is believed when it turns out to have reached somebody after all", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(1);
     const round = await nextRound(deps.db, id, [], 1);
     const [recipient] = round?.recipients ?? [];
@@ -210,7 +229,7 @@ describe("somebody who can't be reached", () => {
       if (userId === person) throw new Error("the object is overloaded");
     });
 
-  it("holds up nobody, and is tried again after a pause", async () => {
+  it("holds up nobody, and is tried again after a pause", async ({ broadcastTo, later }) => {
     const { id, people } = await broadcastTo(30);
     away(people[7]);
     await consume(id);
@@ -225,7 +244,7 @@ describe("somebody who can't be reached", () => {
     expect(await counts(id)).toEqual({ ...NONE, sent: 30 });
   });
 
-  it("is failed with the reason in the end, and the log has what was thrown", async () => {
+  it("is failed with the reason in the end, and the log has what was thrown", async ({ broadcastTo, later }) => {
     const { id, people } = await broadcastTo(1);
     away(people[0]);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
@@ -243,7 +262,7 @@ describe("somebody who can't be reached", () => {
     expect(JSON.stringify(deps.lines)).toContain("the object is overloaded");
   });
 
-  it("because their conversation is another brand's is failed at once", async () => {
+  it("because their conversation is another brand's is failed at once", async ({ broadcastTo }) => {
     const { id, people } = await broadcastTo(1);
     const [person = ""] = people;
     await deps.conversation(chatAddress(INSTANCE.chat, person)).record({
@@ -262,7 +281,9 @@ describe("somebody who can't be reached", () => {
     expect(recipients[0]).toMatchObject({ state: "failed", attempts: 1, error: { code: "RESOURCE_NOT_FOUND" } });
   });
 
-  it("because the conversation never answers is given up on in time, and the others are done by then", async () => {
+  it("because the conversation never answers is given up on in time, and the others are done by then", async ({
+    broadcastTo,
+  }) => {
     const { id, people } = await broadcastTo(3);
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     deps.behave(({ userId }) => (userId === people[1] ? new Promise(() => undefined) : undefined));
@@ -276,7 +297,7 @@ describe("somebody who can't be reached", () => {
 });
 
 describe("a broadcast that is cancelled", () => {
-  it("in the middle reaches whom it had claimed, and nobody after the answer", async () => {
+  it("in the middle reaches whom it had claimed, and nobody after the answer", async ({ broadcastTo, messages }) => {
     const { id } = await broadcastTo(100);
     const { promise: answered, resolve: letGo } = Promise.withResolvers<void>();
     deps.behave(() => answered);
@@ -293,7 +314,10 @@ describe("a broadcast that is cancelled", () => {
     expect(await messages()).toHaveLength(2 * ROUND_SIZE);
   });
 
-  it("while its recipients are being claimed waits for the claim, and none is made after it", async () => {
+  it("while its recipients are being claimed waits for the claim, and none is made after it", async ({
+    database,
+    broadcastTo,
+  }) => {
     // Whoever claims takes their time over it, and is refused if the broadcast has been cancelled meanwhile.
     await database.query(`create function claimed_too_late() returns trigger language plpgsql as $$ begin
       perform pg_sleep(0.01);
@@ -315,7 +339,7 @@ describe("a broadcast that is cancelled", () => {
     expect(after.cancelled).toBeGreaterThan(0);
   });
 
-  it("fails whom it was trying to reach and could not, and tries no more", async () => {
+  it("fails whom it was trying to reach and could not, and tries no more", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     deps.behave(async () => {
       await cancel(deps, ANYBODY, id);
@@ -326,14 +350,14 @@ describe("a broadcast that is cancelled", () => {
     expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
   });
 
-  it("twice is cancelled once", async () => {
+  it("twice is cancelled once", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(2);
     const first = await cancel(deps, ANYBODY, id);
     expect(await cancel(deps, ANYBODY, id)).toEqual(first);
     expect(first.counts).toEqual({ ...NONE, cancelled: 2 });
   });
 
-  it("is not sent by a retry", async () => {
+  it("is not sent by a retry", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     await cancel(deps, ANYBODY, id);
     await expect(retry(deps, ANYBODY, id)).rejects.toMatchObject({ code: "VALIDATION_ERROR", status: 400 });
@@ -343,7 +367,10 @@ describe("a broadcast that is cancelled", () => {
 });
 
 describe("a broadcast that is retried", () => {
-  it("goes to those who failed and to nobody else, with all their attempts before them", async () => {
+  it("goes to those who failed and to nobody else, with all their attempts before them", async ({
+    broadcastTo,
+    database,
+  }) => {
     const { id, people } = await broadcastTo(3);
     await database.query("update instances set is_active = false where id = $1", [INSTANCE.chat]);
     await consume(id);

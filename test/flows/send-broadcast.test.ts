@@ -1,38 +1,47 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { sendBroadcast } from "../../src/flows/send-broadcast.ts";
 import type { IncomingBroadcast } from "../../src/flows/send-broadcast.ts";
 import { createAudience } from "../support/audience.ts";
 import type { Audience } from "../support/audience.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 
-let database: TestDatabase;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend(
+    "people",
+    { scope: "file" },
+    ({ database }) =>
+      async (count: number, brandId = ACME): Promise<string[]> =>
+        (
+          await database.query(
+            "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
+            [brandId, String(count)],
+          )
+        ).map(({ id }) => id ?? ""),
+  )
+  .extend(
+    "recipients",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        database.query("select user_id, message_id, state from broadcast_recipients order by user_id"),
+  );
 let deps: Audience;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
+it.beforeAll(async ({ database }) => {
   // A race by force: whoever writes a broadcast holds its request id for a while.
   await database.query(
     "create function linger() returns trigger language plpgsql as $$ begin perform pg_sleep(0.05); return new; end $$",
   );
   await database.query("create trigger linger after insert on broadcasts for each row execute function linger()");
 }, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users, broadcasts cascade");
   deps = createAudience(database.endpoint);
 });
-
-const people = async (count: number, brandId = ACME): Promise<string[]> =>
-  (
-    await database.query(
-      "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, $2::int) returning id",
-      [brandId, String(count)],
-    )
-  ).map(({ id }) => id ?? "");
 
 const send = (userIds: string[], changes: Partial<IncomingBroadcast> = {}) =>
   sendBroadcast(deps, {
@@ -53,10 +62,11 @@ const answerTo = async (...input: Parameters<typeof send>) => {
   return outcome.answer;
 };
 
-const recipients = () => database.query("select user_id, message_id, state from broadcast_recipients order by user_id");
-
 describe("a broadcast that comes in", () => {
-  it("is accepted for everybody named, with the ids their messages will have [B1.3.1]", async () => {
+  it("is accepted for everybody named, with the ids their messages will have [B1.3.1]", async ({
+    people,
+    recipients,
+  }) => {
     const [ann = "", bob = ""] = await people(2);
     const answer = await answerTo([ann, bob]);
     expect(answer.summary).toEqual({ total: 2, successful: 2, failed: 0 });
@@ -70,7 +80,10 @@ describe("a broadcast that comes in", () => {
     );
   });
 
-  it("counts somebody unknown and another brand's person as failed, and tells nothing apart [A4.2.2]", async () => {
+  it("counts somebody unknown and another brand's person as failed, and tells nothing apart [A4.2.2]", async ({
+    people,
+    recipients,
+  }) => {
     const [ann = ""] = await people(1);
     const [foreign = ""] = await people(1, GLOBEX);
     const { results, summary } = await answerTo([NOBODY, ann, foreign]);
@@ -84,7 +97,7 @@ describe("a broadcast that comes in", () => {
     expect(await recipients()).toEqual([expect.objectContaining({ user_id: ann })]);
   });
 
-  it("counts somebody named twice once, however the id is spelled [A4.2.3]", async () => {
+  it("counts somebody named twice once, however the id is spelled [A4.2.3]", async ({ people, recipients }) => {
     const [ann = "", bob = ""] = await people(2);
     const { summary, results } = await answerTo([ann, bob, ann.toUpperCase(), ann]);
     expect(summary).toEqual({ total: 2, successful: 2, failed: 0 });
@@ -92,7 +105,10 @@ describe("a broadcast that comes in", () => {
     expect(await recipients()).toHaveLength(2);
   });
 
-  it("costs one query and one batch for a hundred people, in an isolate that knows nothing", async () => {
+  it("costs one query and one batch for a hundred people, in an isolate that knows nothing", async ({
+    people,
+    database,
+  }) => {
     const crowd = await people(100);
     database.forget();
     await send(crowd);
@@ -102,7 +118,7 @@ describe("a broadcast that comes in", () => {
     expect(writing?.queries.filter((query) => query.includes("insert into broadcast_recipients"))).toHaveLength(1);
   });
 
-  it("is written with its whole audience or not at all [A4.2.1]", async () => {
+  it("is written with its whole audience or not at all [A4.2.1]", async ({ people, database }) => {
     const [ann = "", bob = ""] = await people(2);
     await database.query(`create function refuse() returns trigger language plpgsql as $$ begin
       if new.user_id = '${bob}' then raise 'no'; end if; return new; end $$`);
@@ -116,7 +132,10 @@ describe("a broadcast that comes in", () => {
     expect((await answerTo([ann, bob])).summary.successful).toBe(2);
   });
 
-  it("is on its timer before it is written, so that nobody is forgotten between the two", async () => {
+  it("is on its timer before it is written, so that nobody is forgotten between the two", async ({
+    people,
+    database,
+  }) => {
     const crowd = await people(1);
     const startedBy: number[] = [];
     const stop = database.observe(() => startedBy.push(deps.timers.started.length));
@@ -126,7 +145,7 @@ describe("a broadcast that comes in", () => {
     expect(deps.timers.started).toEqual([broadcast_id]);
   });
 
-  it("rings, and is accepted even when the ring is lost", async () => {
+  it("rings, and is accepted even when the ring is lost", async ({ people }) => {
     const crowd = await people(1);
     const { broadcast_id } = await answerTo(crowd);
     expect(deps.rung).toEqual([broadcast_id]);
@@ -148,7 +167,7 @@ describe("a broadcast that comes in", () => {
 });
 
 describe("a broadcast that comes in again", () => {
-  it("is the same broadcast, with the same answer", async () => {
+  it("is the same broadcast, with the same answer", async ({ people, recipients }) => {
     const crowd = await people(3);
     const first = await answerTo(crowd);
     expect((await send(crowd.toReversed())).outcome).toEqual({ kind: "completed", answer: first });
@@ -156,7 +175,10 @@ describe("a broadcast that comes in again", () => {
     expect(deps.rung).toHaveLength(1);
   });
 
-  it("with another text or other people is another broadcast under a name that is taken", async () => {
+  it("with another text or other people is another broadcast under a name that is taken", async ({
+    people,
+    recipients,
+  }) => {
     const [ann = "", bob = ""] = await people(2);
     await answerTo([ann]);
     expect((await send([ann], { content: "Closed" })).outcome).toEqual({ kind: "mismatch" });
@@ -165,7 +187,7 @@ describe("a broadcast that comes in again", () => {
     expect(await recipients()).toHaveLength(1);
   });
 
-  it("at the same moment is one broadcast, and everybody is told the same", async () => {
+  it("at the same moment is one broadcast, and everybody is told the same", async ({ people, recipients }) => {
     const crowd = await people(5);
     const receipts = await Promise.all(Array.from({ length: 10 }, () => send(crowd)));
     const kinds = receipts.map(({ outcome }) => outcome.kind).toSorted();
@@ -175,7 +197,7 @@ describe("a broadcast that comes in again", () => {
     expect(deps.rung).toHaveLength(1);
   });
 
-  it("for another instance is another broadcast", async () => {
+  it("for another instance is another broadcast", async ({ people }) => {
     const crowd = await people(1);
     await answerTo(crowd);
     expect((await send(crowd, { instanceId: INSTANCE.guestless })).outcome.kind).toBe("accepted");

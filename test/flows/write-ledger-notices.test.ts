@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { expect } from "vitest";
 import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
@@ -7,23 +7,18 @@ import { createUser } from "../../src/db/users.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, letter, sessionOf } from "../support/entries.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
+const it = databaseTest;
 let deps: TestDeps;
 let outbox: Outbox;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users, dead_letters cascade");
   const storage = sqliteStorage();
   migrate(storage, MIGRATIONS);
@@ -40,7 +35,9 @@ beforeEach(async () => {
   database.forget();
 });
 
-it("a reply's delivery that is told with its turn is written after it, and what was said stays for the model", async () => {
+it("a reply's delivery that is told with its turn is written after it, and what was said stays for the model", async ({
+  database,
+}) => {
   const user = { id: uuidv7(Date.now()), tier: "guest" as const };
   const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
   await createUser(deps.db, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
@@ -59,7 +56,7 @@ it("a reply's delivery that is told with its turn is written after it, and what 
   expect(outbox.history(session.id).map(({ content }) => content)).toEqual(["Hello", "Hi"]);
 });
 
-it("one notice that Postgres refuses is told in the log, and its neighbours are written", async () => {
+it("one notice that Postgres refuses is told in the log, and its neighbours are written", async ({ database }) => {
   const [one, two] = [uuidv7(1), uuidv7(2)];
   for (const id of [one, "no id", two]) outbox.addNotice(letter(id));
   await writeLedger(deps, ["somewhere"]);
@@ -70,7 +67,7 @@ it("one notice that Postgres refuses is told in the log, and its neighbours are 
   expect(outbox.pendingCount()).toBe(0);
 });
 
-it("without anything to write, nothing is asked of the database", async () => {
+it("without anything to write, nothing is asked of the database", async ({ database }) => {
   await writeLedger(deps, ["somewhere"]);
   expect(database.requests.length).toBe(0);
 });

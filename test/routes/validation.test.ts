@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 type Json = Record<string, any>;
 
@@ -60,15 +59,36 @@ const BODIES: Record<string, Json> = {
 /** A webhook is signed: what is in it is Meta's, and taken as it comes. */
 const SIGNED = "/webhooks/whatsapp";
 
-let gateway: Gateway;
-beforeAll(async () => {
-  gateway = await startGateway({ env: { RATE_LIMIT_INSTANCE_PER_MINUTE: "0" } });
-}, 60_000);
-afterAll(() => gateway.close());
-beforeEach(() => gateway.database.forget());
+const it = gatewayTest
+  .extend("env", { scope: "file" }, { RATE_LIMIT_INSTANCE_PER_MINUTE: "0" })
+  .extend(
+    "post",
+    { scope: "file" },
+    ({ gateway }) =>
+      (path: string, body: unknown) =>
+        gateway.send("POST", at(path), body, ACME_KEY),
+  )
+  /** How a refusal names the field, or what else it was answered. */
+  .extend("faultOf", { scope: "file" }, ({ post }) => async (path: string, body: unknown): Promise<string> => {
+    const { status, body: reply } = await post(path, body);
+    const code = reply.error?.code;
+    if ((status === 400 || status === 422) && code === "INVALID_REQUEST_ID") return "request_id";
+    if ((status === 400 || status === 422) && code === "VALIDATION_ERROR") {
+      const { field } = reply.error.details.fields[0];
+      // A message of a channel names its own.
+      return field === "from" || field === "to" ? `message.${field}` : field;
+    }
+    return `${status} ${code}`;
+  })
+  /** Looks at what a route does with bad input: nobody may have been asked anything. */
+  .extend("expectNobodyAsked", { scope: "file" }, ({ gateway }) => async (run: () => Promise<void>): Promise<void> => {
+    const before = gateway.addresses();
+    await run();
+    expect([gateway.database.requests, gateway.addresses()]).toEqual([[], before]);
+  });
+it.beforeEach(({ gateway }) => gateway.database.forget());
 
 const at = (path: string): string => path.replace("{id}", CONVERSATION);
-const post = (path: string, body: unknown) => gateway.send("POST", at(path), body, ACME_KEY);
 
 /** A copy with another value at a path of names. */
 function withValue(body: any, [name, ...rest]: readonly string[], value: unknown): any {
@@ -76,19 +96,6 @@ function withValue(body: any, [name, ...rest]: readonly string[], value: unknown
   if (Array.isArray(body))
     return body.map((item, index) => (String(index) === name ? withValue(item, rest, value) : item));
   return { ...body, [name]: withValue(body[name], rest, value) };
-}
-
-/** How a refusal names the field, or what else it was answered. */
-async function faultOf(path: string, body: unknown): Promise<string> {
-  const { status, body: reply } = await post(path, body);
-  const code = reply.error?.code;
-  if ((status === 400 || status === 422) && code === "INVALID_REQUEST_ID") return "request_id";
-  if ((status === 400 || status === 422) && code === "VALIDATION_ERROR") {
-    const { field } = reply.error.details.fields[0];
-    // A message of a channel names its own.
-    return field === "from" || field === "to" ? `message.${field}` : field;
-  }
-  return `${status} ${code}`;
 }
 
 const fieldsOf = (value: unknown, path: string[] = []): string[][] =>
@@ -130,18 +137,11 @@ describe("this sweep", () => {
   });
 });
 
-/** Looks at what a route does with bad input: nobody may have been asked anything. */
-async function expectNobodyAsked(run: () => Promise<void>): Promise<void> {
-  const before = gateway.addresses();
-  await run();
-  expect([gateway.database.requests, gateway.addresses()]).toEqual([[], before]);
-}
-
 /** A message of a channel is read as other companies write: there a number is text. */
 const READ_AS_TEXT = ["message.text.body = number: 200 undefined"];
 
 describe.each(Object.entries(BODIES))("%s", (path, body) => {
-  it("takes no field of another type [G4.5.1]", async () => {
+  it("takes no field of another type [G4.5.1]", async ({ faultOf }) => {
     const seen: string[] = [];
     for (const field of fieldsOf(body)) {
       for (const [type, wrong] of TYPES) {
@@ -155,7 +155,10 @@ describe.each(Object.entries(BODIES))("%s", (path, body) => {
     expect(seen.filter((fault) => !READ_AS_TEXT.includes(fault))).toEqual([]);
   });
 
-  it("takes nothing that is no object, or one without anything in it, and asks nobody about it [G4.5.1]", () =>
+  it("takes nothing that is no object, or one without anything in it, and asks nobody about it [G4.5.1]", ({
+    expectNobodyAsked,
+    post,
+  }) =>
     expectNobodyAsked(async () => {
       for (const nothing of [null, 7, true, "text", [], [7], {}]) {
         expect((await post(path, nothing)).body.error.code).toBe("VALIDATION_ERROR");
@@ -205,15 +208,18 @@ const LIMITS: [path: string, field: string, longest: unknown, tooLong: unknown][
   [TRANSCRIPT, "metadata", metadata(65_536), metadata(65_537)],
 ];
 
-it.each(LIMITS)("%s takes a %s as long as it may be, and no longer [G4.5.2]", async (path, field, longest, tooLong) => {
-  const [taken, refused] = await Promise.all(
-    [longest, tooLong].map((value) => faultOf(path, withValue(BODIES[path], field.split("."), value))),
-  );
-  // What is long enough is judged by what it says: some of it names nobody.
-  expect([taken, refused]).toEqual([expect.stringMatching(/^(200|201|401|404|409) /), field]);
-});
+it.for(LIMITS)(
+  "%s takes a %s as long as it may be, and no longer [G4.5.2]",
+  async ([path, field, longest, tooLong], { faultOf }) => {
+    const [taken, refused] = await Promise.all(
+      [longest, tooLong].map((value) => faultOf(path, withValue(BODIES[path], field.split("."), value))),
+    );
+    // What is long enough is judged by what it says: some of it names nobody.
+    expect([taken, refused]).toEqual([expect.stringMatching(/^(200|201|401|404|409) /), field]);
+  },
+);
 
-it("a transcript has at most 100 messages [G4.5.2]", async () => {
+it("a transcript has at most 100 messages [G4.5.2]", async ({ post }) => {
   const said = (count: number) => Array.from({ length: count }, (_, n) => ({ ...SAID, id: `m${n}` }));
   expect((await post(TRANSCRIPT, said(100))).status).toBe(404);
   const { status, body } = await post(TRANSCRIPT, { messages: said(101) });
@@ -261,13 +267,15 @@ const FORMS: [path: string, field: string, malformed: string[]][] = [
   [TRANSCRIPT, "timestamp", NO_TIMES],
 ];
 
-it.each(FORMS)("%s takes no %s that is badly formed, and asks nobody about it [G4.5.3]", (path, field, malformed) =>
-  expectNobodyAsked(async () => {
-    for (const value of malformed) {
-      const fault = await faultOf(path, withValue(BODIES[path], field.split("."), value));
-      expect([value, fault]).toEqual([value, field]);
-    }
-  }),
+it.for(FORMS)(
+  "%s takes no %s that is badly formed, and asks nobody about it [G4.5.3]",
+  ([path, field, malformed], { expectNobodyAsked, faultOf }) =>
+    expectNobodyAsked(async () => {
+      for (const value of malformed) {
+        const fault = await faultOf(path, withValue(BODIES[path], field.split("."), value));
+        expect([value, fault]).toEqual([value, field]);
+      }
+    }),
 );
 
 const NO_COUNTS = ["0", "-1", "1.5", "ten", "1e999", "NaN"];
@@ -284,14 +292,17 @@ const QUERIES: [path: string, name: string, malformed: string[]][] = [
   ["/api/broadcasts/{id}", "state", ["", "done", "PENDING"]],
 ];
 
-it.each(QUERIES)("%s takes no %s in its query that is badly formed [G4.5.3]", async (path, name, malformed) => {
-  for (const value of malformed) {
-    const { status, body } = await gateway.get(`${at(path)}?${name}=${encodeURIComponent(value)}`, ACME_KEY);
-    expect([value, status, body.error?.details.fields?.[0].field]).toEqual([value, 422, name]);
-  }
-});
+it.for(QUERIES)(
+  "%s takes no %s in its query that is badly formed [G4.5.3]",
+  async ([path, name, malformed], { gateway }) => {
+    for (const value of malformed) {
+      const { status, body } = await gateway.get(`${at(path)}?${name}=${encodeURIComponent(value)}`, ACME_KEY);
+      expect([value, status, body.error?.details.fields?.[0].field]).toEqual([value, 422, name]);
+    }
+  },
+);
 
-it("no address with a badly formed id leads anywhere [G4.5.3]", async () => {
+it("no address with a badly formed id leads anywhere [G4.5.3]", async ({ gateway }) => {
   const named = Object.entries<Json>(document["paths"]).flatMap(([path, methods]) =>
     path.includes("{") ? Object.keys(methods).map((method) => [method.toUpperCase(), path] as const) : [],
   );

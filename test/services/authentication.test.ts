@@ -1,31 +1,31 @@
 import { createHash } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect } from "vitest";
 import { AppError } from "../../src/domain/errors.ts";
 import { authorize } from "../../src/domain/authorization.ts";
 import { Cache } from "../../src/isolate/cache.ts";
 import { authenticate, readCredential } from "../../src/services/authentication.ts";
 import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, ACME_KEY } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { createKey, revokeKey } from "../../src/services/api-key.ts";
 import type { KeyOrder } from "../../src/services/api-key.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 
-let database: TestDatabase;
+const it = databaseTest.extend(
+  "isolate",
+  { scope: "file" },
+  ({ database }) =>
+    (env: Record<string, string> = {}): TestDeps =>
+      createTestDeps({ endpoint: database.endpoint, env, now: () => now }),
+);
 let now = NOW;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-});
 beforeEach(() => {
   now = NOW;
 });
-afterAll(() => database.close());
 
-const isolate = (env: Record<string, string> = {}): TestDeps =>
-  createTestDeps({ endpoint: database.endpoint, env, now: () => now });
 const make = (deps: TestDeps, order: Partial<KeyOrder> = {}) =>
   createKey(deps, { brandId: ACME, name: "test", scopes: [], expiresAt: null, ...order });
 const call = async (deps: TestDeps, key: string) => authenticate(deps, await readCredential(deps, `Bearer ${key}`));
@@ -33,7 +33,7 @@ const verdict = (deps: TestDeps, key: string): Promise<unknown> =>
   call(deps, key).catch((error: unknown) => (error instanceof AppError ? error.status : error));
 
 describe("a brand's key", () => {
-  it("is its brand's, and Parley keeps no more of it than a hash", async () => {
+  it("is its brand's, and Parley keeps no more of it than a hash", async ({ isolate, database }) => {
     const deps = isolate();
     const { key, keyId } = await make(deps);
     expect(await call(deps, key)).toMatchObject({ kind: "brand", brandId: ACME, scopes: [] });
@@ -43,7 +43,7 @@ describe("a brand's key", () => {
     expect(JSON.stringify(rows)).not.toContain(key.slice(key.lastIndexOf("_") + 1));
   });
 
-  it("is not what the hash of a key would be, where there is a pepper", async () => {
+  it("is not what the hash of a key would be, where there is a pepper", async ({ isolate, database }) => {
     const peppered = isolate({ API_KEY_PEPPER: "a-pepper-of-more-than-thirty-two-characters" });
     const { key, keyId } = await make(peppered);
     const [row] = await database.query("select secret_hash from api_keys where prefix = $1", [`parley_${keyId}`]);
@@ -52,7 +52,7 @@ describe("a brand's key", () => {
     expect(await verdict(isolate(), key)).toBe(401);
   });
 
-  it("of the demo is taken in development with a pepper or without, and nowhere else", async () => {
+  it("of the demo is taken in development with a pepper or without, and nowhere else", async ({ isolate }) => {
     const pepper = "a-pepper-of-more-than-thirty-two-characters";
     expect(await verdict(isolate(), ACME_KEY)).toMatchObject({ brandId: ACME });
     expect(await verdict(isolate({ API_KEY_PEPPER: pepper }), ACME_KEY)).toMatchObject({ brandId: ACME });
@@ -60,7 +60,7 @@ describe("a brand's key", () => {
     expect(await verdict(isolate(production), ACME_KEY)).toBe(401);
   });
 
-  it("that was changed, cut or made up is refused", async () => {
+  it("that was changed, cut or made up is refused", async ({ isolate }) => {
     const deps = isolate();
     const { key } = await make(deps);
     const flipped = key.endsWith("A") ? `${key.slice(0, -1)}B` : `${key.slice(0, -1)}A`;
@@ -68,7 +68,7 @@ describe("a brand's key", () => {
       expect(await verdict(deps, forged)).toBe(401);
   });
 
-  it("is refused from the moment it expires, also by who has just taken it", async () => {
+  it("is refused from the moment it expires, also by who has just taken it", async ({ isolate }) => {
     const deps = isolate();
     const { key } = await make(deps, { expiresAt: NOW + 1_000 });
     expect(await verdict(deps, key)).toMatchObject({ brandId: ACME });
@@ -76,7 +76,9 @@ describe("a brand's key", () => {
     expect(await verdict(deps, key)).toBe(401);
   });
 
-  it("that is revoked is refused within a minute by who has just taken it, and at once by others", async () => {
+  it("that is revoked is refused within a minute by who has just taken it, and at once by others", async ({
+    isolate,
+  }) => {
     const deps = isolate();
     const { key, keyId } = await make(deps);
     await call(deps, key);
@@ -106,7 +108,7 @@ describe("a brand's key", () => {
     expect(await verdict(deps, key)).toBe(500);
   });
 
-  it("with scopes may do what they say; without any, everything", async () => {
+  it("with scopes may do what they say; without any, everything", async ({ isolate }) => {
     const deps = isolate();
     const may = async (scopes: string[], action: "conversations:read" | "broadcasts:write") => {
       const principal = await call(deps, (await make(deps, { scopes })).key);
@@ -120,14 +122,14 @@ describe("a brand's key", () => {
     });
   });
 
-  it("is not made with a scope that there is not, nor for a brand that there is not", async () => {
+  it("is not made with a scope that there is not, nor for a brand that there is not", async ({ isolate }) => {
     const deps = isolate();
     await expect(make(deps, { scopes: ["everything"] })).rejects.toMatchObject({ code: "VALIDATION_ERROR" });
     await expect(make(deps, { brandId: crypto.randomUUID() })).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
     await expect(revokeKey(deps, "nothing")).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
   });
 
-  it("tells to the hour when it was last used, and no request waits for that", async () => {
+  it("tells to the hour when it was last used, and no request waits for that", async ({ isolate, database }) => {
     const deps = isolate();
     const background: Promise<unknown>[] = [];
     deps.background = (work) => void background.push(work);

@@ -1,21 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { checkHealth } from "../../src/services/health.ts";
 import { findInstance } from "../../src/services/instance.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(() => database.forget());
+const it = databaseTest;
+it.beforeEach(({ database }) => database.forget());
 
 describe("what can be said of the service from inside", () => {
-  it("is how long the database takes to answer, by the clock it is given", async () => {
+  it("is how long the database takes to answer, by the clock it is given", async ({ database }) => {
     let now = 0;
     const deps = createTestDeps({ endpoint: database.endpoint, now: () => (now += 7) });
     expect(await checkHealth(deps)).toMatchObject({
@@ -36,7 +31,9 @@ describe("what can be said of the service from inside", () => {
     ]);
   });
 
-  it("is how often the cache of instances was of use: in /healthz, and in the line of each request [C2.5.3, I9.1]", async () => {
+  it("is how often the cache of instances was of use: in /healthz, and in the line of each request [C2.5.3, I9.1]", async ({
+    database,
+  }) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
     const app = createApp(() => deps);
     const say = (requestId: string) =>

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createUser, userById, usersByIdentifiers } from "../../src/db/users.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { presented } from "../../src/domain/identity.ts";
@@ -6,30 +6,50 @@ import type { Identifiers } from "../../src/domain/identity.ts";
 import { findKnownUsers, guestSender, resolveSender } from "../../src/services/identity.ts";
 import type { Claims } from "../../src/services/identity.ts";
 import { findInstance, requireReady } from "../../src/services/instance.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const PHONE = "+14155550123";
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 
-let database: TestDatabase;
+const it = databaseTest
+  /** An isolate that has just started: it knows nobody. */
+  .extend(
+    "isolate",
+    { scope: "file" },
+    ({ database }) =>
+      (): TestDeps =>
+        createTestDeps({ endpoint: database.endpoint }),
+  )
+  /** What somebody goes by, as rows. */
+  .extend(
+    "identifiersOf",
+    { scope: "file" },
+    ({ database }) =>
+      async (userId: string | undefined): Promise<string[]> =>
+        (
+          await database.query(
+            "select identifier_type || ' ' || identifier_value as row from user_identifiers where user_id = $1 order by 1",
+            [userId ?? null],
+          )
+        ).map(({ row }) => row ?? ""),
+  )
+  .extend(
+    "count",
+    { scope: "file" },
+    ({ database }) =>
+      async (table: "users" | "user_identifiers" | "sessions"): Promise<number> =>
+        Number((await database.query(`select count(*) as n from ${table}`))[0]?.["n"]),
+  );
 let deps: TestDeps;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database, isolate }) => {
   await database.query("truncate users cascade");
   deps = isolate();
   database.forget();
 });
-
-/** An isolate that has just started: it knows nobody. */
-const isolate = (): TestDeps => createTestDeps({ endpoint: database.endpoint });
 
 /** Who Parley takes somebody for who says this of themselves. */
 async function speaker(said: Identifiers, { on = deps, ...changes }: Partial<Claims> & { on?: TestDeps } = {}) {
@@ -47,22 +67,13 @@ async function speaker(said: Identifiers, { on = deps, ...changes }: Partial<Cla
 
 const userOf = async (...input: Parameters<typeof speaker>) => (await speaker(...input))?.user.id;
 
-/** What somebody goes by, as rows. */
-const identifiersOf = async (userId: string | undefined): Promise<string[]> =>
-  (
-    await database.query(
-      "select identifier_type || ' ' || identifier_value as row from user_identifiers where user_id = $1 order by 1",
-      [userId ?? null],
-    )
-  ).map(({ row }) => row ?? "");
-
-const count = async (table: "users" | "user_identifiers" | "sessions"): Promise<number> =>
-  Number((await database.query(`select count(*) as n from ${table}`))[0]?.["n"]);
-
 const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", unverified: {} };
 const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
 
-it("a guest does not come by a number with the token anybody is handed: whoever has it stays somebody else", async () => {
+it("a guest does not come by a number with the token anybody is handed: whoever has it stays somebody else", async ({
+  identifiersOf,
+  isolate,
+}) => {
   const guest = await guestSender(deps, await instanceOf(INSTANCE.chat), "web", visit);
   await speaker({ phone_e164: PHONE }, { tokenUserId: guest.user.id, tokenDecides: true });
   expect(await identifiersOf(guest.user.id)).toEqual([]);
@@ -70,15 +81,18 @@ it("a guest does not come by a number with the token anybody is handed: whoever 
 });
 
 describe("somebody who says who they are", () => {
-  it.each([
+  it.for([
     ["phone", "C1.1.2", { phone_e164: PHONE }, { phone_e164: "+1 (415) 555-0123" }],
     ["e-mail address", "C1.1.3", { email: "ann@example.com" }, { email: " Ann@Example.COM " }],
     ["device", "C1.1.4", { device_id: "ios-1" }, { device_id: " ios-1 " }],
-  ])("is known again by their %s, however it is written [%s]", async (_, _id, first, second) => {
-    const ann = await userOf(first);
-    expect(await userOf(second, { on: isolate() })).toBe(ann);
-    expect([await count("users"), await count("user_identifiers")]).toEqual([1, 1]);
-  });
+  ] as const)(
+    "is known again by their %s, however it is written [%s]",
+    async ([, , first, second], { isolate, count }) => {
+      const ann = await userOf(first);
+      expect(await userOf(second, { on: isolate() })).toBe(ann);
+      expect([await count("users"), await count("user_identifiers")]).toEqual([1, 1]);
+    },
+  );
 
   it("is known by a token that was verified, when nothing else names them [C1.1.5]", async () => {
     const ann = await userOf({ email: "ann@example.com" });
@@ -113,7 +127,7 @@ describe("somebody who says who they are", () => {
     expect(await userOf({}, { tokenUserId })).toBe(token);
   });
 
-  it("is the token's user whatever else is said, when the token came in the header", async () => {
+  it("is the token's user whatever else is said, when the token came in the header", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ email: "bob@example.com" });
     const speaks = await speaker({ phone_e164: PHONE }, { tokenUserId: bob ?? "", tokenDecides: true });
@@ -121,7 +135,9 @@ describe("somebody who says who they are", () => {
     expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
   });
 
-  it("is refused with a phone number that is none, before anything is asked of Postgres [C1.1.9]", async () => {
+  it("is refused with a phone number that is none, before anything is asked of Postgres [C1.1.9]", async ({
+    database,
+  }) => {
     await expect(speaker({ phone_e164: "0123" })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "phone_e164" }] },
@@ -136,7 +152,9 @@ describe("somebody who says who they are", () => {
     });
   });
 
-  it("is refused where it is not known whose customer they are: without a brand nobody is made [C1.1.1]", async () => {
+  it("is refused where it is not known whose customer they are: without a brand nobody is made [C1.1.1]", async ({
+    count,
+  }) => {
     const instance = { ...(await instanceOf(INSTANCE.chat)), brandId: "" };
     const claims: Claims = {
       instanceId: INSTANCE.chat,
@@ -153,7 +171,10 @@ describe("somebody who says who they are", () => {
     expect(await count("users")).toBe(0);
   });
 
-  it("costs one round trip when they are known, instance and all, and none when they go on", async () => {
+  it("costs one round trip when they are known, instance and all, and none when they go on", async ({
+    isolate,
+    database,
+  }) => {
     await speaker({ phone_e164: PHONE });
     const other = isolate();
     database.forget();
@@ -161,7 +182,7 @@ describe("somebody who says who they are", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is looked up again after a minute, however much they talk", async () => {
+  it("is looked up again after a minute, however much they talk", async ({ database }) => {
     const clock = { now: 0 };
     const talkative = createTestDeps({ endpoint: database.endpoint, now: () => clock.now });
     await speaker({ phone_e164: PHONE }, { on: talkative });
@@ -173,12 +194,12 @@ describe("somebody who says who they are", () => {
 });
 
 describe("somebody who says nothing of themselves", () => {
-  it("is nobody: the caller decides whether a guest is welcome [C1.1.8]", async () => {
+  it("is nobody: the caller decides whether a guest is welcome [C1.1.8]", async ({ count, database }) => {
     expect(await speaker({})).toBeNull();
     expect([await count("users"), database.requests.length]).toEqual([0, 1]);
   });
 
-  it("can be a guest [C1.1.7], always a new one for a new request [C1.3.1]", async () => {
+  it("can be a guest [C1.1.7], always a new one for a new request [C1.3.1]", async ({ count }) => {
     const instance = await instanceOf(INSTANCE.chat);
     const guests = [
       await guestSender(deps, instance, "web", visit),
@@ -190,7 +211,7 @@ describe("somebody who says nothing of themselves", () => {
     expect(await count("users")).toBe(4);
   });
 
-  it("is the same guest when the same request comes again, to another isolate too", async () => {
+  it("is the same guest when the same request comes again, to another isolate too", async ({ isolate, count }) => {
     const instance = await instanceOf(INSTANCE.chat);
     const [first, again, elsewhere] = [
       await guestSender(deps, instance, "web", visit),
@@ -201,7 +222,10 @@ describe("somebody who says nothing of themselves", () => {
     expect([await count("users"), await count("sessions")]).toEqual([1, 1]);
   });
 
-  it("is of the tier that says so [C1.3.2, C1.6.1], goes by nothing [C1.3.3, C1.6.2], and is there at once [C1.6.3]", async () => {
+  it("is of the tier that says so [C1.3.2, C1.6.1], goes by nothing [C1.3.3, C1.6.2], and is there at once [C1.6.3]", async ({
+    database,
+    count,
+  }) => {
     const guest = await guestSender(deps, await instanceOf(INSTANCE.chat), "web", visit);
     expect(guest).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
     expect(await database.query("select id, tier, brand_id from users")).toEqual([
@@ -210,7 +234,7 @@ describe("somebody who says nothing of themselves", () => {
     expect(await count("user_identifiers")).toBe(0);
   });
 
-  it("keeps what they said of themselves as a note, which identifies nobody", async () => {
+  it("keeps what they said of themselves as a note, which identifies nobody", async ({ database }) => {
     await guestSender(deps, await instanceOf(INSTANCE.chat), "web", { ...visit, unverified: { email: "a@b.co" } });
     expect(await database.query("select metadata_json from users")).toEqual([{ metadata_json: '{"email": "a@b.co"}' }]);
     expect(
@@ -246,7 +270,9 @@ describe("a person who is looked up", () => {
     expect(await deps.read(userById(INSTANCE.globex, ann ?? ""))).toBeNull();
   });
 
-  it("is somebody else with another brand [C1.4.3]: the same phone is Ann here [C1.8.1] and Bob there [C1.8.2]", async () => {
+  it("is somebody else with another brand [C1.4.3]: the same phone is Ann here [C1.8.1] and Bob there [C1.8.2]", async ({
+    database,
+  }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ phone_e164: PHONE }, { instanceId: INSTANCE.globex });
     expect(ann).not.toBe(bob);
@@ -267,7 +293,10 @@ describe("a person who is looked up", () => {
     expect(await userOf({ phone_e164: PHONE }, { instanceId: INSTANCE.guestless })).toBe(ann);
   });
 
-  it("can't share an identifier within brand and channel: the database itself refuses [C1.8.3]", async () => {
+  it("can't share an identifier within brand and channel: the database itself refuses [C1.8.3]", async ({
+    database,
+    identifiersOf,
+  }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ email: "bob@example.com" });
     const insert = (channel: string, userId: string | undefined) =>
@@ -283,11 +312,11 @@ describe("a person who is looked up", () => {
 });
 
 describe("a known person who says more of themselves", () => {
-  it.each([
+  it.for([
     ["phone", "C1.5.1", { phone_e164: PHONE }, `phone_e164 ${PHONE}`],
     ["e-mail address", "C1.5.2", { email: "Ann@Example.com" }, "email ann@example.com"],
     ["device", "C1.5.3", { device_id: "ios-2" }, "device_id ios-2"],
-  ])("goes by their new %s too from then on [%s]", async (_, _id, more, row) => {
+  ] as const)("goes by their new %s too from then on [%s]", async ([, , more, row], { identifiersOf, isolate }) => {
     const ann = await userOf({ device_id: "known" });
     // By token, because a phone would count more than the device she is known by.
     await speaker({ device_id: "known", ...more }, { tokenUserId: ann ?? "", tokenDecides: true });
@@ -295,14 +324,14 @@ describe("a known person who says more of themselves", () => {
     expect(await userOf(more, { on: isolate() })).toBe(ann);
   });
 
-  it("gets all of it added at once [C1.1.11]", async () => {
+  it("gets all of it added at once [C1.1.11]", async ({ identifiersOf, count }) => {
     const ann = await userOf({ device_id: "ios-1" });
     await speaker({ device_id: "ios-1", email: "ann@example.com", phone_e164: PHONE });
     expect(await identifiersOf(ann)).toEqual(["device_id ios-1", "email ann@example.com", `phone_e164 ${PHONE}`]);
     expect(await count("users")).toBe(1);
   });
 
-  it("never gets what is somebody else's [C1.1.12, C1.5.4]", async () => {
+  it("never gets what is somebody else's [C1.1.12, C1.5.4]", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ email: "bob@example.com" });
     const speaks = await userOf({ phone_e164: PHONE, email: "bob@example.com", device_id: "shared" });
@@ -311,7 +340,7 @@ describe("a known person who says more of themselves", () => {
     expect(await identifiersOf(ann)).toEqual(["device_id shared", `phone_e164 ${PHONE}`]);
   });
 
-  it("gets nothing twice, and nothing is written for it [C1.5.5]", async () => {
+  it("gets nothing twice, and nothing is written for it [C1.5.5]", async ({ isolate, database, identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE, email: "ann@example.com" });
     const other = isolate();
     database.forget();
@@ -320,7 +349,7 @@ describe("a known person who says more of themselves", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("can't be given anything by another brand", async () => {
+  it("can't be given anything by another brand", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const instance = await instanceOf(INSTANCE.globex);
     const found = { user: { id: ann ?? "", tier: "standard" as const }, by: null, openSession: null };
@@ -348,7 +377,7 @@ describe("first contact", () => {
     ...changes,
   });
 
-  it("is refused without a brand [C1.7.1]", async () => {
+  it("is refused without a brand [C1.7.1]", async ({ database }) => {
     await expect(createUser(deps.db, newUser({ brandId: "" }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "brand_id" }] },
@@ -356,7 +385,7 @@ describe("first contact", () => {
     expect(database.requests).toHaveLength(0);
   });
 
-  it("is refused without an identifier, unless a guest is made [C1.7.2]", async () => {
+  it("is refused without an identifier, unless a guest is made [C1.7.2]", async ({ count }) => {
     await expect(createUser(deps.db, newUser({ identifiers: [] }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "user" }] },
@@ -364,7 +393,10 @@ describe("first contact", () => {
     expect(await count("users")).toBe(0);
   });
 
-  it("makes the person, what they go by, and their session, in one round trip [C1.7.3]", async () => {
+  it("makes the person, what they go by, and their session, in one round trip [C1.7.3]", async ({
+    database,
+    identifiersOf,
+  }) => {
     await instanceOf(INSTANCE.chat);
     database.forget();
     const ann = await speaker({ phone_e164: PHONE, email: "ann@example.com", device_id: "ios-1" });
@@ -388,17 +420,17 @@ describe("first contact", () => {
     expect(ann?.openSession).toMatchObject({ userId: ann?.user.id, channel: "web", tokenPlan: null });
   });
 
-  it.each([
+  it.for([
     ["whatsapp", "verified", "C1.7.4"],
     ["api", "standard", "C1.7.5"],
     ["web", "standard", "C1.7.5"],
     ["app", "standard", "C1.7.5"],
-  ] as const)("on %s makes a %s user [%s]", async (channel, tier, _id) => {
+  ] as const)("on %s makes a %s user [%s]", async ([channel, tier, _id], { database }) => {
     await speaker({ phone_e164: PHONE }, { channel });
     expect(await database.query("select tier from users")).toEqual([{ tier }]);
   });
 
-  it("leaves nothing behind when it can't be completed", async () => {
+  it("leaves nothing behind when it can't be completed", async ({ count }) => {
     await expect(createUser(deps.db, newUser({ instanceId: NOBODY }))).rejects.toThrow(/not there/);
     await expect(createUser(deps.db, newUser({ instanceId: INSTANCE.globex }))).rejects.toThrow(/not there/);
     await expect(createUser(deps.db, newUser({ channel: "fax" as "web" }))).rejects.toMatchObject({

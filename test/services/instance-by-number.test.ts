@@ -1,24 +1,19 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { findInstanceBy, findInstanceByChannel } from "../../src/services/instance.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { BUSINESS } from "../support/whatsapp.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const NUMBER = `+${BUSINESS.number}`;
 
-let database: TestDatabase;
+const it = databaseTest;
 let deps: TestDeps;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-beforeEach(() => {
+it.beforeEach(({ database }) => {
   deps = createTestDeps({ endpoint: database.endpoint });
   database.forget();
 });
-afterAll(() => database.close());
 
 describe("the instance people write to under a number", () => {
   it("is found by channel and number, with its configuration [C2.3.1]", async () => {
@@ -28,7 +23,7 @@ describe("the instance people write to under a number", () => {
     });
   });
 
-  it("is nobody's without a number: nothing is asked, and it is warned of [C2.3.2]", async () => {
+  it("is nobody's without a number: nothing is asked, and it is warned of [C2.3.2]", async ({ database }) => {
     expect(await findInstanceByChannel(deps, "whatsapp", null)).toBeNull();
     expect(deps.lines).toMatchObject([{ level: "warn", event: "recipient_missing", channel: "whatsapp" }]);
     expect(database.requests).toHaveLength(0);
@@ -41,7 +36,7 @@ describe("the instance people write to under a number", () => {
     expect(await findInstanceByChannel(deps, channel, number)).toBeNull();
   });
 
-  it("is remembered, also that there is none [C2.3.4]", async () => {
+  it("is remembered, also that there is none [C2.3.4]", async ({ database }) => {
     await findInstanceByChannel(deps, "whatsapp", NUMBER);
     await findInstanceByChannel(deps, "whatsapp", "+15559998888");
     database.forget();
@@ -50,7 +45,7 @@ describe("the instance people write to under a number", () => {
     expect(database.requests).toHaveLength(0);
   });
 
-  it("is read anew when what is remembered is not to be trusted [C2.3.5]", async () => {
+  it("is read anew when what is remembered is not to be trusted [C2.3.5]", async ({ database }) => {
     await findInstanceByChannel(deps, "whatsapp", NUMBER);
     await database.query("update instances set name = 'Renamed' where id = $1", [INSTANCE.whatsapp]);
     const remembered = await findInstanceByChannel(deps, "whatsapp", NUMBER);
@@ -77,7 +72,7 @@ describe("the instance a webhook means", () => {
     expect(await find(NUMBER, "9")).toBeNull();
   });
 
-  it("is told by the number, if nobody has told the instance its id", async () => {
+  it("is told by the number, if nobody has told the instance its id", async ({ database }) => {
     await database.query("update instances set phone_number_id = null where id = $1", [INSTANCE.whatsapp]);
     expect(await find(NUMBER, "9")).toBe(INSTANCE.whatsapp);
     await database.query("update instances set phone_number_id = $1 where id = $2", [

@@ -1,33 +1,39 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { findInstance, requireReady } from "../../src/services/instance.ts";
 import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
+const it = databaseTest
+  /** An isolate that has just started. */
+  .extend(
+    "isolate",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        createTestDeps({ endpoint: database.endpoint, now: () => clock.now }),
+  )
+  /** Runs a test with the chat instance changed, and puts it back. */
+  .extend(
+    "withChange",
+    { scope: "file" },
+    ({ database }) =>
+      async (change: string, back: string, test: () => Promise<void>): Promise<void> => {
+        await database.query(change);
+        try {
+          await test();
+        } finally {
+          await database.query(back);
+        }
+      },
+  );
 const clock = { now: 0 };
-/** An isolate that has just started. */
-const isolate = () => createTestDeps({ endpoint: database.endpoint, now: () => clock.now });
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(() => {
+it.beforeEach(({ database }) => {
   clock.now = 1_000_000;
   database.forget();
 });
-
-/** Runs a test with the chat instance changed, and puts it back. */
-async function withChange(change: string, back: string, test: () => Promise<void>): Promise<void> {
-  await database.query(change);
-  try {
-    await test();
-  } finally {
-    await database.query(back);
-  }
-}
 
 const refusal = (code: string, status: number, details: Record<string, unknown>) =>
   expect.objectContaining({ code, status, details: expect.objectContaining(details) });
@@ -35,7 +41,7 @@ const misconfigured = (field: string) =>
   refusal("VALIDATION_ERROR", 400, { fields: [{ field, message: expect.stringMatching(/ (no|does not) /) }] });
 
 describe("a message for an instance", () => {
-  it("finds the instance of its brand, with the settings that belong to it [C2.1.1]", async () => {
+  it("finds the instance of its brand, with the settings that belong to it [C2.1.1]", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.chat);
     expect(bundle?.instance).toMatchObject({
       id: INSTANCE.chat,
@@ -45,16 +51,16 @@ describe("a message for an instance", () => {
     });
   });
 
-  it.each([
+  it.for([
     ["an id nobody has", INSTANCE.unknown],
     ["no id at all", "nope"],
     ["SQL", "' or true --"],
     ["an empty string", ""],
-  ])("finds nothing for %s [C2.1.2]", async (_, id) => {
+  ] as const)("finds nothing for %s [C2.1.2]", async ([, id], { isolate }) => {
     expect(await findInstance(isolate(), id)).toBeNull();
   });
 
-  it("finds nothing where the instance, or its whole brand, is inactive [C2.1.3]", async () => {
+  it("finds nothing where the instance, or its whole brand, is inactive [C2.1.3]", async ({ isolate, withChange }) => {
     expect(await findInstance(isolate(), INSTANCE.inactive)).toBeNull();
     await withChange(
       `update brands set is_active = false where id = '${GLOBEX}'`,
@@ -63,17 +69,17 @@ describe("a message for an instance", () => {
     );
   });
 
-  it.each([
+  it.for([
     ["unknown", INSTANCE.unknown],
     ["inactive", INSTANCE.inactive],
-  ])("is told 404 for one that is %s", async (_, id) => {
+  ] as const)("is told 404 for one that is %s", async ([, id], { isolate }) => {
     const bundle = await findInstance(isolate(), id);
     expect(() => requireReady(bundle, id, ACME)).toThrow(
       refusal("RESOURCE_NOT_FOUND", 404, { resource_type: "instance", resource_id: id }),
     );
   });
 
-  it("is told 404 for one of another brand, as if it did not exist", async () => {
+  it("is told 404 for one of another brand, as if it did not exist", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.globex);
     expect(() => requireReady(bundle, INSTANCE.globex, ACME)).toThrow(
       refusal("RESOURCE_NOT_FOUND", 404, { resource_type: "instance", resource_id: INSTANCE.globex }),
@@ -83,7 +89,7 @@ describe("a message for an instance", () => {
 });
 
 describe("the configuration an instance answers by", () => {
-  it("is the active one of several [C2.2.1]", async () => {
+  it("is the active one of several [C2.2.1]", async ({ withChange, isolate }) => {
     const old = "00000000-0000-4000-8000-00000000abcd";
     await withChange(
       `insert into instance_configs (id, instance_id, is_active, default_reply) values ('${old}', '${INSTANCE.chat}', false, 'old')`,
@@ -95,7 +101,7 @@ describe("the configuration an instance answers by", () => {
     );
   });
 
-  it("may be none, and then a message is told that the configuration does not exist [C2.2.2]", async () => {
+  it("may be none, and then a message is told that the configuration does not exist [C2.2.2]", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.unconfigured);
     expect(bundle).toMatchObject({ instance: { id: INSTANCE.unconfigured }, config: null });
     expect(() => requireReady(bundle, INSTANCE.unconfigured, ACME)).toThrow(
@@ -103,7 +109,9 @@ describe("the configuration an instance answers by", () => {
     );
   });
 
-  it("comes with its template set [C2.2.3], the model of each template [C2.2.4] and what answers what [C2.2.5]", async () => {
+  it("comes with its template set [C2.2.3], the model of each template [C2.2.4] and what answers what [C2.2.5]", async ({
+    isolate,
+  }) => {
     const { config } = requireReady(await findInstance(isolate(), INSTANCE.chat), INSTANCE.chat, ACME);
     expect(config.templateSet).toMatchObject({ name: "Acme support" });
     expect(config.templateSet?.functions).toEqual({ response: "acme_response", compose: "acme_compose" });
@@ -144,7 +152,10 @@ describe("the configuration an instance answers by", () => {
 });
 
 describe("an isolate's memory of instances", () => {
-  it("answers the second message without Postgres [C2.1.4, C2.5.2], configuration and all [C2.2.8]", async () => {
+  it("answers the second message without Postgres [C2.1.4, C2.5.2], configuration and all [C2.2.8]", async ({
+    isolate,
+    database,
+  }) => {
     const deps = isolate();
     const first = await findInstance(deps, INSTANCE.chat);
     clock.now += 59_999;
@@ -153,13 +164,13 @@ describe("an isolate's memory of instances", () => {
     expect(second?.config?.templateSet?.name).toBe("Acme support");
   });
 
-  it("includes that an instance does not exist", async () => {
+  it("includes that an instance does not exist", async ({ isolate, database }) => {
     const deps = isolate();
     for (let time = 0; time < 5; time += 1) await findInstance(deps, INSTANCE.unknown);
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is one query for a hundred messages at once", async () => {
+  it("is one query for a hundred messages at once", async ({ isolate, database }) => {
     const deps = isolate();
     const bundles = await Promise.all(Array.from({ length: 100 }, () => findInstance(deps, INSTANCE.chat)));
     expect([database.requests.length, new Set(bundles.map((bundle) => bundle?.instance.id))]).toEqual([
@@ -172,7 +183,10 @@ describe("an isolate's memory of instances", () => {
   const waitFor = (minutes: string) =>
     `update instance_configs set session_timeout_minutes = ${minutes} where instance_id = '${INSTANCE.chat}'`;
 
-  it("is passed over when a fresh answer is asked for [C2.1.5], of the configuration too [C2.2.9]", async () => {
+  it("is passed over when a fresh answer is asked for [C2.1.5], of the configuration too [C2.2.9]", async ({
+    isolate,
+    withChange,
+  }) => {
     const deps = isolate();
     await findInstance(deps, INSTANCE.chat);
     await withChange(rename("Renamed"), rename("Acme demo"), () =>
@@ -185,7 +199,7 @@ describe("an isolate's memory of instances", () => {
     );
   });
 
-  it("is read anew when its time is over [C2.5.1]", async () => {
+  it("is read anew when its time is over [C2.5.1]", async ({ isolate, withChange, database }) => {
     const deps = isolate();
     await findInstance(deps, INSTANCE.chat);
     await withChange(rename("Renamed"), rename("Acme demo"), async () => {
@@ -195,7 +209,7 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(2);
   });
 
-  it("can lose one instance and keep the others [C2.4.1]", async () => {
+  it("can lose one instance and keep the others [C2.4.1]", async ({ isolate, database }) => {
     const deps = isolate();
     for (const id of [INSTANCE.chat, INSTANCE.globex]) await findInstance(deps, id);
     database.forget();
@@ -204,7 +218,7 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("can lose all of them [C2.4.2]", async () => {
+  it("can lose all of them [C2.4.2]", async ({ isolate, database }) => {
     const deps = isolate();
     for (const id of [INSTANCE.chat, INSTANCE.globex]) await findInstance(deps, id);
     database.forget();
@@ -213,7 +227,10 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(2);
   });
 
-  it("answers more than nine of ten messages once it is warm, also when entries run out all the while [C2.5.3, I9.1]", async () => {
+  it("answers more than nine of ten messages once it is warm, also when entries run out all the while [C2.5.3, I9.1]", async ({
+    isolate,
+    database,
+  }) => {
     const deps = isolate();
     const ids = [INSTANCE.chat, INSTANCE.guestless, INSTANCE.globex];
     for (const id of ids) await findInstance(deps, id);

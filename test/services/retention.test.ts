@@ -1,70 +1,78 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { cleanExpiredSessions, applyRetention } from "../../src/services/retention.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import type { TestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 const DAY_MS = 86_400_000;
 
-let database: TestDatabase;
-let deps: TestDeps;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-  deps = createTestDeps({ endpoint: database.endpoint, now: () => NOW });
-});
-beforeEach(async () => {
-  await database.query("truncate users, erased_sessions cascade");
-  await database.query("update brands set retention_days = null");
-});
-afterAll(() => database.close());
-
-const iso = (daysAgo: number): string => new Date(NOW - daysAgo * DAY_MS).toISOString();
-
-/** A session with a message, last used so many days ago; ended by hand if it is said when. */
-async function session(
-  name: string,
-  quiet: number,
-  { ended = null as number | null, brandId = ACME } = {},
-): Promise<void> {
-  await database.query(
-    `with person as (insert into users (brand_id, tier) values ($1, 'guest') returning id),
+const it = databaseTest
+  .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint, now: () => NOW }))
+  /** A session with a message, last used so many days ago; ended by hand if it is said when. */
+  .extend(
+    "session",
+    { scope: "file" },
+    ({ database }) =>
+      async (name: string, quiet: number, { ended = null as number | null, brandId = ACME } = {}): Promise<void> => {
+        await database.query(
+          `with person as (insert into users (brand_id, tier) values ($1, 'guest') returning id),
        session as (
          insert into sessions (brand_id, instance_id, user_id, channel, address, started_at, last_message_at, expired_at)
          select $1, $2, id, 'api', $3, $4::timestamptz - interval '1 hour', $4, $5 from person returning *)
      insert into messages (brand_id, session_id, instance_id, role, content, seq)
      select brand_id, id, instance_id, 'user', $3, 1 from session`,
-    [brandId, brandId === ACME ? INSTANCE.chat : INSTANCE.globex, name, iso(quiet), ended === null ? null : iso(ended)],
+          [
+            brandId,
+            brandId === ACME ? INSTANCE.chat : INSTANCE.globex,
+            name,
+            iso(quiet),
+            ended === null ? null : iso(ended),
+          ],
+        );
+      },
+  )
+  /** Whose sessions, and whose words, are left. */
+  .extend("left", { scope: "file" }, ({ database }) => async () => {
+    const rows = await database.query("select address from sessions order by address");
+    const words = await database.query("select content from messages order by content");
+    expect(words.map(({ content }) => content)).toEqual(rows.map(({ address }) => address));
+    return rows.map(({ address }) => address);
+  })
+  .extend(
+    "clean",
+    { scope: "file" },
+    ({ deps }) =>
+      (changes: Partial<Parameters<typeof cleanExpiredSessions>[1]> = {}) =>
+        cleanExpiredSessions(deps, { brandId: ACME, olderThanDays: 30, batchSize: 100, ...changes }),
   );
-}
-/** Whose sessions, and whose words, are left. */
-const left = async () => {
-  const rows = await database.query("select address from sessions order by address");
-  const words = await database.query("select content from messages order by content");
-  expect(words.map(({ content }) => content)).toEqual(rows.map(({ address }) => address));
-  return rows.map(({ address }) => address);
-};
-const clean = (changes: Partial<Parameters<typeof cleanExpiredSessions>[1]> = {}) =>
-  cleanExpiredSessions(deps, { brandId: ACME, olderThanDays: 30, batchSize: 100, ...changes });
+it.beforeEach(async ({ database }) => {
+  await database.query("truncate users, erased_sessions cascade");
+  await database.query("update brands set retention_days = null");
+});
+
+const iso = (daysAgo: number): string => new Date(NOW - daysAgo * DAY_MS).toISOString();
 
 describe("sessions that ended long ago", () => {
-  it.each([0, 0.5, -1, Number.NaN])("are not looked for within %d days [C3.4.1]", async (olderThanDays) => {
+  it.for([0, 0.5, -1, Number.NaN])("are not looked for within %d days [C3.4.1]", async (olderThanDays, { clean }) => {
     await expect(clean({ olderThanDays })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "older_than_days" }] },
     });
   });
 
-  it.each([0, -1, Number.NaN])("are not deleted %d at a time [C3.4.2]", async (batchSize) => {
+  it.for([0, -1, Number.NaN])("are not deleted %d at a time [C3.4.2]", async (batchSize, { clean }) => {
     await expect(clean({ batchSize })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "batch_size" }] },
     });
   });
 
-  it("are deleted with everything said in them; those that ended later, or not at all, stay [C3.4.3]", async () => {
+  it("are deleted with everything said in them; those that ended later, or not at all, stay [C3.4.3]", async ({
+    session,
+    clean,
+    left,
+  }) => {
     await session("ended by itself", 31);
     await session("ended by hand", 40, { ended: 31 });
     await session("ended by hand since", 40, { ended: 29 });
@@ -74,7 +82,7 @@ describe("sessions that ended long ago", () => {
     expect(await left()).toEqual(["another brand's", "ended by hand since", "quiet since"]);
   });
 
-  it("are not over while their instance lets them be quiet", async () => {
+  it("are not over while their instance lets them be quiet", async ({ database, session, clean, left }) => {
     await database.query("update instance_configs set session_timeout_minutes = $1 where instance_id = $2", [
       String(60 * 24 * 60),
       INSTANCE.chat,
@@ -86,21 +94,26 @@ describe("sessions that ended long ago", () => {
     await database.query("update instance_configs set session_timeout_minutes = null");
   });
 
-  it("are counted, the oldest first, as many as are asked for [C3.4.4]", async () => {
+  it("are counted, the oldest first, as many as are asked for [C3.4.4]", async ({ session, clean, left }) => {
     for (const days of [31, 32, 33]) await session(`${days} days`, days);
     expect(await clean({ batchSize: 2 })).toBe(2);
     expect(await left()).toEqual(["31 days"]);
     expect(await clean({ batchSize: 2 })).toBe(1);
   });
 
-  it("are none when there are none [C3.4.5]", async () => {
+  it("are none when there are none [C3.4.5]", async ({ session, clean }) => {
     await session("yesterday's", 1);
     expect(await clean()).toBe(0);
   });
 });
 
 describe("a round of the clock", () => {
-  it("deletes old sessions of brands that don't want them kept, and of nobody else", async () => {
+  it("deletes old sessions of brands that don't want them kept, and of nobody else", async ({
+    database,
+    session,
+    deps,
+    left,
+  }) => {
     await database.query("update brands set retention_days = 7 where id = $1", [ACME]);
     for (const brandId of [ACME, GLOBEX]) {
       for (const days of [6, 8, 400]) await session(`${brandId} ${days}`, days, { brandId });
@@ -109,7 +122,11 @@ describe("a round of the clock", () => {
     expect(await left()).toEqual([`${ACME} 6`, `${GLOBEX} 400`, `${GLOBEX} 6`, `${GLOBEX} 8`]);
   });
 
-  it("deletes request ids whose lifetime is over, tombstones that are old, and tells how many", async () => {
+  it("deletes request ids whose lifetime is over, tombstones that are old, and tells how many", async ({
+    session,
+    database,
+    deps,
+  }) => {
     await session("a", 0);
     await database.query(
       `insert into idempotency_locks (request_id, brand_id, session_id, turn_id, fence, locked_at, expires_at)

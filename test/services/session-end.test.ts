@@ -1,48 +1,42 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { addressOfSession } from "../../src/domain/address.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
 import { contents, somebody } from "../support/people.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
-let gateway: Gateway;
-/** Set while the orchestrator is to take its time: it answers when this is resolved. */
-let pause: PromiseWithResolvers<void> | null = null;
-const asked: any[] = [];
-
-beforeAll(async () => {
-  gateway = await startGateway({
-    orchestrator: async (request) => {
-      const adapter = (await request.json()) as { message: { content: string } };
-      asked.push(adapter);
-      await pause?.promise;
-      return Response.json({ text: `echo: ${adapter.message.content}`, usage: { input_tokens: 1, output_tokens: 2 } });
-    },
-  });
-});
-afterAll(() => gateway.close());
-
-const until = async (condition: () => boolean | Promise<boolean>) => {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
-};
-/** How many rows of a session there are, in every table that has any. */
-const rowsOf = async (id: string) => {
-  const [counts] = await gateway.database.query(
-    `select (select count(*) from sessions where id = $1)::int as sessions,
+const it = gatewayTest
+  .extend("boundOrchestrator", { scope: "file" }, () => async (request: Request) => {
+    const adapter = (await request.json()) as { message: { content: string } };
+    asked.push(adapter);
+    await pause?.promise;
+    return Response.json({ text: `echo: ${adapter.message.content}`, usage: { input_tokens: 1, output_tokens: 2 } });
+  })
+  /** How many rows of a session there are, in every table that has any. */
+  .extend("rowsOf", { scope: "file" }, ({ gateway }) => async (id: string) => {
+    const [counts] = await gateway.database.query(
+      `select (select count(*) from sessions where id = $1)::int as sessions,
        (select count(*) from messages where session_id = $1)::int as messages,
        (select count(*) from session_token_usage where session_id = $1)::int as usage,
        (select count(*) from idempotency_locks where session_id = $1)::int as locks,
        (select count(*) from dead_letters where payload_json::text like '%' || $1 || '%')::int as letters`,
-    [id],
-  );
-  return Object.values(counts ?? {}).map(Number);
+      [id],
+    );
+    return Object.values(counts ?? {}).map(Number);
+  });
+/** Set while the orchestrator is to take its time: it answers when this is resolved. */
+let pause: PromiseWithResolvers<void> | null = null;
+const asked: any[] = [];
+
+const until = async (condition: () => boolean | Promise<boolean>) => {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 };
+
 const NOTHING = [0, 0, 0, 0, 0];
 
 describe("a conversation that is erased", () => {
-  it("is nowhere any more, for anybody", async () => {
+  it("is nowhere any more, for anybody", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     await gateway.flush();
@@ -72,7 +66,7 @@ describe("a conversation that is erased", () => {
     expect((await ann.erase(id)).status).toBe(404);
   });
 
-  it("before Postgres has heard of it never gets there", async () => {
+  it("before Postgres has heard of it never gets there", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, { role: "user", content: "Forget me" });
@@ -81,7 +75,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("after its object has forgotten it stays erased there too", async () => {
+  it("after its object has forgotten it stays erased there too", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     await gateway.flush();
@@ -92,7 +86,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("does not come back with what the ledger had read of it before and writes after", async () => {
+  it("does not come back with what the ledger had read of it before and writes after", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     const deps = gateway.deps();
@@ -112,7 +106,10 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("takes what is in flight with it: who waits is refused, and nothing of the answer is kept", async () => {
+  it("takes what is in flight with it: who waits is refused, and nothing of the answer is kept", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     pause = Promise.withResolvers();
@@ -140,7 +137,10 @@ describe("a conversation that is erased", () => {
     expect(asked.map(({ message }) => message.content)).not.toContain("queued");
   });
 
-  it("while Postgres is away is gone at once for everybody, and is erased there when it is asked for again", async () => {
+  it("while Postgres is away is gone at once for everybody, and is erased there when it is asked for again", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     await gateway.flush();
@@ -154,7 +154,10 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("leaves a guest who comes back with the same first message to a conversation of its own", async () => {
+  it("leaves a guest who comes back with the same first message to a conversation of its own", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const first = { instance_id: INSTANCE.chat, request_id: "guest-1", content: "Hello" };
     const { body } = await gateway.send("POST", "/web/messages", first);
     const { session_id: id, guest_token } = body.data;
@@ -166,7 +169,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("is erased piece by piece when it is long", async () => {
+  it("is erased piece by piece when it is long", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -180,7 +183,7 @@ describe("a conversation that is erased", () => {
   });
 });
 
-it("a reply nobody heard is in the history, and the model is not told of it", async () => {
+it("a reply nobody heard is in the history, and the model is not told of it", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const { session_id: id } = await ann.say("Hello");
   await ann.transcribe(id, { role: "assistant", content: "", interrupted: true });

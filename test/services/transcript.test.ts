@@ -1,25 +1,27 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
+import { describe, expect } from "vitest";
 import { contents, somebody } from "../support/people.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
-let gateway: Gateway;
-beforeAll(async () => {
-  gateway = await startGateway();
-});
-afterAll(() => gateway.close());
-
-const SPOKEN = "2026-11-22T10:00:00.123Z";
-const rowsOf = (id: string) =>
-  gateway.database.query(
-    `select id, role, content, user_id, trace_id, metadata_json::text as metadata, seq::int as seq,
+const it = gatewayTest.extend(
+  "rowsOf",
+  { scope: "file" },
+  ({ gateway }) =>
+    (id: string) =>
+      gateway.database.query(
+        `select id, role, content, user_id, trace_id, metadata_json::text as metadata, seq::int as seq,
        (extract(epoch from created_at) * 1000)::bigint as at
      from messages where session_id = $1 order by created_at, seq`,
-    [id],
-  );
+        [id],
+      ),
+);
+
+const SPOKEN = "2026-11-22T10:00:00.123Z";
 
 describe("what a voice pipeline wrote down", () => {
-  it("is taken in before anything reaches Postgres, and is there afterwards [5.1-INT-007]", async () => {
+  it("is taken in before anything reaches Postgres, and is there afterwards [5.1-INT-007]", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -32,7 +34,10 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ id }) => id)).toEqual(reply.body.data.ids);
   });
 
-  it("a hundred times in a row costs no question to the database, and is one transaction in the end [5.1-INT-011]", async () => {
+  it("a hundred times in a row costs no question to the database, and is one transaction in the end [5.1-INT-011]", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -46,7 +51,10 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ content }) => content)).toEqual(Array.from({ length: 100 }, (_, n) => `m${n}`));
   });
 
-  it("is taken in while Postgres is away, the call goes on, and it is saved when Postgres is back [5.1-INT-008]", async () => {
+  it("is taken in while Postgres is away, the call goes on, and it is saved when Postgres is back [5.1-INT-008]", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -60,7 +68,10 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ content }) => content)).toEqual(["Is anybody there?", "Yes"]);
   });
 
-  it("keeps the time it was said, to the millisecond, and the order of what was said in one [5.1-INT-012]", async () => {
+  it("keeps the time it was said, to the millisecond, and the order of what was said in one [5.1-INT-012]", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const same = ["first", "second", "third"].map((content) => ({ role: "user", content, timestamp: SPOKEN }));
@@ -83,7 +94,7 @@ describe("what a voice pipeline wrote down", () => {
     ]);
   });
 
-  it("keeps who said it, and all that was said about it", async () => {
+  it("keeps who said it, and all that was said about it", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const metadata = {
@@ -112,7 +123,7 @@ describe("what a voice pipeline wrote down", () => {
 });
 
 describe("a transcript that comes twice", () => {
-  it("with the client's ids is kept once, in its object and beyond it", async () => {
+  it("with the client's ids is kept once, in its object and beyond it", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const [id, other] = [await ann.start(), await ann.start()];
     const uuid = crypto.randomUUID();
@@ -133,7 +144,7 @@ describe("a transcript that comes twice", () => {
     expect(elsewhere.body.data.ids).not.toEqual(once.body.data.ids.slice(1));
   });
 
-  it("with the same request id is kept once", async () => {
+  it("with the same request id is kept once", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const send = () =>
@@ -154,14 +165,17 @@ describe("a transcript that comes twice", () => {
     expect(contents(await ann.history(id))).toEqual(["same", "same"]);
   });
 
-  it("without either is said twice", async () => {
+  it("without either is said twice", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     for (let n = 0; n < 2; n += 1) await ann.transcribe(id, { role: "user", content: "again", timestamp: SPOKEN });
     expect(contents(await ann.history(id))).toEqual(["again", "again"]);
   });
 
-  it("with an id that a message of another conversation has is put aside, and the other message stays", async () => {
+  it("with an id that a message of another conversation has is put aside, and the other message stays", async ({
+    gateway,
+    rowsOf,
+  }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const [hers, his] = [await ann.start(), await bob.start()];
     const message = { id: crypto.randomUUID(), role: "user", timestamp: SPOKEN };
@@ -225,7 +239,7 @@ describe("Pipecat's events are taken as they are:", () => {
       ],
     ],
   ];
-  it.each(shapes)("%s", async (_shape, event, expected) => {
+  it.for(shapes)("%s", async ([, event, expected], { gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const reply = await ann.transcribe(id, event);
@@ -255,7 +269,7 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     ["one that is wrong among those that are right", [message, { ...message, content: 1 }], "1.content"],
     ["the same in an event", { messages: [message, { ...message, role: "x" }] }, "messages.1.role"],
   ];
-  it.each(wrong)("%s", async (_what, body, field) => {
+  it.for(wrong)("%s", async ([, body, field], { gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const reply = await ann.transcribe(id, body);
@@ -267,7 +281,7 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     expect(contents(await ann.history(id))).toEqual([]);
   });
 
-  it("a time that is yet to come", async () => {
+  it("a time that is yet to come", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const ahead = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { whatsappAddress } from "../../src/domain/address.ts";
 import { findInstanceBy } from "../../src/services/instance.ts";
 import {
@@ -8,28 +8,31 @@ import {
   resolveWhatsAppUser,
 } from "../../src/services/whatsapp-user.ts";
 import type { Instance } from "../../src/domain/instance.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { BUSINESS } from "../support/whatsapp.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
+const it = databaseTest.extend(
+  "identifiers",
+  { scope: "file" },
+  ({ database }) =>
+    () =>
+      database.query(
+        "select user_id, identifier_type, identifier_value from user_identifiers order by identifier_value",
+      ),
+);
 let deps: TestDeps;
 let instance: Instance;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users cascade");
   deps = createTestDeps({ endpoint: database.endpoint });
   const bundle = await findInstanceBy(deps, { id: INSTANCE.whatsapp });
   if (bundle === null) throw new Error("The demo has no WhatsApp instance");
   ({ instance } = bundle);
 });
-afterAll(() => database.close());
 
 const business = { number: `+${BUSINESS.number}`, phoneNumberId: BUSINESS.phoneNumberId };
 const correspondent = (phone: string | null, userId: string | null = null) => ({
@@ -47,8 +50,6 @@ const resolve = async (
   const who = correspondent(phone, userId);
   return resolveWhatsAppUser(deps, { ...instance, ...changes }, who, await findWhatsAppUsers(deps, who), owner);
 };
-const identifiers = () =>
-  database.query("select user_id, identifier_type, identifier_value from user_identifiers order by identifier_value");
 
 describe("somebody who writes on WhatsApp", () => {
   it("can't be anybody to an instance without a brand [C1.2.1]", async () => {
@@ -77,7 +78,7 @@ describe("somebody who writes on WhatsApp", () => {
     expect((await resolve("+16505550000"))?.user.id).not.toBe(first?.user.id);
   });
 
-  it("is made on first contact where guests are accepted, vouched for by WhatsApp [C1.2.4]", async () => {
+  it("is made on first contact where guests are accepted, vouched for by WhatsApp [C1.2.4]", async ({ database }) => {
     const speaker = await resolve("+16505551234");
     const [row] = await database.query(
       "select u.brand_id, u.tier, s.address from users u join sessions s on s.user_id = u.id where u.id = $1",
@@ -86,7 +87,7 @@ describe("somebody who writes on WhatsApp", () => {
     expect(row).toEqual({ brand_id: ACME, tier: "verified", address: correspondent("+16505551234").address });
   });
 
-  it("is nobody on first contact where guests are not accepted [C1.2.5]", async () => {
+  it("is nobody on first contact where guests are not accepted [C1.2.5]", async ({ identifiers }) => {
     expect(await resolve("+16505551234", null, { changes: { acceptGuestUsers: false } })).toBeNull();
     expect(await identifiers()).toEqual([]);
   });
@@ -112,7 +113,7 @@ describe("a person's two ids", () => {
     expect((await resolve(null, "US.1"))?.user).toEqual(byNumber?.user);
   });
 
-  it("are the conversation's owner's, whoever else goes by one of them", async () => {
+  it("are the conversation's owner's, whoever else goes by one of them", async ({ identifiers }) => {
     await resolve("+16505551234");
     const owner = await resolve(null, "US.1");
     const both = await resolve("+16505551234", "US.1", { owner: owner!.user.id });
@@ -120,7 +121,7 @@ describe("a person's two ids", () => {
     expect((await identifiers()).map(({ user_id }) => user_id)).toEqual([owner!.user.id, owner!.user.id]);
   });
 
-  it("seen for the first time by many at once are one person's", async () => {
+  it("seen for the first time by many at once are one person's", async ({ database, identifiers }) => {
     const who = correspondent("+16505551234", "US.1");
     const speakers = await Promise.all(
       Array.from({ length: 20 }, () => {
@@ -133,7 +134,7 @@ describe("a person's two ids", () => {
     expect(await identifiers()).toHaveLength(2);
   });
 
-  it("follow a new id, and give up a number that is left", async () => {
+  it("follow a new id, and give up a number that is left", async ({ identifiers }) => {
     const speaker = await resolve("+16505551234", "US.1");
     const was = { phone: "+16505551234", userId: "US.1" };
     await renameWhatsAppUser(deps, instance, speaker!.user.id, { was, became: { phone: null, userId: "US.2" } });

@@ -23,7 +23,7 @@ vi.doMock("cloudflare:workers", () => ({
 
 /** `text` is the body as it came, `body` the same as JSON. */
 type Reply = { status: number; headers: Headers; text: string; body: any };
-type Options = {
+export type GatewayOptions = {
   env?: Record<string, string>;
   /** What answers messages; the mock of development when left out. */
   orchestrator?: (request: Request) => Promise<Response>;
@@ -53,7 +53,7 @@ export type Gateway = {
  * The whole service in this process: the real app, the real conversations over SQLite, the real database behind its
  * endpoint. Only the platform is missing: the queue is rung by `flush()`, alarms don't go off.
  */
-export async function startGateway({ env: variables, orchestrator }: Options = {}): Promise<Gateway> {
+export async function startGateway({ env: variables, orchestrator }: GatewayOptions = {}): Promise<Gateway> {
   const { Conversation } = await import("../../durable-objects/conversation.ts");
   const database = await startDatabase({ seeded: true });
   const proxy = await startDatabaseProxy(database.endpoint);

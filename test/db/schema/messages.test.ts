@@ -1,27 +1,33 @@
 import { randomUUID } from "node:crypto";
 import { eq } from "drizzle-orm";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { connect } from "../../../src/db/client.ts";
-import type { Db } from "../../../src/db/client.ts";
 import { sqlState } from "../../../src/db/errors.ts";
 import { users } from "../../../src/db/schema/people.ts";
 import { messages, sessions } from "../../../src/db/schema/conversations.ts";
-import { startDatabase } from "../../support/database.ts";
-import type { TestDatabase } from "../../support/database.ts";
 import { ACME, INSTANCE } from "../../support/demo.ts";
+import { databaseTest } from "../../support/fixtures.ts";
 
-let database: TestDatabase;
-let db: Db;
+const it = databaseTest
+  .extend("db", { scope: "file" }, ({ database }) =>
+    connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 }),
+  )
+  .extend("insert", { scope: "file" }, ({ db }) => async (otherwise: Partial<typeof messages.$inferInsert> = {}) => {
+    const [row] = await db.insert(messages).values(message(otherwise)).returning();
+    if (row === undefined) throw new Error("Nothing was inserted");
+    return row;
+  })
+  .extend(
+    "kept",
+    { scope: "file" },
+    ({ db }) =>
+      () =>
+        db.select().from(messages).where(eq(messages.sessionId, sessionId)),
+  );
 let userId: string;
 let sessionId: string;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-  db = connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 });
-}, 60_000);
-afterAll(() => database.close());
-
-beforeEach(async () => {
+it.beforeEach(async ({ db }) => {
   [userId, sessionId] = [randomUUID(), randomUUID()];
   await db.insert(users).values({ id: userId, brandId: ACME, tier: "standard" });
   const place = { brandId: ACME, instanceId: INSTANCE.chat, userId, channel: "api", address: "x" } as const;
@@ -39,17 +45,14 @@ const message = (otherwise: Partial<typeof messages.$inferInsert> = {}): typeof 
   seq: 1,
   ...otherwise,
 });
-const insert = async (otherwise: Partial<typeof messages.$inferInsert> = {}) => {
-  const [row] = await db.insert(messages).values(message(otherwise)).returning();
-  if (row === undefined) throw new Error("Nothing was inserted");
-  return row;
-};
-const kept = () => db.select().from(messages).where(eq(messages.sessionId, sessionId));
+
 /** The SQLSTATE with which Postgres refuses it. */
 const refusal = (work: PromiseLike<unknown>) => Promise.resolve(work).then(() => "taken", sqlState);
 
 describe("a message", () => {
-  it("needs no more than where it was said, by whom and what: the rest is filled in [5.1-UNIT-001]", async () => {
+  it("needs no more than where it was said, by whom and what: the rest is filled in [5.1-UNIT-001]", async ({
+    insert,
+  }) => {
     expect(await insert()).toEqual({
       ...message(),
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
@@ -64,14 +67,14 @@ describe("a message", () => {
     });
   });
 
-  it("is there when it is looked for, as it was said [5.1-INT-001]", async () => {
+  it("is there when it is looked for, as it was said [5.1-INT-001]", async ({ insert, kept }) => {
     const content = "Grüße, 世界 👨‍👩‍👧\n\t'\"; drop table messages; --";
     const createdAt = new Date("2026-01-02T03:04:05.678Z");
     const { id } = await insert({ content, createdAt, requestId: "r", traceId: "t" });
     expect(await kept()).toMatchObject([{ id, content, createdAt, requestId: "r", traceId: "t" }]);
   });
 
-  it.each([
+  it.for([
     ["a role that nobody has", { role: "robot" }, "23514"],
     ["no role", { role: null }, "23502"],
     ["no content", { content: null }, "23502"],
@@ -81,13 +84,13 @@ describe("a message", () => {
     ["no metadata at all", { metadataJson: null }, "23502"],
     ["a word for whether it was answered", { processed: "perhaps" }, "22P02"],
     ["a NUL in its text", { content: "a\0b" }, "22021"],
-  ])("with %s is refused [5.1-UNIT-002]", async (_title, wrong, state) => {
+  ] as const)("with %s is refused [5.1-UNIT-002]", async ([, wrong, state], { db }) => {
     expect(await refusal(db.insert(messages).values(message(wrong as Partial<typeof messages.$inferInsert>)))).toBe(
       state,
     );
   });
 
-  it("keeps its metadata as it was given, however deep [5.1-INT-002]", async () => {
+  it("keeps its metadata as it was given, however deep [5.1-INT-002]", async ({ insert, kept, database }) => {
     const metadataJson = { text: 'ü "\\', number: 1.5, list: [1, null, { a: true }], empty: {}, nothing: null };
     await insert({ metadataJson });
     const [row] = await kept();
@@ -99,7 +102,7 @@ describe("a message", () => {
     expect(asJson).toEqual([{ a: "true" }]);
   });
 
-  it("belongs to a conversation: the database itself insists [5.1-INT-004]", async () => {
+  it("belongs to a conversation: the database itself insists [5.1-INT-004]", async ({ database }) => {
     const keys = await database.query(
       `select a.attname as column, c.confrelid::regclass::text as target, c.confdeltype as on_delete
        from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
@@ -111,18 +114,20 @@ describe("a message", () => {
     ]);
   });
 
-  it("of a conversation that there is not is refused [5.1-INT-009]", async () => {
+  it("of a conversation that there is not is refused [5.1-INT-009]", async ({ db }) => {
     expect(await refusal(db.insert(messages).values(message({ sessionId: randomUUID() })))).toBe("23503");
   });
 
-  it("is found by its conversation and its time, newest first, by an index made for it [5.1-INT-005]", async () => {
+  it("is found by its conversation and its time, newest first, by an index made for it [5.1-INT-005]", async ({
+    database,
+  }) => {
     const [index] = await database.query("select indexdef from pg_indexes where indexname = 'messages_page'");
     expect(index?.["indexdef"]).toMatch(
       /ON public\.messages USING btree \(session_id, created_at DESC[^,]*, seq DESC[^,]*\)$/,
     );
   });
 
-  it("goes with its conversation, and no other conversation's does [5.1-INT-010]", async () => {
+  it("goes with its conversation, and no other conversation's does [5.1-INT-010]", async ({ insert, db, kept }) => {
     await insert();
     const other = randomUUID();
     const place = { brandId: ACME, instanceId: INSTANCE.chat, userId, channel: "api", address: "y" } as const;
@@ -133,7 +138,7 @@ describe("a message", () => {
     expect(await db.select().from(messages).where(eq(messages.sessionId, other))).toHaveLength(1);
   });
 
-  it("said by somebody in another's conversation outlives them, without their name", async () => {
+  it("said by somebody in another's conversation outlives them, without their name", async ({ db, insert, kept }) => {
     const helper = randomUUID();
     await db.insert(users).values({ id: helper, brandId: ACME, tier: "standard" });
     await insert({ userId: helper });

@@ -1,28 +1,35 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../../support/demo.ts";
-import { startGateway } from "../../support/gateway.ts";
-import type { Gateway } from "../../support/gateway.ts";
-import { echo, gate, startOrchestrator } from "../../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../../support/orchestrator.ts";
+import { echo, gate } from "../../support/orchestrator.ts";
 import { somebody } from "../../support/people.ts";
 import { BUSINESS, newNumber } from "../../support/whatsapp.ts";
+import { gatewayTest } from "../../support/fixtures.ts";
 
 const PATH = "/api/whatsapp/messages";
 
-let orchestrator: OrchestratorStandIn;
-let gateway: Gateway;
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  gateway = await startGateway({
-    env: { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0", AUTH_MODE: "required" },
-  });
-}, 60_000);
-beforeEach(() => orchestrator.behave(echo));
-afterAll(async () => {
-  await gateway?.close();
-  await orchestrator?.close();
-});
+const it = gatewayTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({
+    ORCHESTRATOR_URL: orchestrator.url,
+    RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+    AUTH_MODE: "required",
+  }))
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ gateway }) =>
+      (changes: Changes = {}, key: string | undefined = ACME_KEY) =>
+        gateway.send("POST", PATH, incoming(changes), key),
+  )
+  /** What the orchestrator was told of the last message. */
+  .extend(
+    "heard",
+    { scope: "file" },
+    ({ orchestrator }) =>
+      () =>
+        orchestrator.calls.at(-1)!.adapter,
+  );
+it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 
 type Changes = { message?: Record<string, unknown>; [field: string]: unknown };
 
@@ -32,42 +39,38 @@ const incoming = ({ message, ...fields }: Changes = {}) => ({
   message: { from: newNumber(), to: BUSINESS.number, type: "text", text: { body: "Hello" }, ...message },
   ...fields,
 });
-const say = (changes: Changes = {}, key: string | undefined = ACME_KEY) =>
-  gateway.send("POST", PATH, incoming(changes), key);
-/** What the orchestrator was told of the last message. */
-const heard = () => orchestrator.calls.at(-1)!.adapter;
 
 const IMAGE = { type: "image", image: { id: "1", caption: "This one" } };
 const PLACE = { latitude: 52.5163, longitude: 13.3777, name: "Tor", address: "Pariser Platz" };
 const PEOPLE = [{ name: { formatted_name: "Ada" } }, { name: { first_name: "Alan", last_name: "T" } }];
 
 describe("what somebody sends", () => {
-  it.each([
+  it.for([
     ["A3.1.1", "text", { text: { body: "Hello" } }],
     ["A3.1.2", "image", { image: { id: "1" } }],
     ["A3.1.3", "audio", { audio: { id: "1", voice: true } }],
     ["A3.1.4", "document", { document: { id: "1", filename: "invoice.pdf" } }],
     ["A3.1.5", "location", { location: PLACE }],
     ["A3.1.6", "contacts", { contacts: PEOPLE }],
-  ])("[%s] may be of the type %s, and is answered", async (_id, type, parts) => {
+  ] as const)("[%s] may be of the type %s, and is answered", async ([, type, parts], { say, heard }) => {
     const message = { text: undefined, type, ...parts };
     const reply = await say({ message });
     expect({ status: reply.status, fallback: reply.body.data?.fallback }).toEqual({ status: 200, fallback: false });
     expect(heard().message.metadata.whatsapp).toMatchObject({ kind: type, raw: { type, ...parts } });
   });
 
-  it.each([
+  it.for([
     ["A3.5.1", "its text", { type: "text", text: { body: " Where is my order? " } }, "Where is my order?"],
     ["A3.5.2", "its caption", IMAGE, "This one"],
     ["A3.5.3", "where it is", { type: "location", location: PLACE }, "Tor, Pariser Platz (52.5163, 13.3777)"],
     ["A3.5.4", "the names in it", { type: "contacts", contacts: PEOPLE }, "Ada; Alan T"],
-  ])("[%s] is asked of the orchestrator by %s", async (_id, _what, parts, content) => {
+  ] as const)("[%s] is asked of the orchestrator by %s", async ([, , parts, content], { say, heard }) => {
     const reply = await say({ message: { text: undefined, ...parts } });
     expect(reply.body.data.text).toBe(`echo: ${content}`);
     expect(heard().message).toMatchObject({ content, channel: "whatsapp" });
   });
 
-  it("each kind is kept as what it is, with its parts [G1.4.5]", async () => {
+  it("each kind is kept as what it is, with its parts [G1.4.5]", async ({ say, gateway }) => {
     const location = { latitude: 1, longitude: 2 };
     const { body } = await say({ message: { type: "location", location, text: undefined } });
     await gateway.flush();
@@ -79,7 +82,7 @@ describe("what somebody sends", () => {
 });
 
 describe("a message that is not in order", () => {
-  it.each<[string, string, Changes, number, string, string | undefined]>([
+  it.for<[string, string, Changes, number, string, string | undefined]>([
     ["A3.2.1", "has no sender", { message: { from: undefined } }, 400, "VALIDATION_ERROR", "from"],
     ["A3.2.2", "has no recipient", { message: { to: undefined } }, 400, "VALIDATION_ERROR", "to"],
     ["A3.2.3", "has a sender that is no number", { message: { from: "somebody" } }, 400, "VALIDATION_ERROR", "from"],
@@ -89,7 +92,7 @@ describe("a message that is not in order", () => {
     ["B1.2.2", "has no request id", { request_id: undefined }, 400, "MISSING_REQUEST_ID", undefined],
     ["B1.2.3", "says nothing", { message: { text: { body: "  " } } }, 400, "VALIDATION_ERROR", "message"],
     ["B1.2.3", "has no type", { message: { type: undefined } }, 400, "VALIDATION_ERROR", "message"],
-  ])("[%s] %s is refused", async (_id, _title, changes, status, code, field) => {
+  ] as const)("[%s] %s is refused", async ([, , changes, status, code, field], { say }) => {
     const { body, status: given } = await say(changes);
     expect({ status: given, code: body.error.code, field: body.error.details.fields?.[0].field }).toEqual({
       status,
@@ -98,16 +101,19 @@ describe("a message that is not in order", () => {
     });
   });
 
-  it.each([
+  it.for([
     ["C5.2.1", "sender", { from: null }],
     ["C5.2.2", "recipient", { to: "" }],
-  ])("[%s] is refused without a %s before anything is asked of the database", async (_id, _what, message) => {
-    gateway.roundTrips();
-    expect(await say({ message })).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
-    expect(gateway.roundTrips()).toBe(0);
-  });
+  ] as const)(
+    "[%s] is refused without a %s before anything is asked of the database",
+    async ([, , message], { gateway, say }) => {
+      gateway.roundTrips();
+      expect(await say({ message })).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
+      expect(gateway.roundTrips()).toBe(0);
+    },
+  );
 
-  it("that is no object is refused by its shape", async () => {
+  it("that is no object is refused by its shape", async ({ gateway }) => {
     const { status, body } = await gateway.send("POST", PATH, { request_id: "a", message: "Hello" }, ACME_KEY);
     expect({ status, fields: body.error.details.fields }).toMatchObject({
       status: 422,
@@ -115,27 +121,30 @@ describe("a message that is not in order", () => {
     });
   });
 
-  it("is refused with 10,001 characters and taken with 10,000", async () => {
+  it("is refused with 10,001 characters and taken with 10,000", async ({ say }) => {
     expect(await say({ message: { text: { body: "a".repeat(10_001) } } })).toMatchObject({ status: 400 });
     expect(await say({ message: { text: { body: "a".repeat(10_000) } } })).toMatchObject({ status: 200 });
   });
 });
 
 describe("to whom a message is", () => {
-  it("is told by the number it was sent to, with or without a plus [A3.3.1, C5.2.3, G1.4.2, G1.4.3]", async () => {
+  it("is told by the number it was sent to, with or without a plus [A3.3.1, C5.2.3, G1.4.2, G1.4.3]", async ({
+    say,
+    heard,
+  }) => {
     for (const to of [BUSINESS.number, `+${BUSINESS.number}`]) {
       expect(await say({ message: { to } })).toMatchObject({ status: 200 });
       expect(heard().routing).toEqual({ brand_id: ACME, instance_id: INSTANCE.whatsapp });
     }
   });
 
-  it("is told by the instance the caller names, whatever the number [A3.3.2, C5.2.4]", async () => {
+  it("is told by the instance the caller names, whatever the number [A3.3.2, C5.2.4]", async ({ say, heard }) => {
     const metadata = { instance_id: INSTANCE.chat };
     expect(await say({ message: { to: "15559998888" }, metadata })).toMatchObject({ status: 200 });
     expect(heard().routing.instance_id).toBe(INSTANCE.chat);
   });
 
-  it.each([
+  it.for([
     ["A3.3.3", "a number nobody has", { message: { to: "15559998888" } }, "instance", "+15559998888"],
     [
       "A3.3.3",
@@ -151,7 +160,7 @@ describe("to whom a message is", () => {
       "config",
       INSTANCE.unconfigured,
     ],
-  ])("[%s] %s is not found", async (_id, _what, changes, type, id) => {
+  ] as const)("[%s] %s is not found", async ([, , changes, type, id], { say }) => {
     const { status, body } = await say(changes);
     expect({ status, code: body.error.code, details: body.error.details }).toEqual({
       status: 404,
@@ -160,7 +169,7 @@ describe("to whom a message is", () => {
     });
   });
 
-  it("an instance whose brand is gone is not found [C5.2.6]", async () => {
+  it("an instance whose brand is gone is not found [C5.2.6]", async ({ gateway, say }) => {
     await gateway.database.query("update brands set is_active = false where id = $1", [ACME]);
     gateway.deps().caches.instances.invalidate();
     const reply = await say();
@@ -171,7 +180,7 @@ describe("to whom a message is", () => {
 });
 
 describe("by whom a message is", () => {
-  it("somebody new is made, with their number, and WhatsApp vouches for it [A3.4.2]", async () => {
+  it("somebody new is made, with their number, and WhatsApp vouches for it [A3.4.2]", async ({ say, gateway }) => {
     const from = newNumber();
     const { body } = await say({ message: { from } });
     const rows = await gateway.database.query(
@@ -191,7 +200,10 @@ describe("by whom a message is", () => {
     expect(body.data.is_guest).toBe(false);
   });
 
-  it("somebody who wrote before is the same person, however the number is spelt [A3.4.1, C5.2.7]", async () => {
+  it("somebody who wrote before is the same person, however the number is spelt [A3.4.1, C5.2.7]", async ({
+    say,
+    gateway,
+  }) => {
     const from = newNumber();
     const first = await say({ message: { from } });
     gateway.deps().caches.knownUsers.invalidate();
@@ -199,7 +211,7 @@ describe("by whom a message is", () => {
     expect(again.body.data.user_id).toBe(first.body.data.user_id);
   });
 
-  it("somebody's number stays theirs, whoever has said before that it is their own", async () => {
+  it("somebody's number stays theirs, whoever has said before that it is their own", async ({ gateway, say }) => {
     const mallory = await somebody(gateway);
     const from = newNumber();
     const phone = { phone_e164: `+${from}` };
@@ -209,7 +221,7 @@ describe("by whom a message is", () => {
     expect((await mallory.history(body.data.session_id)).status).toBe(403);
   });
 
-  it("somebody whom the brand's server has named by their number is that person", async () => {
+  it("somebody whom the brand's server has named by their number is that person", async ({ gateway, say }) => {
     const from = newNumber();
     const user = { phone_e164: `+${from}` };
     const started = await gateway.send(
@@ -221,7 +233,7 @@ describe("by whom a message is", () => {
     expect((await say({ message: { from } })).body.data.user_id).toBe(started.body.data.user_id);
   });
 
-  it("one number is two people to two brands [G1.4.4]", async () => {
+  it("one number is two people to two brands [G1.4.4]", async ({ say }) => {
     const from = newNumber();
     const acme = await say({ message: { from } });
     const metadata = { instance_id: INSTANCE.globex };
@@ -230,12 +242,12 @@ describe("by whom a message is", () => {
     expect(globex.body.data.user_id).not.toBe(acme.body.data.user_id);
   });
 
-  it("somebody new is refused where guests are not accepted", async () => {
+  it("somebody new is refused where guests are not accepted", async ({ say }) => {
     const reply = await say({ metadata: { instance_id: INSTANCE.guestless } });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("what somebody writes within the hour belongs to one session [C5.2.8]", async () => {
+  it("what somebody writes within the hour belongs to one session [C5.2.8]", async ({ say }) => {
     const from = newNumber();
     const first = await say({ message: { from } });
     const again = await say({ message: { from } });
@@ -243,7 +255,11 @@ describe("by whom a message is", () => {
     expect((await say()).body.data.session_id).not.toBe(first.body.data.session_id);
   });
 
-  it("the orchestrator is told the person, the session, the instance and its configuration [C5.2.9]", async () => {
+  it("the orchestrator is told the person, the session, the instance and its configuration [C5.2.9]", async ({
+    say,
+    gateway,
+    heard,
+  }) => {
     const { body } = await say();
     const [config] = await gateway.database.query(
       "select template_set_id from instance_configs where instance_id = $1 and is_active",
@@ -260,7 +276,7 @@ describe("by whom a message is", () => {
 });
 
 describe("the answer", () => {
-  it("has the shape of Messages, and the turn is kept [G1.4.1, G1.4.6, G1.4.7, B1.2.1]", async () => {
+  it("has the shape of Messages, and the turn is kept [G1.4.1, G1.4.6, G1.4.7, B1.2.1]", async ({ gateway }) => {
     const request = incoming();
     const { status, body } = await gateway.send("POST", PATH, request, ACME_KEY);
     expect({ status, body }).toMatchObject({
@@ -289,7 +305,10 @@ describe("the answer", () => {
     ]);
   });
 
-  it("is the conversation's own: another message of the same person is told what was said before [B1.2.4]", async () => {
+  it("is the conversation's own: another message of the same person is told what was said before [B1.2.4]", async ({
+    say,
+    heard,
+  }) => {
     const from = newNumber();
     await say({ message: { from, text: { body: "One" } } });
     await say({ message: { from, text: { body: "Two" } } });
@@ -299,7 +318,10 @@ describe("the answer", () => {
     ]);
   });
 
-  it("costs two round trips on first contact, one for somebody known, and none for somebody who is talking", async () => {
+  it("costs two round trips on first contact, one for somebody known, and none for somebody who is talking", async ({
+    gateway,
+    say,
+  }) => {
     const from = newNumber();
     const { caches } = gateway.deps();
     const forget = () => Object.values(caches).forEach((cache) => "invalidate" in cache && cache.invalidate());
@@ -317,7 +339,9 @@ describe("the answer", () => {
 });
 
 describe("a message that comes again", () => {
-  it("is answered 409 with the first answer, without a query: no instance, nobody is looked up [G1.4.8, I7.1]", async () => {
+  it("is answered 409 with the first answer, without a query: no instance, nobody is looked up [G1.4.8, I7.1]", async ({
+    gateway,
+  }) => {
     const request = incoming();
     const first = await gateway.send("POST", PATH, request, ACME_KEY);
     const { caches } = gateway.deps();
@@ -335,7 +359,10 @@ describe("a message that comes again", () => {
     expect(gateway.roundTrips()).toBe(0);
   });
 
-  it("is known before anything is looked up, also when the caller names the instance, and while it is running [I7.2]", async () => {
+  it("is known before anything is looked up, also when the caller names the instance, and while it is running [I7.2]", async ({
+    orchestrator,
+    gateway,
+  }) => {
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
     const request = incoming({ metadata: { instance_id: INSTANCE.whatsapp } });
@@ -355,7 +382,7 @@ describe("a message that comes again", () => {
     expect((await first).status).toBe(200);
   });
 
-  it("with other words is told so, without the first answer", async () => {
+  it("with other words is told so, without the first answer", async ({ gateway }) => {
     const request = incoming();
     await gateway.send("POST", PATH, request, ACME_KEY);
     const { message } = request;
@@ -368,7 +395,7 @@ describe("a message that comes again", () => {
     expect(other.body.error.details).toEqual({ request_id: request.request_id, state: "payload_mismatch" });
   });
 
-  it("gets the first answer again by the convention of Idempotency-Key", async () => {
+  it("gets the first answer again by the convention of Idempotency-Key", async ({ gateway }) => {
     const { request_id, ...request } = incoming();
     const send = () =>
       gateway.request(PATH, {
@@ -388,7 +415,11 @@ describe("a message that comes again", () => {
 });
 
 describe("another brand's key", () => {
-  it("learns nothing of our number: neither that it is there nor what was said", async () => {
+  it("learns nothing of our number: neither that it is there nor what was said", async ({
+    gateway,
+    say,
+    orchestrator,
+  }) => {
     const request = incoming();
     await gateway.send("POST", PATH, request, ACME_KEY);
     const strangers = await gateway.send("POST", PATH, request, GLOBEX_KEY);
@@ -405,17 +436,17 @@ describe("another brand's key", () => {
     ).toEqual([]);
   });
 
-  it("can't take our number by naming an instance of its own", async () => {
+  it("can't take our number by naming an instance of its own", async ({ say }) => {
     const from = newNumber();
     const metadata = { instance_id: INSTANCE.globex };
     expect(await say({ message: { from }, metadata }, GLOBEX_KEY)).toMatchObject({ status: 200 });
     expect(await say({ message: { from } })).toMatchObject({ status: 200 });
   });
 
-  it.each([
+  it.for([
     ["no key", undefined, 401],
     ["a key that is none", "parley_nonsense", 401],
-  ])("%s is refused", async (_what, key, status) => {
+  ] as const)("%s is refused", async ([, key, status], { gateway }) => {
     const reply = await gateway.send("POST", PATH, incoming(), key);
     expect(reply.status).toBe(status);
   });

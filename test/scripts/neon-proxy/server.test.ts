@@ -2,40 +2,53 @@ import { request } from "node:http";
 import { neon, neonConfig } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/neon-http";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { startEndpoint } from "../../../scripts/neon-proxy/server.ts";
-import { startDatabase } from "../../support/database.ts";
-import type { TestDatabase } from "../../support/database.ts";
+import { databaseTest } from "../../support/fixtures.ts";
 
-let database: TestDatabase;
-const client = () => neon(database.connectionString);
-
-beforeAll(async () => {
-  database = await startDatabase();
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: false })
+  .extend(
+    "client",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        neon(database.connectionString),
+  )
+  .extend(
+    "post",
+    { scope: "file" },
+    ({ database }) =>
+      (body: string, headers: Record<string, string> = {}, path = "/sql") =>
+        fetch(new URL(path, database.endpoint), { method: "POST", body, headers: { ...DRIVER, ...headers } }),
+  )
+  /** `fetch` sets Host itself, so this request is written by hand. */
+  .extend(
+    "postAs",
+    { scope: "file" },
+    ({ database }) =>
+      (headers: Record<string, string>) =>
+        new Promise<number>((resolve, reject) => {
+          const sent = request(database.endpoint, { method: "POST", headers }, (response) => {
+            response.resume().on("end", () => resolve(response.statusCode ?? 0));
+          });
+          sent.on("error", reject).end('{"query":"INSERT INTO things VALUES (1, \'a\')"}');
+        }),
+  );
+it.beforeAll(async ({ database }) => {
   neonConfig.fetchEndpoint = database.endpoint;
   await database.query("CREATE TABLE things (id int PRIMARY KEY, name text NOT NULL, at timestamptz DEFAULT now())");
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+});
+
+it.beforeEach(async ({ database }) => {
   await database.query("TRUNCATE things");
   database.forget();
 });
 
 const DRIVER = { "Neon-Connection-String": "postgresql://test:test@localhost/test" };
-const post = (body: string, headers: Record<string, string> = {}, path = "/sql") =>
-  fetch(new URL(path, database.endpoint), { method: "POST", body, headers: { ...DRIVER, ...headers } });
-
-/** `fetch` sets Host itself, so this request is written by hand. */
-const postAs = (headers: Record<string, string>) =>
-  new Promise<number>((resolve, reject) => {
-    const sent = request(database.endpoint, { method: "POST", headers }, (response) => {
-      response.resume().on("end", () => resolve(response.statusCode ?? 0));
-    });
-    sent.on("error", reject).end('{"query":"INSERT INTO things VALUES (1, \'a\')"}');
-  });
 
 describe("the driver against the local endpoint", () => {
-  it("gets values of every common type as from Neon", async () => {
+  it("gets values of every common type as from Neon", async ({ client }) => {
     const [row] = await client().query(
       `SELECT 1::int AS i, 9007199254740993::int8 AS big, true AS yes, 1.50::numeric AS n, NULL AS nothing, 'ü€😀' AS t,
         '{"a":[1]}'::jsonb AS j, ARRAY['a"b',NULL] AS list, '\\x00ff'::bytea AS bytes, $1::uuid AS id`,
@@ -55,14 +68,14 @@ describe("the driver against the local endpoint", () => {
     expect(row?.["bytes"]).toEqual(Buffer.from([0, 255]));
   });
 
-  it("gets a full result with command, row count and fields", async () => {
+  it("gets a full result with command, row count and fields", async ({ client }) => {
     const result = await client().query("INSERT INTO things VALUES ($1, $2), (2, 'b') RETURNING id", [1, "a"], {
       fullResults: true,
     });
     expect(result).toMatchObject({ command: "INSERT", rowCount: 2, fields: [{ name: "id", dataTypeID: 23 }] });
   });
 
-  it("sees Postgres' own error with its fields", async () => {
+  it("sees Postgres' own error with its fields", async ({ client }) => {
     await client().query("INSERT INTO things VALUES (1, 'a')");
     await expect(client().query("INSERT INTO things VALUES (1, 'b')")).rejects.toMatchObject({
       name: "NeonDbError",
@@ -77,7 +90,7 @@ describe("the driver against the local endpoint", () => {
     await expect(client().query("SELECT 1; SELECT 2")).rejects.toMatchObject({ code: "42601" });
   });
 
-  it("runs a batch as one transaction in one round trip", async () => {
+  it("runs a batch as one transaction in one round trip", async ({ client, database }) => {
     const db = drizzle(client());
     const [inserted, counted] = await db.batch([
       db.execute(sql`INSERT INTO things VALUES (1, ${"a"}) RETURNING id, now() AS began`),
@@ -92,7 +105,7 @@ describe("the driver against the local endpoint", () => {
     });
   });
 
-  it("leaves nothing of a batch that fails", async () => {
+  it("leaves nothing of a batch that fails", async ({ client, database }) => {
     const db = client();
     const batch = db.transaction([db.query("INSERT INTO things VALUES (1, 'a')"), db.query("SELECT 1 / 0")]);
     await expect(batch).rejects.toMatchObject({ code: "22012" });
@@ -100,7 +113,7 @@ describe("the driver against the local endpoint", () => {
     expect(await client().query("SELECT 1 AS fine")).toEqual([{ fine: 1 }]);
   });
 
-  it("gives a batch the isolation and access it asks for", async () => {
+  it("gives a batch the isolation and access it asks for", async ({ client }) => {
     const db = client();
     const read = await db.transaction(
       [
@@ -115,19 +128,19 @@ describe("the driver against the local endpoint", () => {
     await expect(write).rejects.toMatchObject({ code: "25006" });
   });
 
-  it("speaks UTC", async () => {
+  it("speaks UTC", async ({ client }) => {
     const [row] = await client().query("SELECT current_setting('TimeZone') AS zone");
     expect(row).toEqual({ zone: "UTC" });
   });
 
-  it("doesn't carry an open transaction into the next request", async () => {
+  it("doesn't carry an open transaction into the next request", async ({ client, database }) => {
     await client().query("BEGIN");
     await client().query("INSERT INTO things VALUES (1, 'a')");
     await client().query("ROLLBACK");
     expect(await database.query("SELECT id FROM things")).toEqual([{ id: "1" }]);
   });
 
-  it("serves 200 callers at once, each with its own answer", async () => {
+  it("serves 200 callers at once, each with its own answer", async ({ client }) => {
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, n) => client().query("SELECT $1::int AS n", [n])),
     );
@@ -136,7 +149,7 @@ describe("the driver against the local endpoint", () => {
 });
 
 describe("the endpoint", () => {
-  it("answers raw text only when asked to", async () => {
+  it("answers raw text only when asked to", async ({ post }) => {
     const response = await post(JSON.stringify({ query: "SELECT 1 AS n, true AS b, 5::int8 AS big" }));
     expect(await response.json()).toMatchObject({ rowAsArray: false, rows: [{ n: 1, b: true, big: "5" }] });
     const raw = await post(JSON.stringify({ query: "SELECT 1 AS n, true AS b" }), {
@@ -146,7 +159,7 @@ describe("the endpoint", () => {
     expect(await raw.json()).toMatchObject({ rowAsArray: true, rows: [["1", "t"]], command: "SELECT", rowCount: 1 });
   });
 
-  it("takes JSON parameters as Neon does", async () => {
+  it("takes JSON parameters as Neon does", async ({ post }) => {
     const response = await post(
       JSON.stringify({
         query: "SELECT $1::text[] AS a, $2::jsonb AS o, $3::bool AS b",
@@ -157,44 +170,44 @@ describe("the endpoint", () => {
     expect(await response.json()).toMatchObject({ rows: [['{x,"q\\"\\\\",NULL}', '{"k": 1}', "t"]] });
   });
 
-  it.each([
+  it.for([
     ["no JSON", "{"],
     ["no query", "{}"],
     ["a list", "[]"],
     ["params that are no list", '{"query":"SELECT 1","params":3}'],
     ["a batch of no queries", '{"queries":[1]}'],
-  ])("refuses %s with 400", async (_, body) => {
+  ] as const)("refuses %s with 400", async ([, body], { post }) => {
     const response = await post(body);
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ message: expect.stringContaining("parse"), code: null });
   });
 
-  it("refuses an isolation level that isn't one", async () => {
+  it("refuses an isolation level that isn't one", async ({ post }) => {
     const response = await post('{"queries":[]}', { "Neon-Batch-Isolation-Level": "Chaos" });
     expect([response.status, await response.json()]).toMatchObject([400, { message: "invalid isolation level" }]);
   });
 
-  it("knows no other path and no other method", async () => {
+  it("knows no other path and no other method", async ({ post, database }) => {
     expect((await post("{}", {}, "/other")).status).toBe(404);
     expect((await fetch(database.endpoint)).status).toBe(405);
   });
 
-  it.each([
+  it.for([
     ["no header of the driver, which a page may send without a preflight", { "content-type": "text/plain" }],
     ["the Origin of a web page", { ...DRIVER, origin: "https://example.com" }],
     ["an opaque Origin", { ...DRIVER, origin: "null" }],
     ["a foreign Host, as after DNS rebinding", { ...DRIVER, host: "example.com" }],
     ["a Host that only begins like a local one", { ...DRIVER, host: "127.0.0.1.example.com" }],
-  ])("runs no SQL of a request with %s", async (_, headers) => {
+  ] as const)("runs no SQL of a request with %s", async ([, headers], { postAs, database }) => {
     expect(await postAs(headers)).toBe(403);
     expect(await database.query("SELECT * FROM things")).toEqual([]);
   });
 
-  it("runs SQL of a request to localhost with the driver's header", async () => {
+  it("runs SQL of a request to localhost with the driver's header", async ({ postAs }) => {
     expect(await postAs({ ...DRIVER, host: "localhost:5432" })).toBe(200);
   });
 
-  it("grants a web page's preflight nothing", async () => {
+  it("grants a web page's preflight nothing", async ({ database }) => {
     const preflight = await fetch(database.endpoint, {
       method: "OPTIONS",
       headers: { Origin: "https://example.com", "Access-Control-Request-Headers": "neon-connection-string" },
@@ -203,7 +216,7 @@ describe("the endpoint", () => {
     expect(preflight.headers.get("access-control-allow-origin")).toBeNull();
   });
 
-  it("refuses a request over 10 MB and an answer over 10 MB", async () => {
+  it("refuses a request over 10 MB and an answer over 10 MB", async ({ post, database }) => {
     expect((await post(JSON.stringify({ query: "SELECT $1", params: ["x".repeat(11 * 1024 * 1024)] }))).status).toBe(
       413,
     );

@@ -1,0 +1,54 @@
+import { test } from "vitest";
+import { startDatabase } from "./database.ts";
+import type { TestDatabaseOptions } from "./database.ts";
+import { startGateway } from "./gateway.ts";
+import type { GatewayOptions } from "./gateway.ts";
+import { startGraphApi } from "./graph-api.ts";
+import { startOrchestrator } from "./orchestrator.ts";
+import { startService } from "./service.ts";
+
+// One of each service a file: a fixture starts when the first test of the file asks for it and ends with the file.
+// A file states what differs by overriding `env` and the other options, and adds its own fixtures with `.extend`.
+
+const file = { scope: "file" } as const;
+
+/** `orchestrator` and `graph`: local servers in place of the orchestrator and of graph.facebook.com. */
+export const standInTest = test
+  .extend("orchestrator", file, async ({}, { onCleanup }) => {
+    const orchestrator = await startOrchestrator();
+    onCleanup(() => orchestrator.close());
+    return orchestrator;
+  })
+  .extend("graph", file, async ({}, { onCleanup }) => {
+    const graph = await startGraphApi();
+    onCleanup(() => graph.close());
+    return graph;
+  });
+
+/** `database`: Postgres with the real migrations and, unless `databaseOptions` says otherwise, the demo's rows. */
+export const databaseTest = standInTest
+  .extend("databaseOptions", file, (): TestDatabaseOptions => ({ seeded: true }))
+  .extend("database", file, async ({ databaseOptions }, { onCleanup }) => {
+    const database = await startDatabase(databaseOptions);
+    onCleanup(() => database.close());
+    return database;
+  });
+
+/** `gateway`: the whole service in this process, with `env` over the variables of a development machine. */
+export const gatewayTest = standInTest
+  .extend("env", file, (): Record<string, string> => ({}))
+  .extend("boundOrchestrator", file, (): GatewayOptions["orchestrator"] => undefined)
+  .extend("gateway", file, async ({ env, boundOrchestrator }, { onCleanup }) => {
+    const gateway = await startGateway({ env, ...(boundOrchestrator && { orchestrator: boundOrchestrator }) });
+    onCleanup(() => gateway.close());
+    return gateway;
+  });
+
+/** `service`: the whole service as `npm run dev` starts it, with `env` as its environment. */
+export const serviceTest = standInTest
+  .extend("env", file, (): Record<string, string> => ({}))
+  .extend("service", file, async ({ env }, { onCleanup }) => {
+    const service = await startService({ env });
+    onCleanup(() => service.stop());
+    return service;
+  });
