@@ -20,18 +20,18 @@ import type { ObjectDeps } from "./deps.ts";
 
 const META_API = "https://graph.facebook.com";
 
-/** How long a message may take on its way to WhatsApp. */
+/** Deadline of one request to WhatsApp's API. */
 const WHATSAPP_DEADLINE_MS = 15_000;
 
-/** How long a statement may take before the request gives up on it. */
+/** Deadline of one database request. */
 const DATABASE_DEADLINE_MS = 5_000;
 
-/** What is known goes on being known for so long while Postgres can't be asked, or too many ask it. */
+/** Cached values are served this long while Postgres is unavailable or lookups are shed. */
 const STALE_IF_ERROR_MS = 24 * 3_600_000;
 
 const caches = new Map<string, IsolateCaches>();
 
-/** The isolate's caches: the one thing that outlives an invocation. By database, so that no two ever share what they know. */
+/** The isolate's caches, which outlive an invocation. Keyed by database, so that no two databases share entries. */
 function isolateCaches(config: Config, env: Env): IsolateCaches {
   const known = caches.get(config.databaseUrl);
   if (known) return known;
@@ -42,11 +42,11 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     staleIfError: { ms: STALE_IF_ERROR_MS, when: (error: unknown) => isDatabaseUnavailable(error) || isShed(error) },
     now: Date.now,
   };
-  // A key that was revoked is refused within a minute, however long anything else is remembered.
+  // A revoked key must be refused within a minute, whatever the lifetime of other entries.
   const credentials = { ...options, ttlMs: Math.min(options.ttlMs, 60_000) };
   const made: IsolateCaches = {
     instances: new Cache(options),
-    // A number keeps its id for years. An outdated one only costs the duplicate its short way.
+    // A number keeps its id for years; a stale entry only costs a duplicate its fast path.
     endpoints: new Cache({ ...options, ttlMs: 24 * 3_600_000 }),
     apiKeys: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
@@ -60,7 +60,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   return made;
 }
 
-/** What follows from the configuration alone: made once for an isolate, since `env` stays the same in it. */
+/** Dependencies that follow from the configuration alone; made once per isolate, in which `env` never changes. */
 type Foundation = { config: Config; db: Db; caches: IsolateCaches };
 
 const foundations = new WeakMap<Env, Foundation>();
@@ -80,11 +80,11 @@ function foundationOf(env: Env): Foundation {
 const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
   createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });
 
-/** Optional bindings are not in the generated types: a deploy may add them. */
+/** An optional binding, which a deploy may add; it is not in the generated types. */
 const orchestratorBinding = (env: Env): Fetcher | null =>
   "ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null;
 
-/** Without a token nothing is sent to Meta; another address may need none. */
+/** null without a token for Meta's API; a configured base URL may need no token. */
 function whatsAppSender({ whatsappApiBase: base, whatsappApiVersion: version, whatsappAccessToken: token }: Config) {
   if (base === null && token === null) return null;
   return createWhatsAppSender({ base: base ?? META_API, version, token, timeoutMs: WHATSAPP_DEADLINE_MS });

@@ -16,10 +16,10 @@ import type { KeySets } from "./isolate/key-sets.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { BroadcastTimer } from "./rpc/broadcast-timer.ts";
 
-/** What an isolate remembers between requests. Nothing here is the truth; all of it may be forgotten at any time. */
+/** State of an isolate between requests. A cache only: all of it may be lost at any time. */
 export type IsolateCaches = {
   instances: Cache<InstanceBundle | null>;
-  /** A business's end of a channel, by the instance id or the number a caller names it by. */
+  /** A business's endpoint of a channel, by the instance id or number that a caller names. */
   endpoints: Cache<ChannelEndpoint>;
   apiKeys: Cache<ApiKey | null>;
   tokenIssuers: Cache<TokenIssuer | null>;
@@ -30,7 +30,7 @@ export type IsolateCaches = {
   lookups: ConcurrencyLimit;
 };
 
-/** Everything an invocation may touch, built once for it. Functions ask for the part they use. */
+/** Dependencies of one invocation. A function asks for the part it uses: `Pick<Deps, ...>`. */
 export type Deps = {
   config: Config;
   log: Logger;
@@ -38,25 +38,25 @@ export type Deps = {
   db: Db;
   read: Read;
   caches: IsolateCaches;
-  /** null when none is configured, which outside development is a 502. */
+  /** null when none is configured; requests get 502 then. */
   orchestrator: Orchestrator | null;
-  /** The conversation at an address. */
+  /** Stub of the conversation at an address. */
   conversation: (address: string) => Conversation;
   broadcastTimer: (broadcastId: string) => BroadcastTimer;
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
-  /** Goes on after the answer, and nobody waits for it. */
+  /** Runs work after the response, without awaiting it. */
   background: (work: Promise<unknown>) => void;
-  /** False when this address has created more than a person would. */
+  /** False when this client address exceeds the flood limit. */
   withinFloodLimit: (clientAddress: string) => Promise<boolean>;
 };
 
-/** What a Conversation object may touch: no database, but for what `introduce` asks of it. */
+/** Dependencies of a Conversation object. It reads Postgres only through `resolveWebhookMessage`. */
 export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "conversation"> & {
   orchestrator: Orchestrator;
   notifyLedger: (address: string) => Promise<unknown>;
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
-  /** Finds out whose and to whom a message of a webhook is. */
+  /** Resolves instance and sender of a webhook message. */
   resolveWebhookMessage: (message: InboundMessage, place: ConversationRef) => Promise<Resolution>;
-  /** null when nothing is configured to send with. */
+  /** null without a configured sender. */
   sendWhatsApp: WhatsAppSender | null;
 };

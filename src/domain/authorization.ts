@@ -2,17 +2,17 @@ import { AppError, notFound } from "./errors.ts";
 import type { Action, Principal } from "./principal.ts";
 import type { Session } from "./session.ts";
 
-/** What somebody wants to touch, and whose it is. */
+/** The object of an action and its owner. */
 export type Resource = {
-  /** As the error table names it: "conversation", "instance", "broadcast", ... */
+  /** Name used in errors: "conversation", "instance", "broadcast", ... */
   type: string;
   id: string;
   brandId: string;
-  /** The person it belongs to; left out for what is the brand's alone. */
+  /** The owning user; absent for resources of the brand. */
   userId?: string;
 };
 
-/** A session as what it is called outside. */
+/** A session as a resource, named as in the API. */
 export const conversationOf = ({ id, brandId, userId }: Pick<Session, "id" | "brandId" | "userId">): Resource => ({
   type: "conversation",
   id,
@@ -20,14 +20,14 @@ export const conversationOf = ({ id, brandId, userId }: Pick<Session, "id" | "br
   userId,
 });
 
-/** An instance as something to speak to. */
+/** An instance as a resource. */
 export const instanceOf = ({ id, brandId }: { id: string; brandId: string }): Resource => ({
   type: "instance",
   id,
   brandId,
 });
 
-/** What a person may do with what is theirs. Everything else takes a brand's key. */
+/** Actions that users may take on their own resources. All others require a brand's key. */
 const OPEN_TO_PEOPLE: readonly Action[] = [
   "messages:write",
   "conversations:read",
@@ -36,9 +36,8 @@ const OPEN_TO_PEOPLE: readonly Action[] = [
 ];
 
 /**
- * The one rule of who may do what, asked by every read, write and stream. Refuses (401) whoever sent no credential, (404)
- * what is another brand's: its existence is nobody's business; and (403) what is another person's of the same brand, what
- * people may not do at all, and what a key has no scope for.
+ * Authorises every read and write. Refuses (401) a caller without a credential, (404) resources of another brand, so
+ * that their existence is not revealed, and (403) another user's resources, actions closed to users, and missing scopes.
  */
 export function authorize(principal: Principal, action: Action, resource: Resource): void {
   if (principal.kind === "anonymous") throw new AppError("UNAUTHORIZED", "A credential is required");

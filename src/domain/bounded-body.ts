@@ -8,8 +8,8 @@ export class BodyTooLargeError extends Error {
 }
 
 /**
- * The bytes of a request or a response. Throws `BodyTooLargeError` when more than `maxBytes` are declared or have arrived;
- * the rest is not read.
+ * Reads the body of a request or a response. Throws `BodyTooLargeError` when more than `maxBytes` are declared or
+ * received, without reading the rest.
  */
 export async function readBounded(source: Request | Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(source.headers.get("Content-Length") ?? Number.NaN);

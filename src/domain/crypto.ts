@@ -11,12 +11,12 @@ export async function hmacSha256(secret: string, text: string): Promise<string> 
   return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
 }
 
-/** Random letters and digits, each of 62 as likely as the others: 43 of them hold 256 bits. */
+/** Random letters and digits, uniformly distributed: 43 of them hold 256 bits. */
 export function randomText(length: number): string {
   let text = "";
   while (text.length < length) {
     const [byte = 0] = crypto.getRandomValues(new Uint8Array(1));
-    // 248 is the last multiple of 62 in a byte: what lies above would favour the first letters.
+    // 248 is the largest multiple of 62 in a byte: higher values would favour the first letters.
     if (byte < 248) text += LETTERS.charAt(byte % 62);
   }
   return text;

@@ -1,6 +1,6 @@
 /**
- * The one error table: a closed list of codes a client can branch on for ever, each with its HTTP status.
- * `VALIDATION_ERROR` and `INVALID_REQUEST_ID` have two: the body's shape (422) and everything found below the route (400).
+ * The error table: a closed list of codes for clients to branch on, each with its HTTP status. `VALIDATION_ERROR` and
+ * `INVALID_REQUEST_ID` have two: 422 for the body's shape, 400 for errors found below the route.
  */
 export const ERROR_STATUS = {
   VALIDATION_ERROR: [400, 422],
@@ -35,13 +35,13 @@ export type ErrorStatus = (typeof ERROR_STATUS)[ErrorCode][number];
 
 type Options<C extends ErrorCode> = {
   details?: ErrorDetails;
-  /** For the codes with two; the first of the table otherwise. */
+  /** For codes with two statuses; defaults to the table's first. */
   status?: (typeof ERROR_STATUS)[C][number];
-  /** What was caught. Logged, never sent. */
+  /** The caught error. Logged, never sent. */
   cause?: unknown;
 };
 
-/** A refusal: an outcome the caller is told about. Anything else thrown is a bug and becomes one masked 500. */
+/** A refusal, reported to the caller. Any other exception is a bug and becomes one masked 500. */
 export class AppError extends Error {
   override readonly name = "AppError";
   readonly code: ErrorCode;
@@ -56,11 +56,11 @@ export class AppError extends Error {
   }
 }
 
-/** 400 from below the route: a service was given something it can't work with. */
+/** 400 from below the route: a service received an invalid value. */
 export const invalid = (field: string, message: string): AppError =>
   new AppError("VALIDATION_ERROR", message, { details: { fields: [{ field, message }] } });
 
-/** 503 with a time to come back: something is away without which nothing can be done here. */
+/** 503 with a retry time: a required dependency is unavailable. */
 export const unavailable = (message: string, cause: unknown): AppError =>
   new AppError("SERVICE_UNAVAILABLE", message, { details: { retry_after_ms: 5_000 }, cause });
 

@@ -3,7 +3,7 @@ import type { Session } from "./session.ts";
 import type { UsageRecord } from "./usage.ts";
 import type { Message } from "./message.ts";
 
-/** The row that decides whether a turn's messages count. */
+/** The lock row that decides whether a turn's messages are inserted. */
 export type LedgerTurn = {
   id: string;
   scope: string;
@@ -14,23 +14,23 @@ export type LedgerTurn = {
   cachedResponse: Record<string, unknown>;
 };
 
-/** What a turn took. */
+/** Usage of a turn. */
 export type LedgerUsage = UsageRecord & { id: string };
 
-/** All that Postgres has to know of one thing that happened: complete in itself, so that entries may be written in any company. */
+/** All rows of one turn or recording. Complete in itself, so that any batch may contain it. */
 export type LedgerEntry = {
   id: string;
   address: string;
   session: Session;
   /** The session this one replaced, and when it ended. */
   closed: { sessionId: string; expiredAt: number } | null;
-  /** null for what is no turn: a transcript, a broadcast's message. */
+  /** null for transcripts and broadcast messages, which are no turns. */
   turn: LedgerTurn | null;
   messages: Message[];
   usage: LedgerUsage | null;
 };
 
-/** An entry as it is added: where it comes in its conversation is decided by the order of adding. */
+/** An entry before it is added: its position in the outbox becomes its place in the conversation. */
 export type NewEntry = Omit<LedgerEntry, "messages"> & { messages: Omit<Message, "seq">[] };
 
 /** A message's delivery has changed. `content` is what was sent when that is not the message itself: a template. */
@@ -42,10 +42,10 @@ export type DeliveryNotice = {
   content?: string | null;
 };
 
-/** Something that came in and belongs to no session: kept whole until a person has looked. */
+/** Input that belongs to no session, stored unchanged for an operator. */
 export type DeadLetter = {
   kind: "dead_letter";
-  /** The same however often it is told. */
+  /** Stable over repeated writes. */
   id: string;
   brandId: string | null;
   address: string;
@@ -54,12 +54,12 @@ export type DeadLetter = {
   payload: Record<string, unknown>;
 };
 
-/** What Postgres is told besides entries. */
+/** Changes besides entries. */
 export type LedgerNotice = DeliveryNotice | DeadLetter;
 
 /**
- * Entries and notices of one conversation, in order, a notice after the entry it is about; `upTo` is what a confirmation
- * names. `more` tells that bytes ran out, not entries.
+ * Entries and notices of one conversation in order, a notice after the entry it refers to. `upTo` is the position to
+ * confirm; `more` is set when the byte limit was reached before the last entry.
  */
 export type LedgerPull = { entries: LedgerEntry[]; notices: LedgerNotice[]; upTo: number; more: boolean };
 

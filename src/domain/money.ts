@@ -1,8 +1,8 @@
 import { invalid } from "./errors.ts";
 
 /**
- * Money is a decimal string: USD, exact, never a float on the way. Results are in the shortest exact form: no exponent,
- * no trailing zeros ("0.000412", "0"), no rounding; Postgres takes them as `numeric`, and whoever shows them rounds.
+ * Money is a decimal string in USD, computed exactly and never as a float. Results have the shortest exact form: no
+ * exponent, no trailing zeros ("0.000412", "0"), no rounding. Postgres stores them as `numeric`.
  */
 
 /** units / 10 ** scale */
@@ -28,12 +28,12 @@ const add = (a: Decimal, b: Decimal): Decimal => {
   return { units: at(a) + at(b), scale };
 };
 
-/** USD per 1,000 tokens, as decimal strings; null when nobody has set one. */
+/** USD per 1,000 tokens as decimal strings; null when not set. */
 export type Prices = { inputPricePer1k: string | null; outputPricePer1k: string | null };
 
 const NOTHING: Decimal = { units: 0n, scale: 0 };
 
-/** null when there is something to pay for and no price to be read. */
+/** null when tokens were used and the price is missing or invalid. */
 function charge(pricePer1k: string | null, tokens: number): Decimal | null {
   if (tokens === 0) return NOTHING;
   const price = pricePer1k === null ? null : parse(pricePer1k);
@@ -42,8 +42,8 @@ function charge(pricePer1k: string | null, tokens: number): Decimal | null {
 }
 
 /**
- * What a call cost in USD. Tokens are non-negative integers. null when a price that is needed is missing (or isn't a
- * decimal): an unknown cost is unknown, never 0.
+ * The cost of a call in USD; tokens are non-negative integers. null when a required price is missing or no decimal: an
+ * unknown cost is never reported as 0.
  */
 export function cost(prices: Prices, tokens: { promptIn: number; completionOut: number }): string | null {
   const input = charge(prices.inputPricePer1k, tokens.promptIn);
@@ -51,7 +51,7 @@ export function cost(prices: Prices, tokens: { promptIn: number; completionOut: 
   return input === null || output === null ? null : format(add(input, output));
 }
 
-/** The exact sum of two amounts. Refuses (400) what isn't a decimal string. */
+/** The exact sum of two amounts. Refuses (400) strings that are no decimals. */
 export function addMoney(a: string, b: string): string {
   const [left, right] = [parse(a), parse(b)];
   if (left === null || right === null) throw invalid("amount", "an amount is a decimal string");

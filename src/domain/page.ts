@@ -2,18 +2,18 @@ import { z } from "zod";
 import { Uuid } from "./ids.ts";
 
 const DEFAULT_LIMIT = 20;
-/** A larger limit is taken for this one. */
+/** Larger limits are reduced to this one. */
 export const MAX_LIMIT = 100;
-/** Beyond this a page number is no way to read; a cursor is one, at any depth. */
+/** Larger page numbers are refused, since an offset reads every row before it; a cursor works at any depth. */
 const MAX_PAGE = 1_000_000;
 
 /**
- * A keyset cursor: the sort key of the last row of a page, opaque to clients. Whatever is written meanwhile, the next page
- * begins right after that row, and costs what the first one cost. `at` is epoch milliseconds; `tie` decides within one.
+ * A keyset cursor: the sort key of a page's last row, opaque to clients. Rows written meanwhile don't shift the next
+ * page, and every page costs the same. `at` is epoch milliseconds; `tie` orders rows of one millisecond.
  */
 export type Cursor<Tie extends string | number = number> = { at: number; tie: Tie };
 
-/** Base64url, which needs no escaping in a query. */
+/** Encoded as base64url, which needs no escaping in a query string. */
 export const encodeCursor = ({ at, tie }: Cursor<string | number>): string =>
   btoa(JSON.stringify([at, tie]))
     .replaceAll("+", "-")
@@ -24,12 +24,12 @@ function decodeCursor(text: string): unknown {
   try {
     return JSON.parse(atob(text.replaceAll("-", "+").replaceAll("_", "/")));
   } catch {
-    // Not one of ours, which the schema says in its own words.
+    // Not a cursor: the schema reports it.
     return null;
   }
 }
 
-/** The largest instant a Date can hold: beyond it a cursor is not one of ours. */
+/** The largest time a Date can hold, so no cursor has a larger one. */
 const MAX_INSTANT = 8_640_000_000_000_000;
 
 const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
@@ -40,7 +40,7 @@ const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
       const key = Key.safeParse(decodeCursor(text));
       const [at, tie] = (key.data ?? []) as [number, z.output<Tie>];
       if (key.success) return { at, tie };
-      // In one piece: what a cursor is made of is nobody's business.
+      // One issue for the whole cursor: its parts are opaque to clients.
       context.addIssue({ code: "custom", message: "is not a cursor of this list" });
       return z.NEVER;
     })
@@ -63,7 +63,7 @@ const page = z.coerce
   .optional()
   .meta({ type: "integer", minimum: 1, maximum: MAX_PAGE, description: "the first by default; not with `before`" });
 
-/** Which part of a list is wanted: by cursor, or by number. */
+/** Query of a page, by cursor or by number. */
 const pageQuery = <Tie extends z.ZodType<string | number>>(tie: Tie) =>
   z
     .object({ limit, page, before: cursor(tie).optional() })
@@ -78,7 +78,7 @@ export type MessagePage = z.output<typeof MessagePageQuery>;
 export const SessionPageQuery = pageQuery(Uuid);
 export type SessionPage = z.output<typeof SessionPageQuery>;
 
-/** A part of a list that is read forward: what came first, first. */
+/** Query of a page of a list in ascending order. */
 export const UsagePageQuery = z.object({
   limit,
   after: cursor(Uuid).optional(),
@@ -86,7 +86,7 @@ export const UsagePageQuery = z.object({
 });
 export type UsagePage = z.output<typeof UsagePageQuery>;
 
-/** What a client is told of the part it got. */
+/** Position of a page in its list. */
 export const Pagination = z
   .object({
     limit: z.int(),

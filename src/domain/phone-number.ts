@@ -1,7 +1,7 @@
 /**
- * One spelling for numbers that WhatsApp spells in two ways, E.164: the mobile prefix of Mexico (+52 1) and of Argentina
- * (+54 9), and the ninth digit of Brazil, which numbers of eight digits that begin with 6 to 9 were given.
- * Numbers are sent to as they came; only addresses are made of this.
+ * Normalises E.164 numbers that WhatsApp spells in two ways: the mobile prefixes of Mexico (+52 1) and Argentina
+ * (+54 9), and Brazil's ninth digit, which eight-digit numbers beginning with 6 to 9 received. Used for addresses only:
+ * messages are sent to the number as received.
  */
 export const canonicalNumber = (phone: string): string =>
   phone

@@ -1,4 +1,4 @@
-/** What can be done. A brand's key may be limited to some of these by its scopes. */
+/** Actions that are authorised. Scopes limit a brand's key to some of them. */
 export const ACTIONS = [
   "messages:write",
   "conversations:read",
@@ -9,21 +9,21 @@ export const ACTIONS = [
 ] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** A brand's server with its key. Without scopes it may do everything. */
+/** A brand's server with an API key. Without scopes, every action is allowed. */
 export type BrandPrincipal = { kind: "brand"; brandId: string; keyId: string; scopes: readonly string[] };
 
-/** A person with a token. */
+/** A user with a token. */
 export type UserPrincipal = { kind: "user"; userId: string; brandId: string };
 
-/** Who is calling, if they said so. */
+/** The caller of a request, with or without a credential. */
 export type Principal = { kind: "anonymous" } | BrandPrincipal | UserPrincipal;
 
-/** Somebody with a credential. */
+/** A caller with a credential. */
 export type Caller = BrandPrincipal | UserPrincipal;
 
-/** The brand a caller belongs to, if they said so. */
+/** The caller's brand; null without a credential. */
 export const brandOf = (principal: Principal): string | null =>
   principal.kind === "anonymous" ? null : principal.brandId;
 
-/** The one person whose things a caller may see; null for a brand's server, which sees all of its people's. */
+/** The only user that the caller may read; null for a brand's server, which may read all users of its brand. */
 export const personOf = (caller: Caller): string | null => (caller.kind === "user" ? caller.userId : null);

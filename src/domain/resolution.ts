@@ -2,25 +2,25 @@ import type { InstanceBundle } from "./instance.ts";
 import type { Session } from "./session.ts";
 import type { User } from "./user.ts";
 
-/** Whose and to whom a message is that came through a webhook. */
+/** Instance and sender of a webhook message. */
 export type ResolvedMessage = {
   bundle: InstanceBundle;
   user: User;
-  /** The open session Postgres knows of; used only when the object has none. */
+  /** The user's open session in Postgres; used only when the object has none. */
   openSession: Session | null;
 };
 
-/** What is found out about a message that came through a webhook, before its turn can run. */
+/** The result of resolving a webhook message, before its turn can run. */
 export type Resolution =
   | ({ kind: "ready" } & ResolvedMessage)
-  /** Postgres has it: it came before, longer ago than the object remembers. */
+  /** Postgres has the message: it was received longer ago than the object remembers. */
   | { kind: "known" }
-  /** Nothing can be made of it. */
+  /** The message can't become a turn. */
   | { kind: "rejected"; reason: RejectionReason; brandId: string | null }
-  /** Postgres is away. */
+  /** Postgres is unavailable. */
   | { kind: "unavailable" };
 
 export type RejectionReason = "no_instance" | "no_config" | "not_configured" | "guests_not_accepted" | "not_prepared";
 
-/** What the conversation a message came to knows of itself. */
+/** The conversation that received a message: its address, and its owner once known. */
 export type ConversationRef = { address: string; owner: { brandId: string; userId: string } | null };

@@ -1,3 +1,3 @@
-/** Who said it. `system` is for notes that belong to a conversation and that nobody said. */
+/** Author of a message. `system` messages are notes of a conversation without an author. */
 export const ROLES = ["user", "assistant", "system"] as const;
 export type Role = (typeof ROLES)[number];

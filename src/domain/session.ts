@@ -4,7 +4,7 @@ import { isRecent } from "./time.ts";
 import type { InstanceConfig } from "./instance.ts";
 import type { TokenPlan } from "./token-plan.ts";
 
-/** A conversation as the API calls it: what one person and one instance say to each other until it has been quiet too long. */
+/** A conversation in the API's terms: the messages of one user and one instance until the inactivity timeout. */
 export type Session = {
   id: string;
   brandId: string;
@@ -15,20 +15,20 @@ export type Session = {
   startedAt: number;
   lastMessageAt: number;
   lastAssistantMessageAt: number | null;
-  /** null until the first message has planned it. */
+  /** null until the first message, which plans it. */
   tokenPlan: TokenPlan | null;
-  /** What was said of it when it was started. */
+  /** Metadata given when the conversation was started. */
   metadata?: Record<string, unknown>;
 };
 
-/** A session is over when nothing was said for longer than the timeout. */
+/** Whether the session has had no message for longer than the timeout. */
 export const isOver = (session: Pick<Session, "lastMessageAt">, timeoutMs: number, now: number): boolean =>
   !isRecent(session.lastMessageAt, timeoutMs, now);
 
-/** The times of a session that something said may move. */
+/** Times of a session that a message may update. */
 const SESSION_TIMES: readonly string[] = ["lastMessageAt", "lastAssistantMessageAt"] satisfies (keyof Session)[];
 
-/** The session with one of its times set to now; never back, whatever two clocks say. Refuses (400) any other field. */
+/** Sets one of the session's times to now, but never to an earlier time. Refuses (400) any other field. */
 export function stamped<T extends Pick<Session, "lastMessageAt" | "lastAssistantMessageAt">>(
   session: T,
   field: "lastMessageAt" | "lastAssistantMessageAt",
@@ -38,7 +38,7 @@ export function stamped<T extends Pick<Session, "lastMessageAt" | "lastAssistant
   return { ...session, [field]: Math.max(now, session[field] ?? now) };
 }
 
-/** When a session ended: by hand, or by itself after the timeout; null while it is open. Epoch milliseconds. */
+/** When a session ended, by request or by timeout; null while it is open. Epoch milliseconds. */
 export const endOf = (
   session: Pick<Session, "lastMessageAt">,
   expiredAt: number | null,
@@ -46,11 +46,11 @@ export const endOf = (
   now: number,
 ): number | null => expiredAt ?? (isOver(session, timeoutMs, now) ? session.lastMessageAt + timeoutMs : null);
 
-/** Minutes from a moment to now, to the hundredth; never negative, whatever two clocks say. */
+/** Minutes from a moment to now, rounded to hundredths. Never negative, even when clocks differ. */
 export const minutesSince = (moment: number, now: number): number =>
   Math.max(0, Math.round((now - moment) / 600) / 100);
 
-/** Inactivity timeout of a session in milliseconds: the instance's own setting, else the deploy's default. */
+/** Inactivity timeout of a session in milliseconds: the instance's setting, else the default of the deploy. */
 export const sessionTimeoutMs = (
   instance: Pick<InstanceConfig, "sessionTimeoutMinutes"> | null,
   defaultMinutes: number,

@@ -4,7 +4,7 @@ import type { InstanceBundle } from "./instance.ts";
 import type { Session } from "./session.ts";
 import type { User, AuthState } from "./user.ts";
 
-/** A message on its way into its conversation: checked, cleaned, with everything known that can be known outside. */
+/** A validated message for a conversation, with everything resolved that can be resolved outside the object. */
 export type Submission = {
   requestId: string;
   traceId: string;
@@ -15,18 +15,18 @@ export type Submission = {
   user: User;
   authState: AuthState;
   bundle: InstanceBundle;
-  /** The open session Postgres knows of; used only when the object has none. */
+  /** The user's open session in Postgres; used only when the object has none. */
   openSession: Session | null;
-  /** Set when the instance's rate is used up: then only somebody who asks again is answered. */
+  /** Set when the instance's rate limit is exceeded: only duplicates of known requests are answered then. */
   exhausted?: { retryAfterMs: number };
-  /** Epoch milliseconds at which the request reached us. */
+  /** When the request was received. Epoch milliseconds. */
   receivedAt: number;
 };
 
-/** A message as it travels: the bundle as JSON, since the object mostly has it already and need not read it again. */
+/** A submission as sent over RPC: the bundle is JSON text, which the object parses only when it has changed. */
 export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string };
 
-/** What the first caller was told, kept for those who ask again. Field names are the API's. */
+/** The answer to the first caller, stored for duplicates. Field names are the API's. */
 export type Answer = {
   request_id: string;
   session_id: string;
@@ -40,7 +40,7 @@ export type Answer = {
   timing_ms: { total: number; admission: number; orchestrator: number };
 };
 
-/** Everything a caller can expect; anything else is an exception and a bug. */
+/** Every expected outcome; anything else is an exception and a bug. */
 export type SubmitOutcome =
   | { kind: "answered"; answer: Answer }
   | { kind: "accepted"; sessionId: string; inboundMessageId: string }

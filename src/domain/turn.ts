@@ -1,17 +1,16 @@
 /**
- * A turn is one message and its answer. This is its whole life as a pure machine; the object stores what it says.
+ * State machine of a turn, which is one message and its answer. The object stores the state.
  *
- *   (none) ──▶ queued ──▶ running ──▶ done ──▶ (none, when its lifetime is over)
+ *   (none) ──▶ queued ──▶ running ──▶ done ──▶ (none, when it expires)
  *
- * `orphaned` is no state of its own: a queued or running turn that nobody in this incarnation of the object holds is an
- * orphan, and so is a running one whose lease is over. Memory tells, so a restart orphans by itself and nothing has to
- * be written for it.
+ * `orphaned` is not stored: a queued or running turn without a waiter in this incarnation of the object is an orphan, and
+ * so is a running turn whose lease is over. A restart therefore orphans turns without a write.
  */
 export type TurnState = "queued" | "running" | "done" | "rejected";
 
 export type Turn = {
   state: TurnState;
-  /** Raised at every start. A settle with an older one changes nothing. */
+  /** Incremented at every start. A settle with an older fence has no effect. */
   fence: number;
   fingerprint: string;
   /** Epoch milliseconds; null while queued. */
@@ -20,15 +19,15 @@ export type Turn = {
   expiresAt: number | null;
 };
 
-/** A run that died this often is given up, and the person gets the default reply. */
+/** A turn whose runs were interrupted this often ends with the default reply. */
 export const MAX_RUNS = 5;
 
-/** How many turns of one conversation may wait behind the running one. */
+/** Limit of turns of one conversation queued behind the running one. */
 export const MAX_WAITING_TURNS = 20;
 
 export type Admission = "new" | "mismatch" | "completed" | "in_progress" | "take_over";
 
-/** What a caller with a request id gets to do. `hasWaiter`: somebody in this incarnation of the object waits for the turn. */
+/** Decides a request with a known or new id. `hasWaiter`: a caller in this incarnation of the object awaits the turn. */
 export function admission(turn: Turn | null, fingerprint: string, hasWaiter: boolean, now: number): Admission {
   if (turn === null || hasExpired(turn, now)) return "new";
   if (turn.fingerprint !== fingerprint) return "mismatch";
@@ -36,7 +35,7 @@ export function admission(turn: Turn | null, fingerprint: string, hasWaiter: boo
   return hasWaiter && !leaseIsOver(turn, now) ? "in_progress" : "take_over";
 }
 
-/** The turn with its run begun. */
+/** The turn with a new run started. */
 export const start = <T extends Turn>(turn: T, leaseMs: number, now: number): T => ({
   ...turn,
   state: "running",
@@ -44,7 +43,7 @@ export const start = <T extends Turn>(turn: T, leaseMs: number, now: number): T 
   leaseUntil: now + leaseMs,
 });
 
-/** The turn with its answer, or null when the run that offers it has been replaced or the turn is settled already. */
+/** The settled turn; null when this run was superseded or the turn is already settled. */
 export const settle = <T extends Turn>(turn: T, fence: number, lifetimeMs: number, now: number): T | null =>
   turn.state === "running" && turn.fence === fence
     ? { ...turn, state: "done", leaseUntil: null, expiresAt: now + lifetimeMs }
@@ -54,5 +53,5 @@ export const isSettled = (turn: Turn): boolean => turn.state === "done" || turn.
 export const hasExpired = (turn: Turn, now: number): boolean => turn.expiresAt !== null && turn.expiresAt <= now;
 export const leaseIsOver = (turn: Turn, now: number): boolean => turn.leaseUntil !== null && turn.leaseUntil <= now;
 
-/** True when the run that has begun is one too many. */
+/** Whether the current run exceeds the limit of runs. */
 export const isGivenUp = (turn: Pick<Turn, "fence">): boolean => turn.fence > MAX_RUNS;

@@ -19,7 +19,7 @@ import type { ReadyBundle } from "../services/instance.ts";
 import { submitMessage } from "./submit-message.ts";
 import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
-/** A message as a route hands it over: its shape is right, nothing else is known. */
+/** A message that has passed validation of its shape only. */
 export type IncomingMessage = {
   channel: Channel;
   credential: Credential;
@@ -37,14 +37,14 @@ export type IncomingMessage = {
 export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string; isGuest: boolean };
 
 /**
- * A message comes in: who speaks and to what is found out, in at most one round trip for somebody known, and their
- * conversation is given the message. Refuses what the error table says; what becomes of the turn is the outcome.
+ * Resolves instance and sender of a message, in at most one round trip for a known user, and submits the message to
+ * their conversation. Throws refusals as `AppError`; the turn's outcome is a value.
  */
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
-  // The public channels take anybody as a guest.
+  // Only the api channel requires a key; public channels accept guests.
   if (message.channel === "api") requireKey(deps.config, message.credential);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
-  // A conversation that is known here goes on without Postgres; a first contact can't.
+  // Without Postgres, users and instances cached in this isolate are still served; a first contact gets 503.
   const { bundle: ready, speaker } = await introduce(deps, message, print).catch(toServiceUnavailable);
   const { user, authState, openSession } = speaker;
   const submission: Submission = {
@@ -64,7 +64,7 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
 }
 
-/** To what is spoken, and by whom: all that is asked of Postgres before the conversation has the message. */
+/** Resolves instance and sender: everything read from Postgres before the conversation has the message. */
 async function introduce(
   deps: Deps,
   message: IncomingMessage,
@@ -77,7 +77,7 @@ async function introduce(
     findKnownUsers(deps, claims),
   ]);
   const bundle = requireReady(found, message.instanceId, brandOf(principal));
-  // Who says nothing of themselves is let in where the channel takes anybody (`requireKey`).
+  // Callers without a credential were admitted or refused by `requireKey`.
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
   const speaker =
@@ -86,8 +86,8 @@ async function introduce(
 }
 
 /**
- * What counts of what was said. A bearer token is the user. Without any credential where credentials are required, phone
- * and e-mail are only claims and identify nobody.
+ * Returns the claims that identify the sender. A user token decides. Where credentials are required and none was sent,
+ * phone and e-mail are unproven and ignored.
  */
 async function claimsOf(deps: TokenDeps, message: IncomingMessage): Promise<Claims> {
   const { config } = deps;

@@ -17,21 +17,21 @@ import { planSession } from "../services/usage.ts";
 import { EVENT } from "../telemetry/events.ts";
 export type Start = {
   instanceId: string;
-  /** Named by a brand's server; a token names its own. */
+  /** Given by a brand's server; a user token carries its own. */
   userId: string | null;
   identifiers: Identifiers;
-  /** What the caller says of the conversation; empty for nothing. */
+  /** The caller's metadata; may be empty. */
   metadata: Record<string, unknown>;
-  /** The same is the same conversation. */
+  /** Repeating it returns the same conversation. */
   requestId: string | null;
 };
 
 type StartDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "conversation">;
 
 /**
- * Begins a conversation before anything is said in it: a voice call, whose words will be written down. It is planned at
- * once, and lives at an address of its own, so that its id alone tells where its words go. Refuses (404) an unknown
- * instance or user, an instance without a configuration or a template set, (403) another person, (400) nobody.
+ * Starts a conversation before its first message, for a voice call whose transcript follows. It is planned at once and
+ * has its own address, which its id carries. Refuses (404) an unknown instance or user and an instance without a
+ * configuration or template set, (403) another user, (400) a request without a user.
  */
 export async function startConversation(deps: StartDeps, caller: Caller, start: Start): Promise<SessionSummary> {
   const { instanceId } = start;
@@ -56,20 +56,20 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   };
   const outcome = await deps.conversation(address).start({ session, bundle });
   if (outcome.kind === "refused") throw toAppError(outcome);
-  // Whoever lists their conversations next finds it. Without Postgres it is there later: its object tells of it anyway.
+  // Written at once so that the user's next list contains it; when Postgres is unavailable the ledger writes it later.
   await transaction(deps.db, [insertSession(outcome.session, address)]).catch((error: unknown) =>
     deps.log.warn(EVENT.sessionWriteDeferred, { session_id: outcome.session.id, error }),
   );
   return { ...outcome.session, expiredAt: null };
 }
 
-/** Whoever asks again with the same request id, for the same person, means the same conversation. */
+/** The conversation's key: the same request id for the same user is the same conversation. */
 const keyOf = (caller: Caller, { requestId, userId, identifiers }: Start): string =>
   JSON.stringify(
     requestId === null ? [crypto.randomUUID()] : [requestId, personOf(caller) ?? userId, presented(identifiers)],
   );
 
-/** Whose conversation it will be: the token's own user, or whom a brand's server names. */
+/** Returns the conversation's user: the token's, or the one named by a brand's server. */
 async function findPerson(
   deps: StartDeps,
   caller: Caller,
@@ -96,7 +96,7 @@ async function findPerson(
 }
 
 /**
- * Whom WhatsApp vouches for is found by their number and reads what is said there: it is no name that people give
- * themselves. A brand's server may.
+ * Whether the caller may identify a user by phone or e-mail. On WhatsApp only API keys may: a user token could
+ * otherwise claim another user's verified number.
  */
 const mayName = (caller: Caller, { channel }: Instance): boolean => caller.kind === "brand" || channel !== "whatsapp";

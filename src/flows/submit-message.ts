@@ -2,7 +2,7 @@ import type { Deps } from "../deps.ts";
 import { serializeBundle } from "../services/instance.ts";
 import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
-/** Gives a conversation a message, within the instance's rate. Only new messages count against it. */
+/** Submits a message to its conversation within the instance's rate limit. Only new messages count against the limit. */
 export async function submitMessage(
   { caches, config, conversation }: Pick<Deps, "caches" | "config" | "conversation">,
   address: string,

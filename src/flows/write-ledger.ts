@@ -3,15 +3,15 @@ import type { LedgerPull } from "../domain/ledger.ts";
 import { MAX_BATCH_BYTES, saveEntries, saveNotices } from "../services/ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** A conversation that is still not empty after this many pulls rings again. */
+/** Pulls per conversation and batch; a conversation with more pending entries notifies again. */
 const MAX_ROUNDS = 20;
 
 type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now">;
 type Pulled = LedgerPull & { address: string };
 
 /**
- * The conversations that rang give what Postgres does not know; it is written in one transaction, and only then they may
- * forget it. What fails here is not lost and not marked: the conversations ring again.
+ * Pulls pending entries from the conversations, writes them in one transaction and confirms them. Entries are deleted
+ * only after their confirmation, so after any failure the conversations notify again.
  */
 export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]): Promise<void> {
   let waiting = [...new Set(addresses)];
@@ -50,7 +50,7 @@ async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly st
   return pulls.flat().filter(({ entries, notices }) => entries.length + notices.length > 0);
 }
 
-/** Those that have more. */
+/** Returns the addresses with more pending entries. */
 async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pulled[]): Promise<string[]> {
   const confirmed = await Promise.all(
     pulled.map(async ({ address, upTo }) => {
@@ -58,7 +58,7 @@ async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pu
         const { waiting } = await conversation(address).confirm(upTo);
         return waiting > 0 ? [address] : [];
       } catch (error) {
-        // It keeps what was written and brings it again; the same rows change nothing.
+        // The conversation sends these entries again, and writing them again has no effect.
         log.warn(EVENT.ledgerConfirmFailed, { error, address });
         return [];
       }

@@ -3,8 +3,8 @@ import { writeLedger } from "../flows/write-ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * The doorbell was rung. Always acknowledged: a conversation whose entries could not be written rings again by itself, with
- * backoff, and a ring that is retried here would only add to the noise.
+ * Writes the ledger entries of a queue batch of conversation addresses. The batch is always acknowledged: a conversation
+ * with pending entries notifies again with backoff, so a retry by the queue would only repeat it.
  */
 export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<void> {
   try {

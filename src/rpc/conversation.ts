@@ -11,34 +11,34 @@ import type { Session } from "../domain/session.ts";
 import type { WireSubmission, SubmitOutcome } from "../domain/submission.ts";
 import type { Message } from "../domain/message.ts";
 
-/** Words that are no turn: a transcript, a broadcast's message. Kept in the order they come, answered by nobody. */
+/** Messages outside a turn: a transcript, a broadcast's message. Recorded in order and not answered. */
 export type Recording = {
   brandId: string;
   instanceId: string;
   userId: string;
   channel: Channel;
-  /** The open session Postgres knows of; used only when the object has none. */
+  /** The user's open session in Postgres; used only when the object has none. */
   openSession: Session | null;
   sessionTimeoutMs: number;
   messages: RecordedMessage[];
-  /** Where these messages go out besides, in a conversation that goes through a channel. */
+  /** Set when the messages are also sent through a channel. */
   outbound?: Outbound | null;
 };
 
-/** Who is written to through a channel, from where, and what is sent when only a template may be. */
+/** Recipient, sending number and fallback template of messages sent through a channel. */
 export type Outbound = {
   person: ChannelIdentity;
-  /** null when the business can't be written from. */
+  /** null when the business has no sending number. */
   phoneNumberId: string | null;
   template: WhatsAppTemplate | null;
 };
 
-/** An id that was recorded before changes nothing. */
+/** A recorded message, deduplicated by id. */
 export type RecordedMessage = {
   id: string;
   role: Role;
   content: string;
-  /** When it was said, if the one who recorded it knows. Epoch milliseconds. */
+  /** When it was said, if known. Epoch milliseconds. */
   saidAt: number | null;
   requestId: string | null;
   traceId: string | null;
@@ -50,99 +50,99 @@ export type RecordOutcome = { kind: "recorded"; sessionId: string } | Refused;
 /** Nothing can be sent to the user now, so the message was not recorded. `code` is a delivery error's: `WINDOW_CLOSED`. */
 export type Undeliverable = { kind: "undeliverable"; code: string; message: string };
 
-/** One of a conversation's sessions, and who asks about it. */
+/** A session of the conversation, and the caller to authorise. */
 export type SessionRequest = { sessionId: string; caller: Caller };
 
-/** What was said in a session and is written down by somebody else: a voice pipeline. */
+/** Messages of a session that were produced outside the gateway, by a voice pipeline. */
 export type Transcript = SessionRequest & {
-  /** The session as Postgres knows it, for an object that has forgotten it. */
+  /** The session in Postgres, for an object that no longer has it. */
   session: Session | null;
   messages: RecordedMessage[];
 };
 
-/** A session that begins without a message. */
+/** Starts a session without a message. */
 export type StartSession = { session: Session; bundle: InstanceBundle };
 export type SessionStarted = { kind: "started"; session: Session };
 
-/** A session that has been ended by hand. Epoch milliseconds. */
+/** A session ended by request. Epoch milliseconds. */
 export type Expired = { kind: "expired"; expiredAt: number };
 
-/** A session to be ended or forgotten. */
+/** Ends or erases a session. */
 export type SessionCommand = SessionRequest & {
-  /** As Postgres knows it, for an object that has forgotten it. */
+  /** The session in Postgres, for an object that no longer has it. */
   session: Session | null;
 };
-/** Nothing of it is here any more, and nothing comes back. null when that was so before. */
+/** The session is erased and can't return. null when the object did not have it. */
 export type Erased = { kind: "erased"; session: Session | null };
 
-/** What a session holds that Postgres may not know yet. */
+/** The part of a session that may not be in Postgres yet. */
 export type Unsaved = {
   session: Session;
-  /** Somebody has ended it. Epoch milliseconds. */
+  /** When it was ended by request. Epoch milliseconds. */
   endedAt: number | null;
   /** Newest first. */
   messages: Message[];
   usage: LedgerUsage[];
 };
 
-/** The object knows nothing of such a session: only Postgres can tell. */
+/** The object does not know the session; Postgres may. */
 export type Unknown = { kind: "unknown" };
 
-/** What a webhook brought of one person: nothing is known of it but what it says itself. */
+/** Webhook messages and statuses of one conversation, before any lookup. */
 export type WebhookBatch = {
-  /** In the order they were sent. */
+  /** Oldest first. */
   messages: InboundMessage[];
-  /** Of what was sent to the person. */
+  /** Statuses of messages sent to this user. */
   statuses: DeliveryStatus[];
-  /** Other addresses of the same person, told by messages that name them by two ids. */
+  /** Other addresses of this user, from messages that carry two of the user's ids. */
   aliases: string[];
   traceId: string;
   /** Epoch milliseconds. */
   receivedAt: number;
 };
 
-/** How many messages were new, and how many had come before; and news of what was never sent from here. */
+/** Counts of new and duplicate messages, and the statuses that match no message of this conversation. */
 export type Received = { accepted: number; duplicates: number; unmatched: DeliveryStatus[] };
 
-/** A request id, before anything has been looked up. */
+/** A request id, before any lookup. */
 export type StatusQuery = {
   requestId: string;
   fingerprint: string;
-  /** The instance the caller means, if they name one. */
+  /** The instance named by the caller, if any. */
   instanceId: string | null;
 };
 
-/** What has become of it, and whose conversation it is: for that brand's ears only. */
+/** The outcome of a request id and the conversation's brand; only callers of that brand may see it. */
 export type RequestStatus = { kind: "status"; brandId: string; outcome: SubmitOutcome };
 
-/** `follow`: the conversation is at the other address, and the asker's own only passes on. */
+/** `follow`: the conversation is at address `to`, and the asking address forwards to it. */
 export type AliasOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
-/** What a conversation can be asked. The Durable Object implements it; its stub has the same shape. */
+/** Methods of a conversation. The Durable Object implements them; its stub has the same shape. */
 export type Conversation = {
   submit(message: WireSubmission): Promise<SubmitOutcome>;
-  /** Takes in what a webhook brought. Every message is kept when this returns; nothing has been asked of anybody. */
+  /** Accepts a webhook batch. Every message is stored when this returns; nothing is looked up. */
   receive(arrival: WebhookBatch): Promise<Received>;
-  /** What has become of a request id, told without anything that would have to be looked up. */
+  /** Returns the outcome of a known request id without a lookup. */
   requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown>;
-  /** From now on this address passes on to `main`, unless a conversation is here and none is there (`established`). */
+  /** Forwards this address to `main`, unless this one has a conversation and `main` has none (`established`). */
   acceptAlias(main: string, established: boolean): Promise<AliasOutcome>;
   /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
   record(recording: Recording): Promise<RecordOutcome | Undeliverable>;
   /** A session begins at this address before anything is said; one that has begun goes on. */
   start(beginning: StartSession): Promise<SessionStarted | Refused>;
-  /** Keeps what was said in one of its sessions, written down by somebody else. Nothing is waited for. */
+  /** Records a transcript in one of the conversation's sessions. Returns before it is in Postgres. */
   transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
-  /** Ends a session: what is said next begins another. */
+  /** Ends a session; the next message starts a new one. */
   expire(ending: SessionCommand): Promise<Expired | Unknown | Refused>;
-  /** Forgets a session and what is in flight in it; whoever waits for an answer in it is refused one. */
+  /** Erases a session and its pending turns, whose callers are refused. */
   erase(ending: SessionCommand): Promise<Erased | Unknown | Refused>;
-  /** The newest `limit` messages of a session, older than `before`, that are not known to be in Postgres. */
+  /** Returns the newest `limit` messages of a session, older than `before`, that may not be in Postgres yet. */
   unsaved(
     request: SessionRequest & { before: Cursor | null; limit: number },
   ): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
-  /** Entries that wait for Postgres, oldest first, at most `maxBytes` of them (one at least). */
+  /** Returns pending ledger entries, oldest first, up to `maxBytes` but at least one. */
   pull(maxBytes: number): Promise<LedgerPull>;
-  /** Everything up to here is in Postgres (or in `dead_letters`). Tells whether more waits. */
+  /** Confirms that everything up to here is in Postgres or in `dead_letters`. Returns the number still pending. */
   confirm(upTo: number): Promise<{ waiting: number }>;
 };

@@ -1,4 +1,4 @@
-/** What an instance's limiter can be asked. */
+/** The rate limiter of one instance. */
 export type RateLimiter = { lease(wanted: number, perMinute: number): Promise<TokenGrant> };
-/** Tokens an isolate got, or how long until there are any. */
+/** Tokens granted to an isolate, or the time until one is available. */
 export type TokenGrant = { granted: number; retryAfterMs: number };
