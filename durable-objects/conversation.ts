@@ -36,12 +36,12 @@ import { WEBHOOK_MEMORY_MS } from "../src/domain/inbound-message.ts";
 import { createObjectDeps } from "../src/compose.ts";
 
 /**
- * One conversation: the single writer that decides what runs, in which order, once. Addressed by `src/domain/address.ts`.
- * It never waits for Postgres, but for one thing: a message of a webhook, which is answered before anything is looked up.
+ * The RPC surface of one conversation: forwards to another address, calls one verb, notifies the ledger. The object is the
+ * only writer of its conversation. It waits for Postgres only to resolve webhook messages.
  */
 export class Conversation extends DurableObject<Env> implements ConversationPort {
   readonly #deps: ObjectDeps;
-  #parts: Components | null = null;
+  #conversation: Components | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -84,13 +84,13 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async record(recording: Recording): Promise<RecordOutcome | Undeliverable> {
-    const parts = this.#open();
-    const { state, ledgerNotifier, alarm, correspondence } = parts;
+    const conversation = this.#open();
+    const { state, ledgerNotifier, alarm, correspondence } = conversation;
     const home = state.get("forwardsTo");
     if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
     const { messages, outbound = null } = recording;
-    const outcome = record(parts, recording, {
+    const outcome = record(conversation, recording, {
       address: this.#address,
       now,
       undeliverable: (message) => outbound && correspondence.undeliverable(message, outbound),
@@ -102,44 +102,44 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   }
 
   async start(beginning: StartSession): Promise<SessionStarted | Refused> {
-    const parts = this.#open();
+    const conversation = this.#open();
     const now = this.#deps.now();
-    const outcome = start(parts, beginning, { address: this.#address, now });
-    if (outcome.kind === "started") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
+    const outcome = start(conversation, beginning, { address: this.#address, now });
+    if (outcome.kind === "started") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
     return outcome;
   }
 
   async transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown> {
     if (this.#isBlank() && transcript.session === null) return { kind: "unknown" };
-    const parts = this.#open();
+    const conversation = this.#open();
     const now = this.#deps.now();
-    const outcome = transcribe(parts, transcript, { address: this.#address, now });
-    if (outcome.kind === "recorded") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
+    const outcome = transcribe(conversation, transcript, { address: this.#address, now });
+    if (outcome.kind === "recorded") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
     return outcome;
   }
 
   async expire(ending: SessionCommand): Promise<Expired | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const parts = this.#open();
+    const conversation = this.#open();
     const now = this.#deps.now();
-    const outcome = expire(parts, ending, { address: this.#address, now });
-    if (outcome.kind === "expired") parts.alarm.noLaterThan(parts.ledgerNotifier.notify(now));
+    const outcome = expire(conversation, ending, { address: this.#address, now });
+    if (outcome.kind === "expired") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
     return outcome;
   }
 
   async erase(ending: SessionCommand): Promise<Erased | Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const parts = this.#open();
+    const conversation = this.#open();
     const now = this.#deps.now();
     const timeoutMs = sessionTimeoutMs(
-      parts.state.get("bundle")?.config ?? null,
+      conversation.state.get("bundle")?.config ?? null,
       this.#deps.config.sessionTimeoutMinutes,
     );
     const options = { now, rememberMs: WEBHOOK_MEMORY_MS, sessionTimeoutMs: timeoutMs };
-    const { outcome, turnIds } = erase(parts, ending, options);
+    const { outcome, turnIds } = erase(conversation, ending, options);
     if (outcome.kind !== "erased") return outcome;
-    parts.alarm.noLaterThan(now + TOMBSTONE_MS);
-    parts.runner.cancel(turnIds);
+    conversation.alarm.noLaterThan(now + TOMBSTONE_MS);
+    conversation.runner.cancel(turnIds);
     return outcome;
   }
 
@@ -160,21 +160,21 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return { waiting: outbox.pendingCount() };
   }
 
-  /** Starts what is due and waits for nothing. */
+  /** Starts the work that is due and returns without waiting for it. */
   override async alarm(): Promise<void> {
-    this.#open().alarm.ring(this.#deps.now());
+    this.#open().alarm.run(this.#deps.now());
   }
 
-  /** True for an object that has nothing to tell: one that emptied itself, or that nobody ever said anything to. */
+  /** True for an object without tables: a new one, or one that deleted everything. */
   #isBlank(): boolean {
-    if (this.#parts !== null) return false;
-    // Whoever only asks must not leave tables behind, which nothing would ever clear away.
+    if (this.#conversation !== null) return false;
+    // A read must not create tables: nothing would delete them later.
     return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").toArray().length === 0;
   }
 
-  /** The parts over this object's storage, made when they are first needed: an object that has emptied itself starts anew. */
+  /** The conversation over this object's storage, created on first use and again after the object emptied itself. */
   #open(): Components {
-    return (this.#parts ??= this.#create());
+    return (this.#conversation ??= this.#create());
   }
 
   #create(): Components {
@@ -186,7 +186,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
       setAlarm: (at) => this.ctx.waitUntil(storage.setAlarm(at)),
       background: (work) => this.ctx.waitUntil(work),
       empty: () => {
-        this.#parts = null;
+        this.#conversation = null;
         this.ctx.waitUntil(storage.deleteAll());
       },
     });

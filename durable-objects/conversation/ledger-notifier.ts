@@ -1,18 +1,18 @@
 import { backoff } from "../../src/domain/backoff.ts";
 import type { Outbox } from "./stores/outbox.ts";
 
-/** The first repeat is later than the object's own alarm after a turn: setting an alarm anew costs a write for each message. */
+/** Later than the turn's own alarm: an earlier time would cost one more write per message. */
 const REPEAT = { baseMs: 9_000, maxMs: 24_000, jitter: [1, 1.25] } as const;
 
 /**
- * Rings the ledger's queue when entries wait. A ring carries nothing but the address and may be lost, doubled or late:
- * as long as entries wait it is repeated, with backoff and jitter.
+ * Sends the conversation's address to the ledger queue when entries wait. The message may be lost, duplicated or late, so it
+ * is repeated with backoff and jitter until the entries are confirmed.
  */
 export class LedgerNotifier {
   readonly #outbox: Pick<Outbox, "pendingCount">;
   readonly #send: () => void;
   #repeats = 0;
-  /** True from a ring until the entries are fetched: what is added in between is fetched with them. */
+  /** True from a notification until the entries are pulled: entries added meanwhile are pulled with them. */
   #notified = false;
 
   constructor(outbox: Pick<Outbox, "pendingCount">, send: () => void) {
@@ -20,7 +20,7 @@ export class LedgerNotifier {
     this.#send = send;
   }
 
-  /** An entry was added. Returns when to look again. */
+  /** Call after adding an entry. Returns the time of the first repeat. */
   notify(now: number): number {
     if (!this.#notified) {
       this.#notified = true;
@@ -29,13 +29,13 @@ export class LedgerNotifier {
     return now + backoff(this.#repeats, REPEAT, Math.random());
   }
 
-  /** The consumer is here. */
+  /** The consumer has pulled. */
   acknowledged(): void {
     this.#notified = false;
     this.#repeats = 0;
   }
 
-  /** A duty. */
+  /** Alarm task. */
   readonly repeat = (now: number): number | null => {
     if (this.#outbox.pendingCount() === 0) return null;
     this.#notified = false;

@@ -1,43 +1,43 @@
-/** Does what is due and says when it wants to be looked at again (epoch milliseconds), or null when it has nothing left. */
+/** Does the work that is due and returns when to run next (epoch ms), or null. */
 export type AlarmTask = (now: number) => number | null;
 
-/** After a duty threw: late enough not to spin, early enough to be forgiven. */
+/** Retry interval of a task that threw. */
 const AFTER_FAILURE_MS = 30_000;
 
 /**
- * An object has one alarm, and several things that want to be woken. What is due is read off the object's own tables each
- * time, so an alarm that comes late, twice or after a restart finds the same truth; only the earliest time is kept.
+ * Multiplexes an object's one alarm over several tasks. Each task derives what is due from the object's own tables, so an
+ * alarm that fires late, twice or after a restart does the same work; only the earliest time is kept.
  */
 export class Alarm {
-  readonly #duties: readonly AlarmTask[];
+  readonly #tasks: readonly AlarmTask[];
   readonly #set: (at: number) => void;
   readonly #report: (error: unknown) => void;
   /** Unknown in a new incarnation: the first call sets it again. */
   #at = Number.POSITIVE_INFINITY;
 
-  /** `set` arms the platform's alarm; `report` is told what a duty threw. */
-  constructor(duties: readonly AlarmTask[], set: (at: number) => void, report: (error: unknown) => void) {
-    this.#duties = duties;
+  /** `set` sets the platform's alarm; `report` logs what a task threw. */
+  constructor(tasks: readonly AlarmTask[], set: (at: number) => void, report: (error: unknown) => void) {
+    this.#tasks = tasks;
     this.#set = set;
     this.#report = report;
   }
 
-  /** Be woken at `at`, or earlier. */
+  /** Sets the alarm to `at` unless it is set to an earlier time. */
   noLaterThan(at: number): void {
     if (at >= this.#at) return;
     this.#at = at;
     this.#set(at);
   }
 
-  /** The alarm went off. Never throws: the platform would count it as a failed alarm and in the end stop calling. */
-  ring(now: number): void {
+  /** Runs every task. Never throws: the platform stops retrying an alarm handler after six failures. */
+  run(now: number): void {
     this.#at = Number.POSITIVE_INFINITY;
-    this.noLaterThan(Math.min(...this.#duties.map((duty) => this.#run(duty, now) ?? Number.POSITIVE_INFINITY)));
+    this.noLaterThan(Math.min(...this.#tasks.map((task) => this.#runTask(task, now) ?? Number.POSITIVE_INFINITY)));
   }
 
-  #run(duty: AlarmTask, now: number): number | null {
+  #runTask(task: AlarmTask, now: number): number | null {
     try {
-      return duty(now);
+      return task(now);
     } catch (error) {
       this.#report(error);
       return now + AFTER_FAILURE_MS;

@@ -1,4 +1,4 @@
-/** The part of an object's storage its parts are written against: small enough that a test can stand on plain SQLite. */
+/** The part of Durable Object storage that conversations use, small enough for a test to provide it with plain SQLite. */
 export type Storage = {
   sql: {
     exec<Row extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]): { toArray(): Row[] };

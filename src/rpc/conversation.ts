@@ -120,6 +120,7 @@ export type AliasOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
 /** Methods of a conversation. The Durable Object implements them; its stub has the same shape. */
 export type Conversation = {
+  /** Admits a message and returns its answer. */
   submit(message: WireSubmission): Promise<SubmitOutcome>;
   /** Accepts a webhook batch. Every message is stored when this returns; nothing is looked up. */
   receive(arrival: WebhookBatch): Promise<Received>;
@@ -127,9 +128,9 @@ export type Conversation = {
   requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown>;
   /** Forwards this address to `main`, unless this one has a conversation and `main` has none (`established`). */
   acceptAlias(main: string, established: boolean): Promise<AliasOutcome>;
-  /** Keeps messages that are no turn. Nothing is waited for: they are in Postgres soon. */
+  /** Records messages outside a turn. Returns before they are in Postgres. */
   record(recording: Recording): Promise<RecordOutcome | Undeliverable>;
-  /** A session begins at this address before anything is said; one that has begun goes on. */
+  /** Starts a session before its first message. A repeated call returns the session unchanged. */
   start(beginning: StartSession): Promise<SessionStarted | Refused>;
   /** Records a transcript in one of the conversation's sessions. Returns before it is in Postgres. */
   transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
-import type { NewTurn } from "../../durable-objects/conversation/stores/turns.ts";
+import type { NewTurn } from "../../durable-objects/conversation/stores/turn.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { parseConfig } from "../../src/config.ts";
 import { cacheable, canonicalJson, fingerprint, idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";

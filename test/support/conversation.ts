@@ -1,6 +1,6 @@
 import { createConversation } from "../../durable-objects/conversation/create.ts";
 import type { ConversationHost } from "../../durable-objects/conversation/create.ts";
-import type { StoredTurn } from "../../durable-objects/conversation/stores/turns.ts";
+import type { StoredTurn } from "../../durable-objects/conversation/stores/turn.ts";
 import { submit } from "../../durable-objects/conversation/turns/submit.ts";
 import type { Storage } from "../../durable-objects/runtime/storage.ts";
 import type { Orchestrator } from "../../src/clients/orchestrator/port.ts";

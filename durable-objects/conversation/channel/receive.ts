@@ -5,7 +5,8 @@ import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { Outbox } from "../stores/outbox.ts";
-import type { StoredTurn, TurnStore } from "../stores/turns.ts";
+import type { StoredTurn } from "../stores/turn.ts";
+import type { TurnStore } from "../stores/turns.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 
 /** How many messages of one conversation may wait. A webhook can't be told to come back, so it is far more than a caller gets. */

@@ -9,7 +9,8 @@ import type { StateStore } from "../stores/state.ts";
 import { reject } from "./receive.ts";
 import type { Outbox } from "../stores/outbox.ts";
 import { setCurrentSession, sessionFor } from "../sessions/current.ts";
-import type { Inbound, StoredTurn, TurnStore, Work } from "../stores/turns.ts";
+import type { Inbound, StoredTurn, Work } from "../stores/turn.ts";
+import type { TurnStore } from "../stores/turns.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
 
 type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };

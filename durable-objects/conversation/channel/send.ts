@@ -21,7 +21,7 @@ import { DeliverySender, WINDOW_CLOSED } from "./sender.ts";
 import { receive } from "./receive.ts";
 import type { Stores } from "../stores.ts";
 import { resolve } from "./resolve.ts";
-import type { Inbound, StoredTurn } from "../stores/turns.ts";
+import type { Inbound, StoredTurn } from "../stores/turn.ts";
 import { sessionTimeoutMs } from "../../../src/domain/session.ts";
 import { EVENT } from "../../../src/telemetry/events.ts";
 

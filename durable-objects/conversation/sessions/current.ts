@@ -4,7 +4,7 @@ import { isOver } from "../../../src/domain/session.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { StateStore } from "../stores/state.ts";
 
-/** Somebody who wants to say something in a conversation. */
+/** The sender of a message and their place. */
 export type SessionLookup = {
   /** The conversation's own. */
   address: string;
@@ -12,13 +12,13 @@ export type SessionLookup = {
   instanceId: string;
   userId: string;
   channel: Channel;
-  /** The open session Postgres knows of; used only when the object has none. */
+  /** The open session in Postgres; used only when the object has none. */
   openSession: Session | null;
   sessionTimeoutMs: number;
   now: number;
 };
 
-/** Whether this is another one's conversation: of another brand, or of somebody else. */
+/** True when the conversation belongs to another brand or user. */
 export function isOwnedByAnother(
   state: StateStore,
   { brandId, userId }: Pick<SessionLookup, "brandId" | "userId">,
@@ -28,8 +28,8 @@ export function isOwnedByAnother(
 }
 
 /**
- * The session that what is said now belongs to: the object's own while it is open or busy, else the one Postgres knows of,
- * else a new one. Nothing is written: what is refused after this leaves no session behind.
+ * The session of a message: the object's own while it is open or has pending turns, else the open one in Postgres, else a
+ * new one. Writes nothing, so a message refused later leaves no session behind.
  */
 export function sessionFor(state: StateStore, busy: boolean, visit: SessionLookup): Session {
   const { openSession, sessionTimeoutMs, now } = visit;
@@ -51,21 +51,21 @@ export function sessionFor(state: StateStore, busy: boolean, visit: SessionLooku
   };
 }
 
-/** The second it begins in; two sessions of one second still get an id each, also when the first has been erased. */
+/** The second the session starts in, or one more than the highest number used, so that no id is used twice. */
 const nextNumber = (state: StateStore, now: number): number =>
   Math.max(Math.floor(now / 1000), (state.get("lastSessionNumber") ?? 0) + 1);
 
-/** Somebody has ended it, and nothing was said in it since. */
+/** True when the session was ended through the API and has no later message. */
 export function isEnded(state: StateStore, session: Pick<Session, "id" | "lastMessageAt">): boolean {
   const ended = state.get("ended");
   return ended !== null && ended.sessionId === session.id && session.lastMessageAt <= ended.expiredAt;
 }
 
-/** What is left of a session whose words nobody may see again. */
+/** True when the session has a tombstone. */
 export const isErased = (state: StateStore, sessionId: string): boolean =>
   (state.get("erased") ?? []).some((tombstone) => tombstone.sessionId === sessionId);
 
-/** Makes it the conversation's session, and remembers to tell Postgres that the one before it is over. */
+/** Makes a session the conversation's current one. The next ledger entry reports the end of the session before. */
 export function setCurrentSession(state: StateStore, session: Session, now: number): void {
   const current = state.get("session");
   if (current !== null && current.id !== session.id) state.set("closed", { sessionId: current.id, expiredAt: now });
@@ -74,7 +74,7 @@ export function setCurrentSession(state: StateStore, session: Session, now: numb
   reserveSessionNumber(state, session.id);
 }
 
-/** No session that begins after this one gets its id, in whatever second it begins. */
+/** Reserves the session's number so that later sessions get a higher one. */
 export function reserveSessionNumber(state: StateStore, sessionId: string): void {
   if (addressOfSession(sessionId) === null) return;
   state.set("lastSessionNumber", Math.max(state.get("lastSessionNumber") ?? 0, numberOfSession(sessionId)));

@@ -11,15 +11,14 @@ import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
 import type { Stores } from "../stores.ts";
 
-/** What was read before the erasing and is still on its way to somewhere is no older than this. */
+/** Tombstones outlive every read that may have started before the erasure. */
 export const TOMBSTONE_MS = 24 * 3_600_000;
 
 type Options = { now: number; rememberMs: number; sessionTimeoutMs: number };
 
 /**
- * Forgets a session and everything said in it: what waits for Postgres, what is running, what is to be sent, and what a
- * webhook brought while it was open and nobody has looked at. A tombstone stays, so that nothing that was read before
- * brings it back. `turnIds` are those nobody will be answered any more.
+ * Deletes a session with its pending entries, turns, deliveries and the unresolved webhook messages received while it was
+ * open. Leaves a tombstone, so that a late read can't restore it. `turnIds` are the turns that get no answer.
  */
 export function erase(
   stores: Pick<Stores, "storage" | "state" | "outbox">,
@@ -29,10 +28,10 @@ export function erase(
   const { storage, state } = stores;
   const owner = state.get("owner");
   const session = knownSession(stores, sessionId) ?? saved;
-  const whose = session ?? (isErased(state, sessionId) ? owner : null);
-  if (whose === null) return { outcome: { kind: "unknown" }, turnIds: [] };
+  const target = session ?? (isErased(state, sessionId) ? owner : null);
+  if (target === null) return { outcome: { kind: "unknown" }, turnIds: [] };
   const refusal = toRefused(() =>
-    authorize(caller, "conversations:delete", conversationOf({ ...whose, id: sessionId })),
+    authorize(caller, "conversations:delete", conversationOf({ ...target, id: sessionId })),
   );
   if (refusal !== null) return { outcome: refusal, turnIds: [] };
 
@@ -52,20 +51,20 @@ export function erase(
     if (state.get("session")?.id === sessionId) state.remove("session");
     if (state.get("closed")?.sessionId === sessionId) state.remove("closed");
     reserveSessionNumber(state, sessionId);
-    state.set("owner", { brandId: whose.brandId, userId: whose.userId });
+    state.set("owner", { brandId: target.brandId, userId: target.userId });
     const others = (state.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
     state.set("erased", [...others, { sessionId, erasedAt: now }]);
     return { outcome: { kind: "erased", session }, turnIds };
   });
 }
 
-/** Whether what comes next would be said in it, if it is not over. */
+/** True when the session is the conversation's latest. */
 function isLast(state: StateStore, sessionId: string): boolean {
   const current = state.get("session");
   return current === null || current.id === sessionId;
 }
 
-/** The places of messages that wait to be prepared and were said before the session was over. */
+/** Positions of unresolved webhook messages that were received before the session timed out. */
 function arrivedIn(
   { storage, state }: Pick<Stores, "storage" | "state" | "outbox">,
   session: Session,
@@ -87,7 +86,7 @@ function arrivedIn(
   return positions;
 }
 
-/** Their ids are remembered, so that a webhook that comes again says nothing anew; their words are not. */
+/** Rejects turns and deletes their content. Their request ids stay taken, so a redelivered webhook is a duplicate. */
 const closeTurns = (storage: Storage, sessionId: string, positions: number[], expiresAt: number): string[] =>
   storage.sql
     .exec<{ turn_id: string }>(
@@ -101,7 +100,7 @@ const closeTurns = (storage: Storage, sessionId: string, positions: number[], ex
     .toArray()
     .map(({ turn_id }) => turn_id);
 
-/** Letters that wait for Postgres, about messages that came since a moment. */
+/** Deletes unsent dead letters about messages received since a moment. */
 const deletePendingDeadLetters = (storage: Storage, since: number): void => {
   storage.sql.exec(
     `DELETE FROM entries WHERE session_id = '' AND json_extract(entry, '$.kind') = 'dead_letter'
@@ -110,7 +109,7 @@ const deletePendingDeadLetters = (storage: Storage, since: number): void => {
   );
 };
 
-/** Takes away tombstones that nothing can come back past any more; tells when the next one goes. */
+/** Deletes expired tombstones; returns when the next one expires. */
 export function pruneTombstones(state: StateStore, now: number): number | null {
   const kept = (state.get("erased") ?? []).filter(({ erasedAt }) => erasedAt + TOMBSTONE_MS > now);
   if (kept.length === 0) {

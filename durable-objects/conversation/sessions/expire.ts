@@ -8,7 +8,7 @@ import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
 import type { Stores } from "../stores.ts";
 
-/** Ends a session by hand: what is said next begins another. What is running in it still gets its answer. */
+/** Ends a session; the next message starts a new one. Pending turns still get their answers. */
 export function expire(
   stores: Pick<Stores, "storage" | "state" | "outbox">,
   { sessionId, caller, session: saved }: SessionCommand,
@@ -33,10 +33,10 @@ export function expire(
   return { kind: "expired", expiredAt: closed.expiredAt };
 }
 
-/** An isolate that has looked it up before may take it for open for a minute; it is told otherwise for longer than that. */
+/** Isolates may cache the session as open for a minute; the end is remembered for longer. */
 const REMEMBERED_MS = 10 * 60_000;
 
-/** Until when the end of a session has to be remembered; null when there is nothing (any more). */
+/** Until when the end of a session has to be remembered, or null. */
 export function endIsRememberedUntil(state: StateStore, now: number): number | null {
   const until = (state.get("ended")?.expiredAt ?? 0) + REMEMBERED_MS;
   return until > now ? until : null;

@@ -42,8 +42,8 @@ export function record(
 }
 
 /**
- * Keeps what was said in one certain session, whether it is open or over: a transcript may come late. One that has ended
- * and in which something was said afterwards is open again.
+ * Records transcript messages in a given session, open or over: a transcript may arrive late. A message later than the
+ * session's end reopens it.
  */
 export function transcribe(
   stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
@@ -56,13 +56,13 @@ export function transcribe(
   if (session === null) return { kind: "unknown" };
   const refusal = toRefused(() => authorize(caller, "conversations:write", conversationOf(session)));
   if (refusal !== null) return refusal;
-  // What is written into a session that was left behind leaves the present one as it is.
+  // A transcript of an earlier session leaves the current one unchanged.
   const current = stores.state.get("session");
   appendEntry(stores, session, messages, { ...options, enters: current === null || current.id === sessionId });
   return { kind: "recorded", sessionId };
 }
 
-/** Writes what of it is new into a session, as one entry. */
+/** Writes the new messages into a session as one entry. */
 function appendEntry(
   { storage, state, outbox }: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
   session: Session,
@@ -84,7 +84,7 @@ function appendEntry(
       channelMessageId: null,
       metadata: message.metadata,
     }));
-    // A clock that is ahead must not keep a session open.
+    // A client's clock that is ahead must not keep the session open.
     const latest = Math.max(now, saidAt);
     const times = messages.map(({ createdAt }) => Math.min(createdAt, latest));
     const replies = times.filter((_, index) => messages[index]?.role === "assistant");
@@ -101,7 +101,7 @@ function appendEntry(
   });
 }
 
-/** False when it is remembered already. */
+/** Returns false for a known id. */
 const remember = (storage: Storage, messageId: string, now: number): boolean =>
   storage.sql
     .exec<{ message_id: string }>(
@@ -111,10 +111,10 @@ const remember = (storage: Storage, messageId: string, now: number): boolean =>
     )
     .toArray().length > 0;
 
-/** By then its message is in Postgres, whose own key keeps it from coming twice. */
+/** Later duplicates are deduplicated by the primary key in Postgres. */
 const REMEMBERED_MS = 24 * 3_600_000;
 
-/** Forgets ids that Postgres remembers. Only while nothing waits for it. */
+/** Deletes ids of messages that are in Postgres. Call only while no entry is pending. */
 export const forgetRecorded = (storage: Storage, now: number): void => {
   storage.sql.exec("DELETE FROM recorded WHERE recorded_at < ?", now - REMEMBERED_MS);
 };

@@ -5,7 +5,7 @@ import type { Refused } from "../../../src/domain/errors.ts";
 import { sessionNotFound } from "../../../src/domain/errors.ts";
 import type { Stores } from "../stores.ts";
 
-/** A session without a message yet: there from now on, in Postgres soon. One that has begun before goes on as it is. */
+/** Starts a session before its first message. A repeated call returns the session unchanged. */
 export function start(
   { storage, state, outbox }: Pick<Stores, "storage" | "state" | "outbox">,
   { session, bundle }: StartSession,

@@ -9,13 +9,13 @@ import type { Message } from "../../../src/domain/message.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
 import type { Stores } from "../stores.ts";
 
-/** A session as this object knows it: its own, or one that has been left behind and waits for Postgres. */
+/** The current session, or an earlier one with entries here; null otherwise. */
 export function knownSession({ state, outbox }: Pick<Stores, "state" | "outbox">, sessionId: string): Session | null {
   const current = state.get("session");
   return current?.id === sessionId ? current : outbox.lastSession(sessionId);
 }
 
-/** What a session holds that Postgres may not know yet: the newest `limit` messages older than `before`, and all usage. */
+/** Rows of a session that Postgres may not have yet: the newest `limit` messages before a cursor, and all usage. */
 export function unsaved(
   stores: Pick<Stores, "state" | "outbox">,
   { sessionId, caller, before, limit }: SessionRequest & { before: Cursor | null; limit: number },

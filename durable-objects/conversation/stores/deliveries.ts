@@ -2,26 +2,26 @@ import { advance, overall, readReference } from "../../../src/domain/delivery.ts
 import type { Delivery, DeliveryError, DeliveryStatus, DeliveryState } from "../../../src/domain/delivery.ts";
 import type { SqlValue, Storage } from "../../runtime/storage.ts";
 
-/** Messages lie unread for weeks, and their statuses come when they are read. */
+/** `read` statuses arrive when the user opens the chat, which may take weeks. */
 const LIFETIME_MS = 30 * 24 * 3_600_000;
 
-/** One part of a message on its way. `sending`: it left us, and nobody has said yet what became of it. */
+/** One part of an outbound message. `sending`: the request was started and its outcome is not known yet. */
 export type DeliveryPart = {
   position: number;
   messageId: string;
   part: number;
   phoneNumberId: string;
   state: DeliveryState | "sending";
-  /** The request body; null when it won't be sent (again). */
+  /** The request body; null when no attempt can follow. */
   request: Record<string, unknown> | null;
-  /** What is sent instead when only a template may be; of a first part, where the instance has one. */
+  /** The template sent outside the service window; on the first part only, null when the instance has none. */
   template: Record<string, unknown> | null;
   attempts: number;
-  /** Not to be sent before. */
+  /** Earliest time of the next attempt, epoch milliseconds. */
   dueAt: number;
 };
 
-/** A message to be sent: the request bodies of its parts, in order. */
+/** An outbound message with the request bodies of its parts, in order. */
 export type OutboundMessage = {
   messageId: string;
   brandId: string;
@@ -52,7 +52,7 @@ type Row = {
   announced: string | null;
 };
 
-/** What has been sent in this conversation, is being sent or waits for it. */
+/** Outbound message parts of one conversation and their delivery states. */
 export class DeliveryStore {
   readonly #storage: Storage;
 
@@ -85,13 +85,13 @@ export class DeliveryStore {
     }
   }
 
-  /** The one that is sent next: what is said is heard in its order. */
+  /** The oldest part that is queued or being sent: parts are sent in order. */
   next(): DeliveryPart | null {
     const [row] = this.#rows("SELECT * FROM deliveries WHERE state IN ('queued', 'sending') ORDER BY position LIMIT 1");
     return row ? toPart(row) : null;
   }
 
-  /** Before it leaves us: whoever finds it so and does not know of it can't know whether it arrived. */
+  /** Marks a part before its request is sent. After a crash a part in `sending` may have been delivered. */
   start({ position, messageId, part }: DeliveryPart, body: Record<string, unknown>): void {
     const template = templateOf(body);
     this.#run(
@@ -119,18 +119,18 @@ export class DeliveryStore {
     return row?.message_id ?? null;
   }
 
-  /** It was taken, and is known by this id. A status may have come first, and counts for more. */
+  /** The channel accepted the part under this id. A status that arrived earlier takes precedence. */
   markSent({ position }: DeliveryPart, channelMessageId: string): void {
     this.#run("UPDATE deliveries SET channel_message_id = ? WHERE position = ?", channelMessageId, position);
     this.#advance(position, "sent", null);
   }
 
-  /** What became of it is not known. */
+  /** The outcome is not known. */
   markUnknown({ position }: DeliveryPart, error: DeliveryError): void {
     this.#advance(position, "unknown", error);
   }
 
-  /** It will be sent again, unless a status has settled it meanwhile. */
+  /** Schedules another attempt, unless a status has settled the part meanwhile. */
   postpone({ position }: DeliveryPart, dueAt: number, request?: Record<string, unknown>): void {
     this.#run(
       `UPDATE deliveries SET state = 'queued', due_at = ?, request = coalesce(?, request)
@@ -141,7 +141,7 @@ export class DeliveryStore {
     );
   }
 
-  /** It will not be sent, and neither will what comes after it of the same message. */
+  /** Fails the part and the queued parts of the same message. */
   markFailed({ position, messageId }: DeliveryPart, error: DeliveryError): void {
     this.#advance(position, "failed", error);
     for (const row of this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND state = 'queued'", messageId)) {
@@ -149,7 +149,7 @@ export class DeliveryStore {
     }
   }
 
-  /** Takes in what the channel says of something sent from here: the message it is about, or null when it is none of ours. */
+  /** Applies a delivery status. Returns the id of its message, or null when it matches no message sent from here. */
   applyStatus({ id, reference, state, error }: DeliveryStatus): string | null {
     const named = readReference(reference);
     const [row] = named
@@ -165,7 +165,7 @@ export class DeliveryStore {
     return row.message_id;
   }
 
-  /** A message's delivery if it has changed since this was last asked, and whose it is. */
+  /** The message's delivery and brand if the delivery has changed since the last call, else null. */
   takeChange(messageId: string): DeliveryChange | null {
     const parts = this.#rows("SELECT * FROM deliveries WHERE message_id = ? ORDER BY part", messageId);
     const [first, ...rest] = parts;
@@ -192,12 +192,12 @@ export class DeliveryStore {
     };
   }
 
-  /** How many wait or are on their way. */
+  /** Counts parts that are queued or being sent. */
   waiting(): number {
     return this.#rows("SELECT * FROM deliveries WHERE state IN ('queued', 'sending')").length;
   }
 
-  /** Forgets what nobody will ever say anything about again, and tells when the next is forgotten. */
+  /** Deletes deliveries after their lifetime and returns when the next one expires. */
   sweep(now: number): number | null {
     this.#run("DELETE FROM deliveries WHERE expires_at <= ?", now);
     const [row] = this.#storage.sql
@@ -228,7 +228,7 @@ export class DeliveryStore {
   }
 }
 
-/** Nobody outside needs to know that it is on its way this very moment. */
+/** `sending` is internal; the API reports it as `queued`. */
 const visible = ({ state }: Pick<Row, "state">): DeliveryState => (state === "sending" ? "queued" : state);
 
 /** Name and language of the template in a request; null for any other request. */

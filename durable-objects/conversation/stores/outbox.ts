@@ -5,24 +5,21 @@ import type { StateStore } from "./state.ts";
 import type { Delivery } from "../../../src/domain/delivery.ts";
 import type { Message } from "../../../src/domain/message.ts";
 
-/** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
+/** More than an entry has messages, so that `seq` orders by entry and then within it. */
 const SEQ_STEP = 1_000;
 
-/** How many entries the model's history may reach back. */
+/** Confirmed entries kept as history for the model. */
 const KEPT_FOR_HISTORY = 20;
 
-/**
- * What happened in this conversation and Postgres does not know yet, in order; and a little of what it knows, because the
- * model is told what was said before.
- */
+/** Ledger entries not yet confirmed by Postgres, in order, plus the last 20 as history for the model. */
 export class Outbox {
   readonly #storage: Storage;
   readonly #state: Pick<StateStore, "get" | "set">;
-  /** Postgres has everything up to this position. Kept in memory first: it may be forgotten, see `confirm`. */
+  /** Postgres has the entries up to this position. In memory until `prune`, see `confirm`. */
   #confirmedUpTo: number;
-  /** What this incarnation has given away: it can be told of nothing else that Postgres has it. */
+  /** The highest position this incarnation handed out; a confirmation is capped at it. */
   #pulledUpTo = 0;
-  /** The tail of the session that was asked for last, by entry: what was added since is all that has to be read again. */
+  /** Messages of the last requested session by entry, so that only newer entries are read again. */
   #tail: { sessionId: string; upTo: number; said: Message[][] } = { sessionId: "", upTo: 0, said: [] };
 
   constructor(storage: Storage, state: Pick<StateStore, "get" | "set">) {
@@ -39,12 +36,12 @@ export class Outbox {
     );
   }
 
-  /** Says something that belongs to no session. */
+  /** Adds a notice, which belongs to no session. */
   addNotice(notice: LedgerNotice): void {
     this.#storage.sql.exec("INSERT INTO entries (session_id, entry) VALUES ('', ?)", JSON.stringify(notice));
   }
 
-  /** Oldest first; the first whatever its size, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
+  /** Entries oldest first: at least one, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
   pull(maxBytes: number): LedgerPull {
     const rows = this.#storage.sql
       .exec<PulledRow>(
@@ -67,15 +64,15 @@ export class Outbox {
   }
 
   /**
-   * Postgres has everything up to a position. Not worth a commit of its own: an object that dies before `tidy` brings it
-   * once more, and Postgres, which knows every entry by its id, changes nothing. Word that comes late to an object that has
-   * emptied itself since, and counts from one again, is about other entries.
+   * Postgres has the entries up to a position. Kept in memory until `prune`: an object that dies first sends the entries
+   * again, and Postgres deduplicates by id. Positions restart after the object emptied itself, so a late confirmation is
+   * capped at what this incarnation handed out.
    */
   confirm(upTo: number): void {
     this.#confirmedUpTo = Math.max(this.#confirmedUpTo, Math.min(upTo, this.#pulledUpTo));
   }
 
-  /** Drops what Postgres has, but for the tail the model may still be told. */
+  /** Deletes confirmed entries, except the newest that serve as history. */
   prune(): void {
     this.#storage.transactionSync(() => {
       if (this.#confirmedUpTo > 0) this.#state.set("confirmedUpTo", this.#confirmedUpTo);
@@ -96,7 +93,7 @@ export class Outbox {
     return row?.n ?? 0;
   }
 
-  /** What Postgres isn't known to have of a session, oldest first. */
+  /** Unconfirmed entries of a session, oldest first. */
   pendingOfSession(sessionId: string): LedgerEntry[] {
     return this.#storage.sql
       .exec<Row>(
@@ -108,7 +105,7 @@ export class Outbox {
       .map(toEntry);
   }
 
-  /** A session as its newest entry here tells it, or null when there is none. */
+  /** The session of the newest entry about it, or null. */
   lastSession(sessionId: string): Session | null {
     const [row] = this.#storage.sql
       .exec<Row>("SELECT position, entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT 1", sessionId)
@@ -116,7 +113,7 @@ export class Outbox {
     return row ? toEntry(row).session : null;
   }
 
-  /** The last messages of a session in the order the model gets them: a turn's stand together. Not what nobody heard. */
+  /** A session's last messages in the model's order: a turn's messages stand together. Empty messages are left out. */
   history(sessionId: string): Message[] {
     const tail = this.#tail.sessionId === sessionId ? this.#tail : { sessionId, upTo: 0, said: [] };
     const added = this.#storage.sql
@@ -156,7 +153,7 @@ export class Outbox {
     }
   }
 
-  /** Forgets what is confirmed: the session it belongs to is over. */
+  /** Deletes all confirmed entries: their session is over. */
   forgetHistory(): void {
     this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#confirmedUpTo);
     this.#tail = { sessionId: "", upTo: 0, said: [] };

@@ -1,7 +1,7 @@
-/** The object's own tables, statement by statement in the order they came to be. */
+/** Migrations of the object's tables, oldest first. Append only. */
 export const MIGRATIONS: readonly string[] = [
-  // Every page a commit touches is written out: what a turn writes to is kept to as few as it can be. `position` is the
-  // order of admission, never reused: AUTOINCREMENT.
+  // No secondary index: every page a commit touches is billed and written. `position` is the order of admission and is
+  // never reused, hence AUTOINCREMENT.
   `CREATE TABLE turns (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      scope TEXT NOT NULL,
@@ -19,17 +19,16 @@ export const MIGRATIONS: readonly string[] = [
      answer TEXT,
      UNIQUE (scope, request_id)
    )`,
-  // Entries stay for a while after they are confirmed: they are what the model gets as history. Notices, which belong to
-  // no session, stand among them so that one confirmation covers both; their session is ''. Postgres orders by `position`,
-  // so it is never used twice.
+  // Entries outlive their confirmation because the model's history is read from them. Notices belong to no session and have
+  // session ''; one confirmation covers both. Postgres orders by `position`, so it is never reused.
   `CREATE TABLE entries (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      session_id TEXT NOT NULL,
      entry TEXT NOT NULL
    )`,
-  // Ids of messages that were no turn, so that one that comes twice is kept once.
+  // Client ids of recorded messages, for deduplication.
   `CREATE TABLE recorded (message_id TEXT PRIMARY KEY, recorded_at INTEGER NOT NULL) WITHOUT ROWID`,
-  // What is sent through a channel, one row a part. `request` and `template` are dropped once they won't be sent again.
+  // Parts of outbound channel messages. `request` and `template` are deleted when no attempt can follow.
   `CREATE TABLE deliveries (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      message_id TEXT NOT NULL,

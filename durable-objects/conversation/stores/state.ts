@@ -2,34 +2,34 @@ import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 
-/** The few things a conversation knows of itself. */
+/** A conversation's key-value state. */
 export type ConversationState = {
-  /** Whose conversation this is. Set by the first message; nobody of another brand or name is let in after it. */
+  /** Set by the first message; another brand or user is refused afterwards. */
   owner: { brandId: string; userId: string };
   session: Session;
-  /** A session that ended and that Postgres hasn't been told of. */
+  /** An ended session that the next ledger entry reports. */
   closed: { sessionId: string; expiredAt: number };
-  /** The session somebody has ended by hand: over unless something is said in it afterwards. */
+  /** The session ended through the API. A later message in it (a transcript) reopens it. */
   ended: { sessionId: string; expiredAt: number };
-  /** Tombstones: sessions that were erased not long ago, and that nothing may bring back. */
+  /** Tombstones of erased sessions, kept for `TOMBSTONE_MS`. */
   erased: { sessionId: string; erasedAt: number }[];
-  /** The position up to which Postgres has the entries, as of the last time it was worth a write. */
+  /** Postgres has the entries up to this position. Written by `Outbox.prune` only. */
   confirmedUpTo: number;
-  /** The number of the newest session that began here (`sessionIdAt`). */
+  /** The highest session number used at this address (`sessionIdAt`). */
   lastSessionNumber: number;
-  /** When the last message that waits to be prepared was said: the next is said later. */
+  /** `created_at` of the newest unresolved webhook message: later messages get a later time. */
   lastSaidAt: number;
-  /** When the person last wrote, by the channel's clock: for 24 hours they may be written to freely. */
+  /** When the user last wrote, by the channel's clock. Opens the 24-hour service window. */
   lastHeardAt: number;
-  /** Where this conversation is now: everything that comes here is passed on. */
+  /** The address all calls to this one are forwarded to. */
   forwardsTo: string;
-  /** Addresses that pass on to this one. */
+  /** Addresses that forward to this one. */
   aliases: string[];
-  /** The instance as the last message saw it: what a turn that outlived its caller is run with. */
+  /** The instance as of the last message. Turns that outlive their caller run with it. */
   bundle: InstanceBundle;
 };
 
-/** Facts by name, read once per incarnation and written through when they change. */
+/** State by name, read once per incarnation and written through on change. */
 export class StateStore {
   readonly #storage: Storage;
   readonly #json = new Map<keyof ConversationState, string>();
@@ -50,7 +50,7 @@ export class StateStore {
     return this.#values[name] ?? null;
   }
 
-  /** The value this JSON is of; the very one that is known when nothing has changed. Nothing is kept. */
+  /** Parses the JSON of a value; returns the stored object itself when the JSON is equal. Stores nothing. */
   read<Name extends keyof ConversationState>(name: Name, json: string): ConversationState[Name] {
     const known = this.get(name);
     return known !== null && this.#json.get(name) === json ? known : (JSON.parse(json) as ConversationState[Name]);

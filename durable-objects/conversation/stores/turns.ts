@@ -1,52 +1,8 @@
-import type { Outbound } from "../../../src/rpc/conversation.ts";
-import type { Channel } from "../../../src/domain/channel.ts";
-import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import { admission, settle, start } from "../../../src/domain/turn.ts";
-import type { Admission, Turn, TurnState } from "../../../src/domain/turn.ts";
-import type { User, AuthState } from "../../../src/domain/user.ts";
+import type { Admission, TurnState } from "../../../src/domain/turn.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
-
-/** What a run needs that the object does not know otherwise. Dropped once the turn is settled. */
-export type Work = {
-  traceId: string;
-  channel: Channel;
-  content: string;
-  metadata: Record<string, unknown>;
-  user: User;
-  authState: AuthState;
-  receivedAt: number;
-  /** When the person's words count as said. */
-  saidAt: number;
-  /** Set for what a channel's webhook brought: nobody waits for the answer, so it is sent. */
-  origin: Origin | null;
-};
-
-/** Where a message came from, and where its answer goes. */
-export type Origin = Outbound & {
-  /** The channel's own id of the message. */
-  channelMessageId: string;
-};
-
-/** A message as a webhook brought it: before its turn can run, it has to be found out whose and to whom it is. */
-export type Inbound = { message: InboundMessage; traceId: string; receivedAt: number };
-
-/** A turn as it is kept: one row, one lock. */
-export type StoredTurn = Turn & {
-  position: number;
-  scope: string;
-  requestId: string;
-  turnId: string;
-  sessionId: string;
-  admittedAt: number;
-  /** Set until the turn is prepared. */
-  inbound: Inbound | null;
-  work: Work | null;
-  answer: Answer | null;
-};
-
-export type NewTurn = Pick<StoredTurn, "scope" | "requestId" | "turnId" | "sessionId" | "fingerprint" | "admittedAt"> &
-  ({ work: Work; inbound?: null } | { inbound: Inbound; work?: null });
+import type { Inbound, NewTurn, StoredTurn, Work } from "./turn.ts";
 
 type Row = {
   position: number;
@@ -65,10 +21,10 @@ type Row = {
   answer: string | null;
 };
 
-/** The locks and the line of one conversation. Every method is one synchronous step: two callers can't both win. */
+/** The turn queue and the locks of one conversation. Every method is synchronous, so two callers never both win a lock. */
 export class TurnStore {
   readonly #storage: Storage;
-  /** Nothing before this position waits: the line is looked for from here on, and needs no index. */
+  /** Lower bound of pending turns; makes the scan cheap without an index. */
   #firstPending = 0;
 
   constructor(storage: Storage) {
@@ -79,7 +35,7 @@ export class TurnStore {
     return this.#one("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId);
   }
 
-  /** What a caller with this id gets to do, and the turn it is about. `hasWaiter` is asked of a turn that exists. */
+  /** Decides about a request id, see `domain/turn.ts`; with the turn that has it. `hasWaiter` is called with that turn's id. */
   admission(
     caller: { scope: string; requestId: string; fingerprint: string },
     hasWaiter: (turnId: string) => boolean,
@@ -90,7 +46,7 @@ export class TurnStore {
     return turn === null || kind === "new" ? { kind: "new" } : { kind, turn };
   }
 
-  /** Puts a turn at the end of the line, in the place of one with the same id whose lifetime is over. */
+  /** Appends a turn to the queue. Replaces an expired turn with the same request id. */
   enqueue(turn: NewTurn): void {
     this.#storage.sql.exec(
       `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at, inbound, work)
@@ -106,7 +62,7 @@ export class TurnStore {
     );
   }
 
-  /** Gives a turn that was taken in as it came what it needs to run. */
+  /** Makes a webhook message's turn runnable. */
   applyResolution(turn: StoredTurn, sessionId: string, work: Work): void {
     this.#storage.sql.exec(
       "UPDATE turns SET session_id = ?, work = ?, inbound = NULL WHERE position = ? AND state = 'queued'",
@@ -116,7 +72,7 @@ export class TurnStore {
     );
   }
 
-  /** Ends a turn that gets no answer. Its id is remembered for `lifetimeMs`. */
+  /** Ends a turn without an answer. Its request id stays taken for `lifetimeMs`. */
   close(turn: StoredTurn, state: "done" | "rejected", lifetimeMs: number, now: number): void {
     this.#storage.sql.exec(
       "UPDATE turns SET state = ?, expires_at = ?, inbound = NULL, work = NULL WHERE position = ?",
@@ -126,7 +82,7 @@ export class TurnStore {
     );
   }
 
-  /** The turn whose run is on or next: the oldest that isn't settled. */
+  /** The oldest turn that is not settled: the one that runs or runs next. */
   next(): StoredTurn | null {
     const head = this.#one(
       "SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') ORDER BY position LIMIT 1",
@@ -136,7 +92,7 @@ export class TurnStore {
     return head;
   }
 
-  /** Begins a run: raises the fence and gives the lease. */
+  /** Starts a run: raises the fence and extends the lease. */
   start(turn: StoredTurn, leaseMs: number, now: number): StoredTurn {
     const started = start(turn, leaseMs, now);
     this.#storage.sql.exec(
@@ -149,7 +105,7 @@ export class TurnStore {
     return started;
   }
 
-  /** Keeps the answer for `lifetimeMs`. False when the run that offers it has been replaced: then nothing changes. */
+  /** Stores the answer for `lifetimeMs`. Returns false, and changes nothing, when the run has been replaced. */
   saveAnswer(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): boolean {
     const [current] = this.#storage.sql
       .exec<{ state: TurnState; fence: number }>("SELECT state, fence FROM turns WHERE position = ?", turn.position)
@@ -170,12 +126,12 @@ export class TurnStore {
     return this.#count("turn_id = ? AND state = 'queued'", turnId) > 0;
   }
 
-  /** How many turns wait or run. */
+  /** Counts queued and running turns. */
   pendingCount(): number {
     return this.#count("position >= ? AND state IN ('queued', 'running')", this.#firstPending);
   }
 
-  /** Turns that wait in a session, oldest first. */
+  /** Queued and running turns of a session, oldest first. */
   pendingInSession(sessionId: string): StoredTurn[] {
     return this.#storage.sql
       .exec<Row>(
@@ -187,7 +143,7 @@ export class TurnStore {
       .map(toTurn);
   }
 
-  /** When the `n`th newest turn was admitted, or null when there are fewer: what a rate limit of `n` has to look at. */
+  /** Admission time of the `n`th newest turn, or null when there are fewer. A limit of `n` per window compares it. */
   admissionTime(n: number): number | null {
     const [row] = this.#storage.sql
       .exec<{ admitted_at: number }>("SELECT admitted_at FROM turns ORDER BY position DESC LIMIT 1 OFFSET ?", n - 1)
@@ -195,7 +151,7 @@ export class TurnStore {
     return row?.admitted_at ?? null;
   }
 
-  /** Forgets locks whose lifetime is over, and tells when the next one is. */
+  /** Deletes expired turns and returns when the next one expires. */
   sweep(now: number): number | null {
     this.#storage.sql.exec("DELETE FROM turns WHERE expires_at <= ?", now);
     const [row] = this.#storage.sql.exec<{ at: number | null }>("SELECT min(expires_at) AS at FROM turns").toArray();

@@ -4,7 +4,7 @@ import type { Stores } from "../stores.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
 import type { Outbound, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import { settleTurn } from "./settle.ts";
-import type { StoredTurn } from "../stores/turns.ts";
+import type { StoredTurn } from "../stores/turn.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 

@@ -1,12 +1,13 @@
 import { backoff } from "../../../src/domain/backoff.ts";
 import { withTimeout } from "../../../src/domain/deadline.ts";
 import { leaseIsOver } from "../../../src/domain/turn.ts";
-import type { Inbound, StoredTurn, TurnStore } from "../stores/turns.ts";
+import type { Inbound, StoredTurn } from "../stores/turn.ts";
+import type { TurnStore } from "../stores/turns.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 
-/** A caller behind other turns is told "accepted" after this; the turn goes on. */
+/** A caller behind other turns gets "accepted" after this time; the turn still runs. */
 export const QUEUED_CALLER_WAIT_MS = 60_000;
-/** How soon a turn that nobody here runs any more is looked for. */
+/** Watchdog interval for orphaned turns. */
 const WATCH_MS = 10_000;
 /** Pauses between failed attempts to resolve a webhook message. */
 const RESOLVE_RETRY = { baseMs: 1_000, maxMs: 30_000 };
@@ -17,11 +18,11 @@ type Options = {
   turns: TurnStore;
   leaseMs: number;
   now: () => number;
-  /** Finds out what a turn lacks that was taken in as it came. False when that can't be known now: it is asked again. */
+  /** Resolves a webhook message. Returns false when Postgres is unavailable: it is called again. */
   resolve: (turn: StoredTurn & { inbound: Inbound }, attempt: number) => Promise<boolean>;
-  /** Asks to be woken at a time. */
+  /** Sets the alarm to a time, or leaves an earlier one. */
   wake: (at: number) => void;
-  /** Runs the turn and settles it. Null when another run has replaced it; it may throw, and the turn is then run again. */
+  /** Runs the turn and settles it. Null when another run has replaced it. After it threw, the turn is run again. */
   run: (turn: StoredTurn, signal: AbortSignal) => Promise<Answer | null>;
   /** Keeps the object awake for work that no caller waits for. */
   background: (work: Promise<void>) => void;
@@ -29,24 +30,24 @@ type Options = {
 };
 
 /**
- * Runs a conversation's turns, one at a time, in the order of their admission. It lives in memory only: what it runs and
- * who waits dies with this incarnation of the object, and that is how an orphan is known.
+ * Runs a conversation's turns, one at a time, in the order of their admission. Runs and waiters exist in memory only, so a
+ * turn without them in a new incarnation is an orphan.
  */
 export class TurnRunner {
   readonly #options: Options;
   readonly #waiters = new Map<string, PromiseWithResolvers<Answer | "cancelled">>();
   #run: Run | null = null;
-  /** The turn at the head of the line that is being prepared, how often it was tried, and when it is tried again. */
+  /** The resolution of the first pending turn. */
   #resolution = { busy: false, attempts: 0, notBefore: 0 };
 
   constructor(options: Options) {
     this.#options = options;
   }
 
-  /** True when somebody in this incarnation was promised this turn's answer. */
+  /** True when a caller of this incarnation waits for the turn's answer. */
   readonly hasWaiter = (turnId: string): boolean => this.#waiters.has(turnId);
 
-  /** Starts the next turn unless one is running, or is prepared first. A run whose lease is over is aborted and replaced. */
+  /** Starts the next turn unless one is running or has to be resolved first. A run past its lease is aborted and replaced. */
   runNext(): void {
     const { turns, leaseMs, now, background } = this.#options;
     const head = turns.next();
@@ -60,15 +61,15 @@ export class TurnRunner {
     background(this.#finish(turn, abort.signal));
   }
 
-  /** Holds the turn for a caller until it is answered, or for a while when it is still waiting its turn. */
+  /** Waits for the turn's answer, or for 60 seconds while it is queued behind others. */
   async wait(turnId: string, queued: () => boolean): Promise<Answer | "queued" | "cancelled"> {
-    const holder = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "cancelled">();
-    this.#waiters.set(turnId, holder);
+    const waiter = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "cancelled">();
+    this.#waiters.set(turnId, waiter);
     this.runNext();
-    // Whoever is first in the line waits for the answer, however long it takes.
-    if (this.#run?.turnId === turnId) return holder.promise;
-    const first = await withTimeout(holder.promise, QUEUED_CALLER_WAIT_MS, () => "queued" as const);
-    return first === "queued" && !queued() ? holder.promise : first;
+    // The caller of a running turn waits for as long as it runs.
+    if (this.#run?.turnId === turnId) return waiter.promise;
+    const first = await withTimeout(waiter.promise, QUEUED_CALLER_WAIT_MS, () => "queued" as const);
+    return first === "queued" && !queued() ? waiter.promise : first;
   }
 
   /** Rejects the waiters of these turns and aborts the run of one, whose rows are already closed. */
@@ -91,7 +92,7 @@ export class TurnRunner {
     return this.#resolution.notBefore > now ? this.#resolution.notBefore : now + WATCH_MS;
   };
 
-  /** A turn that can't be prepared keeps its place, and the others theirs behind it. */
+  /** An unresolved turn keeps its place at the head of the queue. */
   #resolve(turn: StoredTurn & { inbound: Inbound }): void {
     const { now, background } = this.#options;
     if (this.#resolution.busy || now() < this.#resolution.notBefore) return;
@@ -102,12 +103,12 @@ export class TurnRunner {
   async #tryToResolve(turn: StoredTurn & { inbound: Inbound }): Promise<void> {
     const { resolve, report, now, wake } = this.#options;
     const attempt = this.#resolution.attempts + 1;
-    const prepared = await resolve(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
+    const resolved = await resolve(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
     const pause = backoff(attempt - 1, RESOLVE_RETRY, 0);
-    this.#resolution = prepared
+    this.#resolution = resolved
       ? { busy: false, attempts: 0, notBefore: 0 }
       : { busy: false, attempts: attempt, notBefore: now() + pause };
-    if (prepared) this.runNext();
+    if (resolved) this.runNext();
     else wake(this.#resolution.notBefore);
   }
 
@@ -120,7 +121,7 @@ export class TurnRunner {
     }
     if (this.#run?.turnId !== turn.turnId || this.#run.fence !== turn.fence) return;
     this.#run = null;
-    // After a failure the turn stays as it is: the watch finds it orphaned and runs it again, until it is given up.
+    // After a failure the turn stays `running`: the watchdog runs it again until it is given up.
     if (answer) this.runNext();
   }
 }

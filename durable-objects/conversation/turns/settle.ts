@@ -3,7 +3,7 @@ import type { NewEntry } from "../../../src/domain/ledger.ts";
 import { stamped } from "../../../src/domain/session.ts";
 import type { TurnResult } from "./answer.ts";
 import { isEnded } from "../sessions/current.ts";
-import type { StoredTurn, Work } from "../stores/turns.ts";
+import type { StoredTurn, Work } from "../stores/turn.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import type { Stores } from "../stores.ts";
@@ -11,8 +11,8 @@ import type { Stores } from "../stores.ts";
 type Options = { address: string; lifetimeMs: number; now: number };
 
 /**
- * Makes a result the turn's answer and writes the entry that tells Postgres, in one step. Null when the run that offers
- * it has been replaced: then nothing is changed.
+ * Commits a result as the turn's answer, together with its ledger entry. Returns null, and changes nothing, when the run
+ * has been replaced.
  */
 export function settleTurn(
   stores: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
@@ -30,8 +30,8 @@ export function settleTurn(
     if (session === null) throw new Error("A turn is settled in a conversation without a session");
 
     const repliedAt = Math.max(now, session.lastMessageAt + 1);
-    const heard = stamped(session, "lastMessageAt", repliedAt);
-    const after = { ...stamped(heard, "lastAssistantMessageAt", repliedAt), tokenPlan: result.tokenPlan };
+    const spokenIn = stamped(session, "lastMessageAt", repliedAt);
+    const after = { ...stamped(spokenIn, "lastAssistantMessageAt", repliedAt), tokenPlan: result.tokenPlan };
     state.set("session", after);
     const entry: NewEntry = {
       id: turn.turnId,
@@ -47,12 +47,12 @@ export function settleTurn(
         expiresAt: now + options.lifetimeMs,
         cachedResponse: answer,
       },
-      messages: [said(turn, work), replied(turn, work, result, answer, repliedAt)],
+      messages: [userMessage(turn, work), replyMessage(turn, work, result, answer, repliedAt)],
       usage: result.usage && { ...result.usage, id: usageIdOf(turn.turnId) },
     };
     state.remove("closed");
     outbox.add(entry);
-    // Whoever ended it while this ran has ended it: the reply belongs to it and doesn't open it again.
+    // The session was ended during the run: the reply belongs to it but does not reopen it.
     if (isEnded(state, session)) {
       const ended = { sessionId: session.id, expiredAt: repliedAt };
       state.set("ended", ended);
@@ -81,7 +81,7 @@ function answerOf(turn: StoredTurn, work: Work, result: TurnResult, now: number)
   };
 }
 
-const said = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
+const userMessage = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
   id: inboundMessageIdOf(turn.turnId),
   role: "user",
   content: work.content,
@@ -92,7 +92,7 @@ const said = (turn: StoredTurn, work: Work): Omit<Message, "seq"> => ({
   metadata: { ...work.metadata, channel: work.channel },
 });
 
-const replied = (
+const replyMessage = (
   turn: StoredTurn,
   work: Work,
   result: TurnResult,

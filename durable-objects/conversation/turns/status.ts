@@ -3,10 +3,10 @@ import type { TurnStore } from "../stores/turns.ts";
 import type { SubmitOutcome } from "../../../src/domain/submission.ts";
 import type { Stores } from "../stores.ts";
 
-/** What somebody is told to wait who comes while their request is running. */
+/** `retry_after_ms` for a request id that is running. */
 export const RETRY_AFTER_MS = 1_000;
 
-/** What has become of a request id in this conversation, about the instance it is with. Nothing is changed. */
+/** The outcome of a request id in this conversation. Changes nothing. */
 export function requestStatus(
   { state, turns }: Pick<Stores, "state" | "turns">,
   { instanceId, requestId, fingerprint }: StatusQuery,
@@ -18,7 +18,7 @@ export function requestStatus(
   return outcome === null ? { kind: "unknown" } : { kind: "status", brandId: session.brandId, outcome };
 }
 
-/** What somebody is told whose request id is known; null for who may have the turn. */
+/** The outcome for a known request id; null when the caller may run the turn. */
 export function priorOutcome(admission: ReturnType<TurnStore["admission"]>): SubmitOutcome | null {
   switch (admission.kind) {
     case "mismatch":
@@ -26,7 +26,7 @@ export function priorOutcome(admission: ReturnType<TurnStore["admission"]>): Sub
     case "in_progress":
       return { kind: "in_progress", retryAfterMs: RETRY_AFTER_MS };
     case "completed":
-      // A message of a webhook that was kept or rejected, and not answered, is nobody's request.
+      // A webhook message without an answer was never a request.
       return admission.turn.answer === null
         ? { kind: "mismatch" }
         : { kind: "completed", answer: admission.turn.answer };

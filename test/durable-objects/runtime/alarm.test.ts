@@ -33,14 +33,14 @@ describe("an object's one alarm", () => {
       };
     const { alarm: one, set } = alarm(duty(null), duty(900), duty(800));
     one.noLaterThan(100);
-    one.ring(100);
+    one.run(100);
     expect(asked).toEqual([100, 100, 100]);
     expect(set.at(-1)).toBe(800);
   });
 
   it("rests when no duty wants anything", () => {
     const { alarm: one, set } = alarm(() => null);
-    one.ring(100);
+    one.run(100);
     expect(set).toEqual([]);
   });
 
@@ -59,7 +59,7 @@ describe("an object's one alarm", () => {
         return null;
       },
     );
-    one.ring(100);
+    one.run(100);
     expect([done, reported.length]).toEqual([true, 1]);
     expect(set).toEqual([30_100]);
   });

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { acceptAlias } from "../../../../durable-objects/conversation/channel/forwarding.ts";
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
-import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turns.ts";
+import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turn.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
 import { whatsappAddress } from "../../../../src/domain/address.ts";
 import type { Conversation } from "../../../../src/rpc/conversation.ts";
@@ -83,7 +83,7 @@ const resting = () => new Promise((resolve) => void setImmediate(resolve));
 async function nextAlarm(conversation: ReturnType<typeof conversationAt>): Promise<void> {
   await resting();
   clock.now = conversation.alarms.at(-1)!;
-  conversation.alarm.ring(clock.now);
+  conversation.alarm.run(clock.now);
   await resting();
 }
 
