@@ -1,6 +1,6 @@
 import {
   SERVICE_WINDOW_MS,
-  splitText,
+  renderText,
   templateRequest,
   templateText,
   textRequest,
@@ -119,7 +119,7 @@ export class Correspondence {
       return;
     }
     const envelope = (part: number) => ({ person, reference: referenceOf(messageId, part) });
-    const parts = splitText(content).map((body, index) =>
+    const parts = renderText(content).map((body, index) =>
       textRequest(envelope(index + 1), body, index === 0 ? replyTo : null),
     );
     const instead = template && { request: templateRequest(envelope(1), template), text: templateText(template) };

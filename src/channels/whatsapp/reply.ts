@@ -1,6 +1,8 @@
 import type { ChannelIdentity } from "../../domain/inbound-message.ts";
 import type { WhatsAppTemplate } from "../../domain/instance.ts";
 import { records, text as readText } from "./json.ts";
+import { toWhatsAppMarks } from "./markdown.ts";
+import { splitText } from "./split.ts";
 
 /** The most one text message may hold, in UTF-16 units. */
 export const MAX_TEXT = 4_096;
@@ -8,35 +10,8 @@ export const MAX_TEXT = 4_096;
 /** Customer service window: free-form messages are allowed for this long after the user's last message. */
 export const SERVICE_WINDOW_MS = 24 * 3_600_000;
 
-/** Lookahead beyond the limit, so that a sentence that crosses it is recognised as unfinished. */
-const LOOKAHEAD = 256;
-
-const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
-const graphemes = new Intl.Segmenter("en", { granularity: "grapheme" });
-
-/**
- * Splits a text into parts of at most `max` UTF-16 units, after a sentence if possible, else between words, else between
- * graphemes. Only white space at the cuts is removed.
- */
-export function splitText(text: string, max: number = MAX_TEXT): string[] {
-  const parts: string[] = [];
-  let rest = text.trim();
-  while (rest.length > max) {
-    const cut = cutOf(rest.slice(0, max + LOOKAHEAD), max);
-    parts.push(rest.slice(0, cut).trimEnd());
-    rest = rest.slice(cut).trimStart();
-  }
-  return rest === "" ? parts : [...parts, rest];
-}
-
-function cutOf(text: string, max: number): number {
-  const within = ({ index }: { index: number }) => index > 0 && index <= max;
-  const sentence = [...sentences.segment(text)].findLast(within)?.index ?? 0;
-  if (sentence > max / 2) return sentence;
-  const word = /.*\s/su.exec(text.slice(0, max + 1))?.[0].length ?? 0;
-  if (word > max / 2) return Math.min(word, max);
-  return Math.max(sentence, [...graphemes.segment(text)].findLast(within)?.index ?? max);
-}
+/** A reply as the bodies of text messages, in WhatsApp's own marks. */
+export const renderText = (text: string): string[] => splitText(toWhatsAppMarks(text), MAX_TEXT);
 
 /** The recipient, and the reference that statuses return (`biz_opaque_callback_data`). */
 type Envelope = { person: ChannelIdentity; reference: string };

@@ -1,49 +1,5 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MAX_TEXT, splitText, templateRequest, textRequest } from "../../../src/channels/whatsapp/reply.ts";
-
-const withoutSpace = (text: string) => text.replace(/\s/gu, "");
-
-describe("a reply that is too long for one message", () => {
-  it("is one message when it just fits", () => {
-    expect(splitText("a".repeat(MAX_TEXT))).toEqual(["a".repeat(MAX_TEXT)]);
-  });
-
-  it("is cut after a sentence, not at the limit", () => {
-    const sentence = "This is one of many sentences. ";
-    const [first = "", ...rest] = splitText(sentence.repeat(200));
-    expect(first.endsWith("sentences.")).toBe(true);
-    expect(first.length).toBeGreaterThan(MAX_TEXT - sentence.length);
-    expect(rest[0]?.startsWith("This is one")).toBe(true);
-  });
-
-  it("is cut between words when no sentence ends", () => {
-    const parts = splitText("word ".repeat(2_000));
-    expect(parts.length).toBeGreaterThan(1);
-    for (const part of parts) expect(part).toMatch(/^word( word)*$/);
-  });
-
-  it("is never cut through a letter", () => {
-    const family = "👨‍👩‍👧‍👦";
-    const parts = splitText(family.repeat(1_000));
-    for (const part of parts) expect(part.replaceAll(family, "")).toBe("");
-  });
-
-  it("loses nothing, keeps the limit and has no empty part, whatever it says", () => {
-    const words = fc.constantFrom("Yes. ", "no ", "\n\n", "Что? ", "你好。", "👩‍🚀", "a".repeat(30), "e\u0301", "  ");
-    fc.assert(
-      fc.property(fc.array(words, { maxLength: 200 }), fc.integer({ min: 16, max: 200 }), (pieces, max) => {
-        const text = pieces.join("");
-        const parts = splitText(text, max);
-        expect(withoutSpace(parts.join(""))).toBe(withoutSpace(text));
-        for (const part of parts) {
-          expect(part.trim()).not.toBe("");
-          expect(part.length).toBeLessThanOrEqual(max);
-        }
-      }),
-    );
-  });
-});
+import { templateRequest, templateText, textRequest } from "../../../src/channels/whatsapp/reply.ts";
 
 describe("a request body", () => {
   const reference = "01900000-0000-7000-8000-000000000002";
@@ -76,5 +32,29 @@ describe("a request body", () => {
       type: "template",
       template: { name: "come_back", language: { code: "en_US" }, components: [{ type: "body", parameters: [] }] },
     });
+  });
+});
+
+describe("a template in the history", () => {
+  const components = [
+    {
+      type: "BODY",
+      parameters: [
+        { type: "text", text: "Ann" },
+        { type: "text", text: "noon" },
+      ],
+    },
+  ];
+
+  it("is its text with its parameters where the instance states the text", () => {
+    const text = "Hello {{1}}, see you at {{ 2 }} or {{3}}.";
+    expect(templateText({ name: "date", language: "en", components, text })).toBe(
+      "Hello Ann, see you at noon or {{3}}.",
+    );
+  });
+
+  it("is its name and its parameters otherwise", () => {
+    expect(templateText({ name: "date", language: "en", components })).toBe("[template: date, Ann, noon]");
+    expect(templateText({ name: "date", language: "en" })).toBe("[template: date]");
   });
 });
