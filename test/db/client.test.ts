@@ -1,27 +1,41 @@
 import { sql } from "drizzle-orm";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { parseConfig } from "../../src/config.ts";
 import { connect, execute, transaction } from "../../src/db/client.ts";
-import type { Db, TransactionOptions } from "../../src/db/client.ts";
+import type { TransactionOptions } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import { write } from "../../src/db/write.ts";
 import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
-let db: Db;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { concurrent: true })
+  .extend(
+    "open",
+    { scope: "file" },
+    ({ database }) =>
+      (endpoint: string, deadlineMs = 10_000) =>
+        connect({ databaseUrl: database.connectionString, endpoint, deadlineMs }),
+  )
+  .extend("db", { scope: "file" }, ({ database, open }) => open(database.endpoint))
+  .extend(
+    "things",
+    { scope: "file" },
+    ({ database }) =>
+      async () =>
+        (await database.query("select id from things order by id")).map(({ id }) => Number(id)),
+  )
+  .extend(
+    "settingIn",
+    { scope: "file" },
+    ({ db }) =>
+      async (name: string, options?: TransactionOptions) =>
+        (await transaction(db, [setting(name)], options))[0]?.[0]?.["value"],
+  );
+it.beforeAll(({ database }) => database.query("create table things (id int primary key)"));
 
-const open = (endpoint: string, deadlineMs = 10_000) =>
-  connect({ databaseUrl: database.connectionString, endpoint, deadlineMs });
-
-beforeAll(async () => {
-  database = await startDatabase({ concurrent: true });
-  db = open(database.endpoint);
-  await database.query("create table things (id int primary key)");
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate things");
   database.forget();
 });
@@ -30,35 +44,40 @@ const put = (id: number) => sql`insert into things values (${id})`;
 const refuse = sql`select 1 / 0`;
 /** Ends like this statement does: Postgres' own error with an SQLSTATE. */
 const raise = (state: string) => sql.raw(`do $$ begin raise sqlstate '${state}'; end $$`);
-const things = async () => (await database.query("select id from things order by id")).map(({ id }) => Number(id));
+
 const setting = (name: string) => sql`select current_setting(${name}) as value`;
-const settingIn = async (name: string, options?: TransactionOptions) =>
-  (await transaction(db, [setting(name)], options))[0]?.[0]?.["value"];
 
 describe("statements that belong together", () => {
-  it("are one round trip, and all there when it succeeds [F1.1.1, E2.4.1, F1.3.1]", async () => {
+  it("are one round trip, and all there when it succeeds [F1.1.1, E2.4.1, F1.3.1]", async ({
+    db,
+    things,
+    database,
+  }) => {
     const rows = await transaction(db, [put(1), put(2), sql`select count(*)::int as n from things`]);
     expect(rows).toEqual([[], [], [{ n: 2 }]]);
     expect([await things(), database.requests.length]).toEqual([[1, 2], 1]);
   });
 
-  it("leave nothing when one of them fails [F1.1.2, E2.4.2], and the next ones are not hurt by it [E2.3.2]", async () => {
+  it("leave nothing when one of them fails [F1.1.2, E2.4.2], and the next ones are not hurt by it [E2.3.2]", async ({
+    db,
+    things,
+  }) => {
     await expect(transaction(db, [put(1), refuse, put(2)])).rejects.toMatchObject({ code: "22012" });
     expect(await things()).toEqual([]);
     await transaction(db, [put(3)]);
     expect(await things()).toEqual([3]);
   });
 
-  it.each([
+  it.for([
     ["read committed", "read committed"],
     ["repeatable read", "repeatable read"],
     ["serializable", "serializable"],
     [undefined, "read committed"],
-  ] as const)("are isolated as they ask: %s gives %s [F1.1.3]", async (isolationLevel, level) => {
+  ] as const)("are isolated as they ask: %s gives %s [F1.1.3]", async ([isolationLevel, level], { settingIn }) => {
     expect(await settingIn("transaction_isolation", isolationLevel && { isolationLevel })).toBe(level);
   });
 
-  it("can't write when they said they would only read [F1.1.4]", async () => {
+  it("can't write when they said they would only read [F1.1.4]", async ({ db, settingIn }) => {
     await expect(transaction(db, [put(1)], { readOnly: true })).rejects.toMatchObject({ code: "25006" });
     expect([
       await settingIn("transaction_read_only", { readOnly: true }),
@@ -66,7 +85,12 @@ describe("statements that belong together", () => {
     ]).toEqual(["on", "off"]);
   });
 
-  it("are ended by Postgres when one takes too long [F1.1.5], and only they are", async () => {
+  it("are ended by Postgres when one takes too long [F1.1.5], and only they are", async ({
+    settingIn,
+    database,
+    db,
+    things,
+  }) => {
     expect(await settingIn("statement_timeout", { statementTimeoutMs: 50 })).toBe("50ms");
     expect(await settingIn("statement_timeout")).toBe("0");
     // The Postgres in memory has no clock that could interrupt it: there its own error stands for it.
@@ -77,31 +101,34 @@ describe("statements that belong together", () => {
     expect(await things()).toEqual([]);
   });
 
-  it("take all of these at once", async () => {
+  it("take all of these at once", async ({ db }) => {
     const options = { isolationLevel: "serializable", readOnly: true, statementTimeoutMs: 1_234 } as const;
     const names = ["transaction_isolation", "transaction_read_only", "statement_timeout"];
     const rows = await transaction(db, names.map(setting), options);
     expect(rows.flat().map(({ value }) => value)).toEqual(["serializable", "on", "1234ms"]);
   });
 
-  it("may be none, and then nothing is asked", async () => {
+  it("may be none, and then nothing is asked", async ({ db, database }) => {
     expect([await transaction(db, []), database.requests.length]).toEqual([[], 0]);
   });
 
-  it.each([["57P01"], ["08006"], ["40001"], ["53300"]])(
+  it.for([["57P01"], ["08006"], ["40001"], ["53300"]] as const)(
     "that fail for the connection's sake are told as they are, so that somebody can judge: %s [F1.1.6]",
-    async (state) => {
+    async ([state], { db }) => {
       await expect(transaction(db, [raise(state)])).rejects.toMatchObject({ name: "NeonDbError", code: state });
     },
   );
 
-  it("that a service asks for fail with a code of the table [F1.1.7]", async () => {
+  it("that a service asks for fail with a code of the table [F1.1.7]", async ({ db }) => {
     await expect(write(db, [raise("42P01")])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
     const read = createReader(db)({ statement: raise("42P01"), read: (rows) => rows });
     await expect(read).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
   });
 
-  it("that are a bug look like one: nothing is sent, and nobody is told that the database is away [F1.1.8]", async () => {
+  it("that are a bug look like one: nothing is sent, and nobody is told that the database is away [F1.1.8]", async ({
+    db,
+    database,
+  }) => {
     const circle: Record<string, unknown> = {};
     circle["self"] = circle;
     const broken = sql`select ${circle}`;
@@ -117,7 +144,7 @@ describe("statements that belong together", () => {
 });
 
 describe("a database that is opened", () => {
-  it("speaks UTC, whoever asks [E2.2.1]", async () => {
+  it("speaks UTC, whoever asks [E2.2.1]", async ({ settingIn, db }) => {
     expect(await settingIn("TimeZone")).toBe("UTC");
     const [row] = await execute(
       db,
@@ -126,7 +153,7 @@ describe("a database that is opened", () => {
     expect(row).toEqual({ at: "2026-11-22 10:00:00+00", is_utc: true });
   });
 
-  it("is the one that is handed over: two in one process never meet [F1.3.3, E2.3.1]", async () => {
+  it("is the one that is handed over: two in one process never meet [F1.3.3, E2.3.1]", async ({ open, db, things }) => {
     const other = await startDatabase();
     try {
       await other.query("create table things (id int primary key)");
@@ -148,7 +175,7 @@ describe("a database that is opened", () => {
     expect(() => parseConfig(env)).toThrow(/^DATABASE_URL is required$/);
   });
 
-  it("has as long as it is given for each request, counted from the request", async () => {
+  it("has as long as it is given for each request, counted from the request", async ({ database, open }) => {
     const proxy = await startDatabaseProxy(database.endpoint);
     try {
       const impatient = open(proxy.url, 300);

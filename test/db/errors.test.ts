@@ -3,46 +3,51 @@ import type { ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { connect, execute, transaction } from "../../src/db/client.ts";
-import type { Db } from "../../src/db/client.ts";
 import { databaseError, databaseErrorCode, isRefusedForContent, isSafeToRetry, sqlState } from "../../src/db/errors.ts";
 import { AppError, ERROR_STATUS } from "../../src/domain/errors.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
-import type { DatabaseProxy } from "../support/database-proxy.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 /** In every statement: what must never be told to anybody. */
 const SAID = "what-a-person-said";
 
-let database: TestDatabase;
-let proxy: DatabaseProxy;
-let db: Db;
-
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-  proxy = await startDatabaseProxy(database.endpoint);
-  db = connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 10_000 });
-}, 60_000);
-afterAll(async () => {
-  await proxy.close();
-  await database.close();
-});
-
-/** What the driver throws for it. */
-async function failureOf(statement: SQL, on = db): Promise<unknown> {
-  try {
-    await execute(on, statement);
-  } catch (error) {
-    return error;
-  }
-  throw new Error("the statement was expected to fail");
-}
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend("proxy", { scope: "file" }, async ({ database }, { onCleanup }) => {
+    const proxy = await startDatabaseProxy(database.endpoint);
+    onCleanup(() => proxy.close());
+    return proxy;
+  })
+  .extend("db", { scope: "file" }, ({ database, proxy }) =>
+    connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 10_000 }),
+  )
+  /** What the driver throws for it. */
+  .extend("failureOf", { scope: "file" }, ({ db }) => async (statement: SQL, on = db): Promise<unknown> => {
+    try {
+      await execute(on, statement);
+    } catch (error) {
+      return error;
+    }
+    throw new Error("the statement was expected to fail");
+  })
+  /** The answer to a message whose conversation does this. */
+  .extend("answer", { scope: "file" }, ({ database }) => async (submit: (deps: TestDeps) => Promise<never>) => {
+    const deps = createTestDeps({ endpoint: database.endpoint });
+    deps.conversation = () => ({ submit: () => submit(deps) }) as never;
+    const response = await createApp(() => deps).request("/api/messages", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-Trace-ID": "the-trace" },
+      body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: SAID, device_id: "d1" }),
+    });
+    const line = deps.lines.find(({ event }) => event === "request");
+    return { status: response.status, text: await response.clone().text(), body: (await response.json()) as any, line };
+  });
 
 /** What fails in nobody's tests by itself: Postgres' own error with an SQLSTATE. */
 const raise = (state: string) => sql.raw(`do $$ begin raise sqlstate '${state}' using message = '${SAID}'; end $$`);
@@ -53,7 +58,7 @@ const identifier = (value: SQL) =>
   sql`insert into user_identifiers (user_id, brand_id, channel, identifier_type, identifier_value) ${value}`;
 
 describe("what Postgres refuses", () => {
-  it.each([
+  it.for([
     ["a row that is there already", "DUPLICATE_KEY", "23505", () => twice],
     [
       "a row that refers to nothing",
@@ -84,18 +89,20 @@ describe("what Postgres refuses", () => {
     ["a NUL in JSON", "DATABASE_ERROR", "22P05", () => sql`select ${`{"a":"${SAID}\\u0000"}`}::jsonb`],
     ["a table that does not exist", "DATABASE_ERROR", "42P01", () => sql`select ${SAID} from nowhere`],
     ["a division by zero", "DATABASE_ERROR", "22012", () => sql`select ${SAID}, 1 / 0`],
-  ] as const)("%s is %s (%s)", async (_, code, state, statement) => {
+  ] as const)("%s is %s (%s)", async ([, code, state, statement], { failureOf }) => {
     const failure = await failureOf(statement());
     expect([sqlState(failure), databaseErrorCode(failure)]).toEqual([state, code]);
   });
 
-  it("is a constraint of the database, whatever it is about [F5.1.1, I8.3]", async () => {
+  it("is a constraint of the database, whatever it is about [F5.1.1, I8.3]", async ({ failureOf }) => {
     const states = ["23000", "23001", "23502", "23503", "23514", "23P01"];
     const codes = await Promise.all(states.map(async (state) => databaseErrorCode(await failureOf(raise(state)))));
     expect(codes).toEqual(states.map(() => "DATABASE_CONSTRAINT_ERROR"));
   });
 
-  it('is a duplicate whatever Postgres calls it: "violates unique constraint" [F5.1.7, I8.1], "duplicate key value violates" [F5.1.8, I8.2]', async () => {
+  it('is a duplicate whatever Postgres calls it: "violates unique constraint" [F5.1.7, I8.1], "duplicate key value violates" [F5.1.8, I8.2]', async ({
+    failureOf,
+  }) => {
     const failure = await failureOf(twice);
     expect(String(failure)).toMatch(/duplicate key value violates unique constraint/);
     expect(databaseErrorCode(failure)).toBe("DUPLICATE_KEY");
@@ -110,13 +117,15 @@ describe("what Postgres refuses", () => {
     expect(databaseErrorCode(misworded)).toBe("DATABASE_ERROR");
   });
 
-  it("for any other reason is just that [F5.1.5]", async () => {
+  it("for any other reason is just that [F5.1.5]", async ({ failureOf }) => {
     const states = ["22001", "25006", "42601", "P0001", "XX000", "0A000"];
     const codes = await Promise.all(states.map(async (state) => databaseErrorCode(await failureOf(raise(state)))));
     expect(codes).toEqual(states.map(() => "DATABASE_ERROR"));
   });
 
-  it("is told with its code and its status, and with nothing of SQL, parameters or host [F5.1.6]", async () => {
+  it("is told with its code and its status, and with nothing of SQL, parameters or host [F5.1.6]", async ({
+    failureOf,
+  }) => {
     for (const statement of [twice, raise("XX000"), sql`select ${SAID}::uuid`]) {
       const failure = await failureOf(statement);
       const told = databaseError(failure);
@@ -128,55 +137,61 @@ describe("what Postgres refuses", () => {
 });
 
 describe("what doesn't come back from Postgres", () => {
-  it.each([
+  it.for([
     ["57014", "a statement that was stopped"],
     ["55P03", "a lock that was not to be had"],
-  ])("in time is a timeout: %s, %s [F5.1.3]", async (state) => {
+  ] as const)("in time is a timeout: %s, %s [F5.1.3]", async ([state], { failureOf }) => {
     expect(databaseErrorCode(await failureOf(raise(state)))).toBe("TIMEOUT_ERROR");
   });
 
-  it("in our time is a timeout too, whoever is to blame [F5.1.3]", async () => {
+  it("in our time is a timeout too, whoever is to blame [F5.1.3]", async ({ database, proxy, failureOf }) => {
     const impatient = connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 100 });
     proxy.next("hang");
     const failure = await failureOf(sql`select 1`, impatient);
     expect([databaseErrorCode(failure), sqlState(failure)]).toEqual(["TIMEOUT_ERROR", null]);
   });
 
-  it.each(["08000", "08001", "08003", "08006", "57P01", "57P02", "57P03", "53300", "53200"])(
+  it.for(["08000", "08001", "08003", "08006", "57P01", "57P02", "57P03", "53300", "53200"])(
     "because of the connection is told as that: %s [F5.1.4]",
-    async (state) => {
+    async (state, { failureOf }) => {
       expect(databaseErrorCode(await failureOf(raise(state)))).toBe("DATABASE_CONNECTION_ERROR");
     },
   );
 
-  it.each(["drop", "reset", "cut"] as const)("because of the network is told as that: %s [F5.1.4]", async (fault) => {
-    proxy.next(fault);
-    expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
-    expect(proxy.felt(fault)).toBe(1);
-  });
+  it.for(["drop", "reset", "cut"] as const)(
+    "because of the network is told as that: %s [F5.1.4]",
+    async (fault, { proxy, failureOf }) => {
+      proxy.next(fault);
+      expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
+      expect(proxy.felt(fault)).toBe(1);
+    },
+  );
 
-  it.each([
+  it.for([
     ["breaks off", "DATABASE_CONNECTION_ERROR", (response: ServerResponse) => void response.destroy()],
     ["stops", "TIMEOUT_ERROR", () => undefined],
-  ] as const)("because the answer %s in its middle is %s [F5.1.3, F5.1.4]", async (_, code, end) => {
-    const server = createServer((request, response) => {
-      response.writeHead(200, { "Content-Type": "application/json" });
-      response.write('{"results": [', () => end(response));
-      request.resume();
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    try {
-      const { port } = server.address() as AddressInfo;
-      const endpoint = `http://127.0.0.1:${port}/sql`;
-      const half = connect({ databaseUrl: database.connectionString, endpoint, deadlineMs: 200 });
-      expect(databaseErrorCode(await failureOf(sql`select 1`, half))).toBe(code);
-    } finally {
-      server.close();
-      server.closeAllConnections();
-    }
-  });
+  ] as const)(
+    "because the answer %s in its middle is %s [F5.1.3, F5.1.4]",
+    async ([, code, end], { database, failureOf }) => {
+      const server = createServer((request, response) => {
+        response.writeHead(200, { "Content-Type": "application/json" });
+        response.write('{"results": [', () => end(response));
+        request.resume();
+      });
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      try {
+        const { port } = server.address() as AddressInfo;
+        const endpoint = `http://127.0.0.1:${port}/sql`;
+        const half = connect({ databaseUrl: database.connectionString, endpoint, deadlineMs: 200 });
+        expect(databaseErrorCode(await failureOf(sql`select 1`, half))).toBe(code);
+      } finally {
+        server.close();
+        server.closeAllConnections();
+      }
+    },
+  );
 
-  it("because nobody listens there is told as that [F5.1.4]", async () => {
+  it("because nobody listens there is told as that [F5.1.4]", async ({ proxy, failureOf }) => {
     await proxy.leave();
     expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
     await proxy.back();
@@ -194,7 +209,7 @@ describe("what doesn't come back from Postgres", () => {
     }
   });
 
-  it("is found under whatever it was wrapped in", async () => {
+  it("is found under whatever it was wrapped in", async ({ failureOf, db }) => {
     const failure = await failureOf(raise("40001"));
     expect(sqlState(new Error("outer", { cause: new Error("inner", { cause: failure }) }))).toBe("40001");
     // Drizzle's own wrapping, when a statement is run by itself.
@@ -204,7 +219,7 @@ describe("what doesn't come back from Postgres", () => {
 });
 
 describe("whether it may be sent again", () => {
-  it.each([
+  it.for([
     ["a deadlock", "40P01", "F5.2.1"],
     ["a lock that was not to be had", "55P03", "F5.2.2"],
     ["a connection that was refused", "08001", "F5.2.3"],
@@ -213,11 +228,11 @@ describe("whether it may be sent again", () => {
     ["a server that is starting", "57P03", "F5.2.3"],
     ["a server without room", "53300", "F5.2.3"],
     ["transactions that could not both be", "40001", "F5.2.4"],
-  ])("is sure for %s, %s [%s]", async (_, state) => {
+  ] as const)("is sure for %s, %s [%s]", async ([, state], { failureOf }) => {
     expect(isSafeToRetry(await failureOf(raise(state)))).toBe(true);
   });
 
-  it.each([
+  it.for([
     ["a row that is there already: it may be ours", "23505"],
     ["a connection lost on the way: it may have been committed", "08006"],
     ["a commit of which nobody knows", "08007"],
@@ -225,42 +240,32 @@ describe("whether it may be sent again", () => {
     ["a full disk", "53100"],
     ["a wrong value", "22P02"],
     ["a wrong statement", "42601"],
-  ])("is not for %s, %s [F5.2.5]", async (_, state) => {
+  ] as const)("is not for %s, %s [F5.2.5]", async ([, state], { failureOf }) => {
     expect(isSafeToRetry(await failureOf(raise(state)))).toBe(false);
   });
 
-  it("is not for what never reached Postgres, for all we know [F5.2.5]", async () => {
+  it("is not for what never reached Postgres, for all we know [F5.2.5]", async ({ proxy, failureOf }) => {
     proxy.next("cut");
     expect(isSafeToRetry(await failureOf(sql`select 1`))).toBe(false);
     expect(isSafeToRetry(new Error("40001"))).toBe(false);
   });
 
-  it.each([
+  it.for([
     ["its form", "22P02", true],
     ["a constraint", "23514", true],
     ["its size", "54000", true],
     ["a deadlock", "40P01", false],
     ["a missing table", "42P01", false],
-  ])("is for ever in vain when the content itself is refused: %s, %s: %s", async (_, state, forEver) => {
-    expect(isRefusedForContent(await failureOf(raise(state)))).toBe(forEver);
-  });
+  ] as const)(
+    "is for ever in vain when the content itself is refused: %s, %s: %s",
+    async ([, state, forEver], { failureOf }) => {
+      expect(isRefusedForContent(await failureOf(raise(state)))).toBe(forEver);
+    },
+  );
 });
 
 describe("a request during which something goes wrong", () => {
-  /** The answer to a message whose conversation does this. */
-  async function answer(submit: (deps: TestDeps) => Promise<never>) {
-    const deps = createTestDeps({ endpoint: database.endpoint });
-    deps.conversation = () => ({ submit: () => submit(deps) }) as never;
-    const response = await createApp(() => deps).request("/api/messages", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Trace-ID": "the-trace" },
-      body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: SAID, device_id: "d1" }),
-    });
-    const line = deps.lines.find(({ event }) => event === "request");
-    return { status: response.status, text: await response.clone().text(), body: (await response.json()) as any, line };
-  }
-
-  it("is answered, and the failure is in its log line under its trace id [F5.3.1, F1.3.2]", async () => {
+  it("is answered, and the failure is in its log line under its trace id [F5.3.1, F1.3.2]", async ({ answer }) => {
     const { status, body, line } = await answer((deps) => transaction(deps.db, [raise("XX000")]) as never);
     expect([status, body.error.code, body.trace_id]).toEqual([500, "DATABASE_ERROR", "the-trace"]);
     expect(line).toMatchObject({
@@ -271,14 +276,14 @@ describe("a request during which something goes wrong", () => {
     });
   });
 
-  it("says that a key was there already, and the log which one [F5.1.2]", async () => {
+  it("says that a key was there already, and the log which one [F5.1.2]", async ({ answer }) => {
     const { body, line, text } = await answer((deps) => transaction(deps.db, [twice]) as never);
     expect(body.error).toEqual({ code: "DUPLICATE_KEY", message: expect.any(String), details: {} });
     expect(line).toMatchObject({ error_code: "DUPLICATE_KEY", error: { code: "23505", constraint: "brands_pkey" } });
     expect(text + JSON.stringify(line)).not.toContain(SAID);
   });
 
-  it("leaves nothing of what it had begun [F5.3.4]", async () => {
+  it("leaves nothing of what it had begun [F5.3.4]", async ({ answer, database }) => {
     const id = crypto.randomUUID();
     const half = sql`insert into brands (id, name) values (${id}, 'half')`;
     const { body } = await answer((deps) => transaction(deps.db, [half, raise("23514")]) as never);
@@ -286,7 +291,7 @@ describe("a request during which something goes wrong", () => {
     expect(await database.query("select from brands where id = $1", [id])).toEqual([]);
   });
 
-  it("passes a refusal on as it is [F5.3.2], with its details and the trace id [F5.3.3]", async () => {
+  it("passes a refusal on as it is [F5.3.2], with its details and the trace id [F5.3.3]", async ({ answer }) => {
     const details = { fields: [{ field: "content", message: "no" }] };
     const refuse = () => Promise.reject(new AppError("VALIDATION_ERROR", "Not like this", { details }));
     const { status, body } = await answer(refuse);
@@ -296,7 +301,7 @@ describe("a request during which something goes wrong", () => {
     ]);
   });
 
-  it("tells anything else as one generic sentence [F5.3.5], and the log everything", async () => {
+  it("tells anything else as one generic sentence [F5.3.5], and the log everything", async ({ answer }) => {
     const { status, body, line } = await answer(() => Promise.reject(new RangeError("index 7 of the secret list")));
     expect([status, body.error]).toEqual([
       500,

@@ -1,20 +1,33 @@
 import { PgDialect } from "drizzle-orm/pg-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { messageById, messagesPage } from "../../src/db/messages.ts";
 import { sessionById, sessionsPage, sessionWithCounts } from "../../src/db/sessions.ts";
 import { usageByTemplate } from "../../src/db/usage.ts";
 import type { Query } from "../../src/db/reader.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const SESSION = "6b031755-9a66-8154-bd03-e3f122a66063";
 
-let database: TestDatabase;
+const it = databaseTest
+  /** How Postgres goes about it: every node of the plan, by name. */
+  .extend("planOf", { scope: "file" }, ({ database }) => async (query: Query<unknown>) => {
+    const { sql, params } = new PgDialect().sqlToQuery(query.statement);
+    const [row] = await database.query(
+      `explain (analyze, format json) ${sql}`,
+      params.map((param) => (param === null ? null : `${param as string | number}`)),
+    );
+    const nodes: any[] = [];
+    const walk = (node: any): void => {
+      nodes.push(node);
+      for (const child of node["Plans"] ?? []) walk(child);
+    };
+    walk(JSON.parse(row?.["QUERY PLAN"] ?? "")[0].Plan);
+    return nodes;
+  });
 let userId = "";
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
+it.beforeAll(async ({ database }) => {
   const [row] = await database.query("insert into users (brand_id, tier) values ($1, 'guest') returning id", [ACME]);
   userId = row?.["id"] ?? "";
   await database.query(
@@ -30,23 +43,6 @@ beforeAll(async () => {
   );
   await database.query("analyze");
 });
-afterAll(() => database.close());
-
-/** How Postgres goes about it: every node of the plan, by name. */
-async function planOf(query: Query<unknown>) {
-  const { sql, params } = new PgDialect().sqlToQuery(query.statement);
-  const [row] = await database.query(
-    `explain (analyze, format json) ${sql}`,
-    params.map((param) => (param === null ? null : `${param as string | number}`)),
-  );
-  const nodes: any[] = [];
-  const walk = (node: any): void => {
-    nodes.push(node);
-    for (const child of node["Plans"] ?? []) walk(child);
-  };
-  walk(JSON.parse(row?.["QUERY PLAN"] ?? "")[0].Plan);
-  return nodes;
-}
 
 describe("a page of history", () => {
   const before = { at: Date.now() - 1_000_000, tie: 1_000 };
@@ -55,7 +51,7 @@ describe("a page of history", () => {
     ["the next by cursor", { before, offset: 0, limit: 21, except: [] }],
     ["beside what is not saved", { before, offset: 0, limit: 21, except: [SESSION] }],
   ];
-  it.each(pages)("is one walk along its index, however long the conversation: %s", async (_which, window) => {
+  it.for(pages)("is one walk along its index, however long the conversation: %s", async ([, window], { planOf }) => {
     const nodes = await planOf(messagesPage({ brandId: ACME, userId }, SESSION, window));
     const scans = nodes.filter((node) => node["Relation Name"] === "messages");
     expect(scans.map((node) => [node["Node Type"], node["Index Name"]])).toEqual([["Index Scan", "messages_page"]]);
@@ -65,7 +61,7 @@ describe("a page of history", () => {
     expect(nodes.map((node) => node["Node Type"])).not.toContain("Sort");
   });
 
-  it("gives another brand nothing at all", async () => {
+  it("gives another brand nothing at all", async ({ database }) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
     const window = { before: null, offset: 0, limit: 21, except: [] };
     expect(await deps.read(messagesPage({ brandId: GLOBEX, userId: null }, SESSION, window))).toBeNull();
@@ -75,7 +71,7 @@ describe("a page of history", () => {
     expect(await deps.read(sessionById(GLOBEX, SESSION))).toBeNull();
   });
 
-  it("gives no message to who is not the person whose session it is", async () => {
+  it("gives no message to who is not the person whose session it is", async ({ planOf }) => {
     const window = { before: null, offset: 0, limit: 21, except: [] };
     const nodes = await planOf(messagesPage({ brandId: ACME, userId: SESSION }, SESSION, window));
     const scan = nodes.find((node) => node["Relation Name"] === "messages");
@@ -84,10 +80,10 @@ describe("a page of history", () => {
 });
 
 describe("a page of sessions", () => {
-  it.each([
-    ["a person's", () => userId],
-    ["a brand's", () => null],
-  ])("is one walk along its index: %s", async (_whose, person) => {
+  it.for([
+    ["a person's", (): string | null => userId],
+    ["a brand's", (): string | null => null],
+  ] as const)("is one walk along its index: %s", async ([, person], { planOf }) => {
     const before = { at: Date.now() - 3_600_000_000, tie: SESSION };
     const nodes = await planOf(sessionsPage({ brandId: ACME, userId: person() }, { before, offset: 0, limit: 21 }));
     const scan = nodes.find((node) => node["Relation Name"] === "sessions");

@@ -1,23 +1,55 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
-import { after, echo, gate, startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
-import { startService } from "../support/service.ts";
-import type { LogLine, Service } from "../support/service.ts";
+import { after, echo, gate } from "../support/orchestrator.ts";
+import type { LogLine } from "../support/service.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
-let orchestrator: OrchestratorStandIn;
-let service: Service;
+const it = serviceTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url }))
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ service }) =>
+      (otherwise: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+        service.say("/api/messages", message(otherwise), headers),
+  )
+  /** The adapter the orchestrator was given for a trace. */
+  .extend(
+    "adapterOf",
+    { scope: "file" },
+    ({ orchestrator }) =>
+      (traceId: string | null) =>
+        orchestrator.calls.find(({ adapter }) => adapter.trace_id === traceId)?.adapter,
+  )
+  .extend(
+    "linesOf",
+    { scope: "file" },
+    ({ service }) =>
+      (traceId: string | null) =>
+        service.log().filter((line) => line.event === "request" && line.trace_id === traceId),
+  )
+  /** The request's line in the log, once it is there. */
+  .extend(
+    "lineOf",
+    { scope: "file" },
+    ({ linesOf }) =>
+      (traceId: string | null) =>
+        vi.waitFor(() => {
+          const [line] = linesOf(traceId);
+          if (line === undefined) throw new Error("There is no line yet");
+          return line;
+        }),
+  )
+  .extend(
+    "keyed",
+    { scope: "file" },
+    ({ service }) =>
+      (body: Record<string, unknown>, key: string) =>
+        service.say("/api/messages", { ...body, request_id: undefined }, { "Idempotency-Key": key }),
+  );
 
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  service = await startService({ env: { ORCHESTRATOR_URL: orchestrator.url } });
-});
-beforeEach(() => orchestrator.behave(echo));
-afterAll(async () => {
-  await service?.stop();
-  await orchestrator?.close();
-});
+it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 
 const newPhone = () => `+1${String(Math.floor(Math.random() * 1e10)).padStart(10, "2")}`.replace("+10", "+12");
 const newEmail = () => `${randomUUID()}@example.com`;
@@ -31,25 +63,10 @@ const message = (otherwise: Record<string, unknown> = {}) => ({
   user: someone(),
   ...otherwise,
 });
-const say = (otherwise: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
-  service.say("/api/messages", message(otherwise), headers);
-
-/** The adapter the orchestrator was given for a trace. */
-const adapterOf = (traceId: string | null) =>
-  orchestrator.calls.find(({ adapter }) => adapter.trace_id === traceId)?.adapter;
-const linesOf = (traceId: string | null) =>
-  service.log().filter((line) => line.event === "request" && line.trace_id === traceId);
-/** The request's line in the log, once it is there. */
-const lineOf = (traceId: string | null) =>
-  vi.waitFor(() => {
-    const [line] = linesOf(traceId);
-    if (line === undefined) throw new Error("There is no line yet");
-    return line;
-  });
 
 describe("a message that is not in order", () => {
   const INVALID = "VALIDATION_ERROR";
-  it.each([
+  it.for([
     ["A2.1.1", "says nothing", { content: undefined }, 422, INVALID, "content"],
     ["A2.1.2", "names no instance", { instance_id: undefined }, 422, INVALID, "instance_id"],
     ["A2.1.3", "has no request id anywhere", { request_id: undefined }, 400, "MISSING_REQUEST_ID", undefined],
@@ -58,25 +75,25 @@ describe("a message that is not in order", () => {
     ["A2.1.5", "has 10,001 characters", { content: "a".repeat(10_001) }, 422, INVALID, "content"],
     ["A2.1.6", "has a request id of 129", { request_id: "r".repeat(129) }, 422, "INVALID_REQUEST_ID", undefined],
     ["A2.1.7", "has a request id with a space", { request_id: "a b" }, 422, "INVALID_REQUEST_ID", undefined],
-  ])("[%s] %s is refused with a code and a field", async (_id, _title, otherwise, status, code, field) => {
+  ] as const)("[%s] %s is refused with a code and a field", async ([, , otherwise, status, code, field], { say }) => {
     const reply = await say(otherwise);
     expect({ status: reply.status, code: reply.body.error.code, field: reply.body.error.details.fields?.[0].field })
       // One of them tells which field it was, the others what was wrong with the id.
       .toEqual({ status, code, field });
   });
 
-  it("is taken with 10,000 characters and a request id of 128", async () => {
+  it("is taken with 10,000 characters and a request id of 128", async ({ say }) => {
     const reply = await say({ content: "a".repeat(10_000), request_id: "r".repeat(128) });
     expect(reply.status).toBe(200);
   });
 });
 
 describe("who is speaking", () => {
-  it.each([
+  it.for([
     ["A2.2.1", "phone_e164", newPhone],
     ["A2.2.2", "email", newEmail],
     ["A2.2.3", "device_id", randomUUID],
-  ])("[%s] somebody is the same person whenever they give the same %s", async (_id, field, make) => {
+  ] as const)("[%s] somebody is the same person whenever they give the same %s", async ([, field, make], { say }) => {
     const mine = make();
     const first = await say({ user: { [field]: mine } });
     const again = await say({ user: { [field]: mine } });
@@ -85,19 +102,22 @@ describe("who is speaking", () => {
     expect(other.body.data.user_id).not.toBe(first.body.data.user_id);
   });
 
-  it("somebody who says nothing of themselves is a guest where guests are accepted [A2.2.4]", async () => {
+  it("somebody who says nothing of themselves is a guest where guests are accepted [A2.2.4]", async ({
+    say,
+    service,
+  }) => {
     const reply = await say({ user: undefined });
     expect(reply.body.data).toMatchObject({ is_guest: true });
     const [row] = await service.query("select tier, metadata_json from users where id = $1", [reply.body.data.user_id]);
     expect(row).toEqual({ tier: "guest", metadata_json: "{}" });
   });
 
-  it("somebody who says nothing of themselves is refused where guests are not accepted [A2.2.5]", async () => {
+  it("somebody who says nothing of themselves is refused where guests are not accepted [A2.2.5]", async ({ say }) => {
     const reply = await say({ user: undefined, instance_id: INSTANCE.guestless });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("one phone number is two people to two brands [A2.2.6]", async () => {
+  it("one phone number is two people to two brands [A2.2.6]", async ({ say, service }) => {
     const user = { phone_e164: newPhone() };
     const acme = await say({ user });
     const globex = await say({ user, instance_id: INSTANCE.globex });
@@ -111,7 +131,7 @@ describe("who is speaking", () => {
     ]);
   });
 
-  it("identifiers count at the top level as well, and an empty one in `user` does not hide them", async () => {
+  it("identifiers count at the top level as well, and an empty one in `user` does not hide them", async ({ say }) => {
     const phone = newPhone();
     const first = await say({ user: { phone_e164: phone } });
     const top = await say({ user: { phone_e164: "" }, phone_e164: phone });
@@ -120,7 +140,7 @@ describe("who is speaking", () => {
 });
 
 describe("which instance is spoken to", () => {
-  it("is the one that was named [A2.3.1]", async () => {
+  it("is the one that was named [A2.3.1]", async ({ say, adapterOf }) => {
     const reply = await say();
     expect(adapterOf(reply.headers.get("X-Trace-ID"))?.routing).toEqual({
       brand_id: ACME,
@@ -128,10 +148,10 @@ describe("which instance is spoken to", () => {
     });
   });
 
-  it.each([
+  it.for([
     ["A2.3.2", "nobody has made", INSTANCE.unknown],
     ["A2.3.3", "has been switched off", INSTANCE.inactive],
-  ])("[%s] an instance that %s is not found", async (_id, _title, instance) => {
+  ] as const)("[%s] an instance that %s is not found", async ([, , instance], { say }) => {
     const reply = await say({ instance_id: instance });
     expect(reply).toMatchObject({
       status: 404,
@@ -141,12 +161,12 @@ describe("which instance is spoken to", () => {
 });
 
 describe("the same request id", () => {
-  it("is processed the first time [A2.4.1, C6.6.1]", async () => {
+  it("is processed the first time [A2.4.1, C6.6.1]", async ({ say }) => {
     const reply = await say({ content: "Good morning" });
     expect(reply).toMatchObject({ status: 200, body: { data: { text: "echo: Good morning", fallback: false } } });
   });
 
-  it("is answered with the first answer the second time [A2.4.2]", async () => {
+  it("is answered with the first answer the second time [A2.4.2]", async ({ service }) => {
     const body = message();
     const first = await service.say("/api/messages", body);
     const second = await service.say("/api/messages", body);
@@ -157,13 +177,13 @@ describe("the same request id", () => {
     expect(second.body.error.details.cached_response).toEqual(first.body.data);
   });
 
-  it("is another request from somebody else [A2.4.3]", async () => {
+  it("is another request from somebody else [A2.4.3]", async ({ say }) => {
     const request_id = randomUUID();
     const statuses = [(await say({ request_id })).status, (await say({ request_id })).status];
     expect(statuses).toEqual([200, 200]);
   });
 
-  it("sent a hundred times at once is processed once [A2.4.4]", async () => {
+  it("sent a hundred times at once is processed once [A2.4.4]", async ({ orchestrator, service }) => {
     orchestrator.behave(after(1_000));
     const body = message({ user: { phone_e164: newPhone() } });
     const replies = await Promise.all(Array.from({ length: 100 }, () => service.say("/api/messages", body)));
@@ -177,7 +197,10 @@ describe("the same request id", () => {
     await vi.waitFor(async () => expect(await rows()).toHaveLength(2), { timeout: 10_000 });
   });
 
-  it("while the first is still running, is told at once when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async () => {
+  it("while the first is still running, is told at once when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async ({
+    orchestrator,
+    service,
+  }) => {
     const body = message({ content: randomUUID() });
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
@@ -193,7 +216,7 @@ describe("the same request id", () => {
     expect((await first).status).toBe(200);
   });
 
-  it("with other words is a mistake, and what was answered to the first words is kept from it", async () => {
+  it("with other words is a mistake, and what was answered to the first words is kept from it", async ({ service }) => {
     const body = message();
     await service.say("/api/messages", body);
     const second = await service.say("/api/messages", { ...body, content: "Something else" });
@@ -201,7 +224,7 @@ describe("the same request id", () => {
     expect(second.body.error.details).toEqual({ request_id: body.request_id, state: "payload_mismatch" });
   });
 
-  it("may be sent again after a refusal: what was refused is not remembered", async () => {
+  it("may be sent again after a refusal: what was refused is not remembered", async ({ service }) => {
     const body = message();
     const refused = await service.say("/api/messages", { ...body, content: "" });
     const mended = await service.say("/api/messages", body);
@@ -210,10 +233,7 @@ describe("the same request id", () => {
 });
 
 describe("the Idempotency-Key header", () => {
-  const keyed = (body: Record<string, unknown>, key: string) =>
-    service.say("/api/messages", { ...body, request_id: undefined }, { "Idempotency-Key": key });
-
-  it("gives a completed request its original answer again, and says that it does", async () => {
+  it("gives a completed request its original answer again, and says that it does", async ({ keyed }) => {
     const [body, key] = [message(), randomUUID()];
     const first = await keyed(body, key);
     const second = await keyed(body, key);
@@ -222,14 +242,14 @@ describe("the Idempotency-Key header", () => {
     expect([second.status, second.body]).toEqual([first.status, first.body]);
   });
 
-  it("with another body is refused as a mistake of the client", async () => {
+  it("with another body is refused as a mistake of the client", async ({ keyed }) => {
     const [body, key] = [message(), randomUUID()];
     await keyed(body, key);
     const second = await keyed({ ...body, content: "Something else" }, key);
     expect(second).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
   });
 
-  it("beside a request_id in the body is only a header: the convention of the body counts", async () => {
+  it("beside a request_id in the body is only a header: the convention of the body counts", async ({ service }) => {
     const body = message();
     const headers = { "Idempotency-Key": randomUUID() };
     await service.say("/api/messages", body, headers);
@@ -238,11 +258,11 @@ describe("the Idempotency-Key header", () => {
 });
 
 describe("the channels", () => {
-  it.each([
+  it.for([
     ["A2.5.1", "api"],
     ["A2.5.2", "web"],
     ["A2.5.3", "app"],
-  ])("[%s] a message to /%s/messages is said on that channel", async (_id, channel) => {
+  ] as const)("[%s] a message to /%s/messages is said on that channel", async ([, channel], { service, adapterOf }) => {
     const reply = await service.say(`/${channel}/messages`, message());
     expect(adapterOf(reply.headers.get("X-Trace-ID"))?.message.channel).toBe(channel);
     const [session] = await service.query("select channel from sessions where id = $1", [reply.body.data.session_id]);
@@ -251,7 +271,7 @@ describe("the channels", () => {
 });
 
 describe("the answer", () => {
-  it("is an envelope around the data, in the shape of the API [A2.6.1]", async () => {
+  it("is an envelope around the data, in the shape of the API [A2.6.1]", async ({ service }) => {
     const body = message();
     const reply = await service.say("/api/messages", body);
     const id = expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
@@ -274,7 +294,7 @@ describe("the answer", () => {
     });
   });
 
-  it("to a mistake is an envelope around the error [A2.6.2]", async () => {
+  it("to a mistake is an envelope around the error [A2.6.2]", async ({ say }) => {
     const reply = await say({ content: undefined });
     expect(reply.body).toEqual({
       success: false,
@@ -287,7 +307,7 @@ describe("the answer", () => {
     });
   });
 
-  it("is JSON that a browser takes for nothing else", async () => {
+  it("is JSON that a browser takes for nothing else", async ({ say }) => {
     const { headers } = await say();
     expect(headers.get("Content-Type")).toBe("application/json; charset=utf-8");
     expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
@@ -295,35 +315,35 @@ describe("the answer", () => {
 });
 
 describe("the ids of a request", () => {
-  it("has a trace id on its answer, a new one for each request [A2.7.1]", async () => {
+  it("has a trace id on its answer, a new one for each request [A2.7.1]", async ({ say }) => {
     const ids = [(await say()).headers.get("X-Trace-ID"), (await say()).headers.get("X-Trace-ID")];
     expect(ids).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), expect.stringMatching(/^[0-9a-f]{32}$/)]);
     expect(new Set(ids).size).toBe(2);
   });
 
-  it("echoes the request id [A2.7.2]", async () => {
+  it("echoes the request id [A2.7.2]", async ({ say }) => {
     const request_id = randomUUID();
     expect((await say({ request_id })).headers.get("X-Request-ID")).toBe(request_id);
   });
 
-  it("keeps the trace id of the header, also against one in the body [A2.7.3]", async () => {
+  it("keeps the trace id of the header, also against one in the body [A2.7.3]", async ({ say }) => {
     const mine = `trace-${randomUUID()}`;
     const reply = await say({ trace_id: "from-the-body" }, { "X-Trace-ID": mine });
     expect(reply.headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("takes the trace id of the body when no header has one [A2.7.4]", async () => {
+  it("takes the trace id of the body when no header has one [A2.7.4]", async ({ say }) => {
     const mine = `trace-${randomUUID()}`;
     expect((await say({ trace_id: mine })).headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("takes a traceparent's trace id before the body's", async () => {
+  it("takes a traceparent's trace id before the body's", async ({ say }) => {
     const mine = randomUUID().replaceAll("-", "");
     const reply = await say({ trace_id: "from-the-body" }, { traceparent: `00-${mine}-00f067aa0ba902b7-01` });
     expect(reply.headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("replaces a trace id that could break out of a log, and echoes no request id of that kind", async () => {
+  it("replaces a trace id that could break out of a log, and echoes no request id of that kind", async ({ say }) => {
     const reply = await say({ trace_id: 'a"\n{', request_id: "<script>" });
     expect(reply.status).toBe(422);
     expect(reply.headers.get("X-Trace-ID")).toMatch(/^[0-9a-f]{32}$/);
@@ -336,24 +356,24 @@ describe("the log", () => {
   const request_id = `r-${randomUUID()}`;
   const trace = `trace-${randomUUID()}`;
   const secret = `my-secret-words-${randomUUID()}`;
-  beforeAll(async () => {
+  it.beforeAll(async ({ orchestrator, say, lineOf }) => {
     orchestrator.behave(after(150));
     await say({ request_id, content: secret, user: { email: `${secret}@example.com` } }, { "X-Trace-ID": trace });
     line = await lineOf(trace);
   });
 
-  it("has one line for a request [A2.8.1]", async () => {
+  it("has one line for a request [A2.8.1]", async ({ lineOf, say, linesOf }) => {
     // Another request's line behind it tells that nothing more is to come.
     await lineOf((await say()).headers.get("X-Trace-ID"));
     expect(linesOf(trace)).toHaveLength(1);
   });
 
-  it("says the trace id: the client's, or the one that was made [A2.8.2]", async () => {
+  it("says the trace id: the client's, or the one that was made [A2.8.2]", async ({ say, lineOf }) => {
     const made = (await say()).headers.get("X-Trace-ID");
     expect([line.trace_id, (await lineOf(made)).trace_id]).toEqual([trace, made]);
   });
 
-  it("says the request id, wherever it came from [A2.8.3]", async () => {
+  it("says the request id, wherever it came from [A2.8.3]", async ({ say, lineOf }) => {
     const other = randomUUID();
     const inHeader = await say({ request_id: undefined }, { "X-Request-ID": other });
     const { request_id: logged } = await lineOf(inHeader.headers.get("X-Trace-ID"));
@@ -364,32 +384,36 @@ describe("the log", () => {
     expect(line.duration_ms).toBeGreaterThanOrEqual(149);
   });
 
-  it("says what came of it [A2.8.5]", async () => {
+  it("says what came of it [A2.8.5]", async ({ say, lineOf }) => {
     const refused = await say({ instance_id: INSTANCE.unknown });
     const other = await lineOf(refused.headers.get("X-Trace-ID"));
     expect([line.status, line.level]).toEqual([200, "info"]);
     expect([other.status, other.level, other.error_code]).toEqual([404, "warn", "RESOURCE_NOT_FOUND"]);
   });
 
-  it("holds nothing of what was said, nor by whom", () => {
+  it("holds nothing of what was said, nor by whom", ({ service }) => {
     expect(service.output()).not.toContain(secret);
   });
 });
 
 describe("a refusal", () => {
-  it("says what was not found and which [A5.4.1, A5.4.2, A5.4.3]", async () => {
+  it("says what was not found and which [A5.4.1, A5.4.2, A5.4.3]", async ({ say }) => {
     const reply = await say({ instance_id: INSTANCE.unknown });
     expect(reply.status).toBe(404);
     expect(reply.body.error.details.resource_type).toBe("instance");
     expect(reply.body.error.details.resource_id).toBe(INSTANCE.unknown);
   });
 
-  it("of a stranger is 401 [A5.5.1]", async () => {
+  it("of a stranger is 401 [A5.5.1]", async ({ say }) => {
     const reply = await say({}, { Authorization: "Bearer parley_nobodys_key" });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("by the database is 500, told as no more than that and logged with its cause [A5.6.1, A5.6.2, A5.6.3]", async () => {
+  it("by the database is 500, told as no more than that and logged with its cause [A5.6.1, A5.6.2, A5.6.3]", async ({
+    service,
+    say,
+    lineOf,
+  }) => {
     await service.query("alter table user_identifiers rename to user_identifiers_away");
     const reply = await say().finally(() =>
       service.query("alter table user_identifiers_away rename to user_identifiers"),

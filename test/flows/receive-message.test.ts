@@ -1,31 +1,71 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { chatAddress } from "../../src/domain/address.ts";
 import { receiveMessage } from "../../src/flows/receive-message.ts";
 import type { IncomingMessage } from "../../src/flows/receive-message.ts";
 import { readCredential } from "../../src/services/authentication.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const PHONE = "+14155550123";
 
-let database: TestDatabase;
+const it = databaseTest
+  /** An isolate that has just started. */
+  .extend(
+    "isolate",
+    { scope: "file" },
+    ({ database }) =>
+      (env: Record<string, string> = {}) =>
+        createTestDeps({ endpoint: database.endpoint, env }),
+  )
+  .extend(
+    "people",
+    { scope: "file" },
+    ({ database }) =>
+      () =>
+        database.query("select id, tier, brand_id from users order by id"),
+  )
+  /** That it is refused like this, before any conversation or row has come of it. */
+  .extend(
+    "expectRefusal",
+    { scope: "file" },
+    ({ people }) =>
+      async (
+        changes: Partial<IncomingMessage>,
+        refusal: Record<string, unknown>,
+        from: TestDeps = deps,
+      ): Promise<void> => {
+        await expect(receiveMessage(from, message(changes))).rejects.toMatchObject(refusal);
+        expect([from.conversations.submissions, await people()]).toEqual([[], []]);
+      },
+  )
+  .extend(
+    "deployed",
+    { scope: "file" },
+    ({ isolate }) =>
+      (environment: string, more: Record<string, string> = {}) =>
+        isolate({ ENVIRONMENT: environment, JWT_SECRET: "a-secret-of-its-own-that-is-long-enough", ...more }),
+  )
+  /** That it is refused for this field, before anything is asked of anybody. */
+  .extend(
+    "expectInvalid",
+    { scope: "file" },
+    ({ database }) =>
+      async (body: Record<string, unknown>, field: string): Promise<void> => {
+        const reply = await post("/api/messages", body);
+        expect([reply.status, reply.body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
+        expect(reply.body.error.details.fields.map((fault: { field: string }) => fault.field)).toEqual([field]);
+        expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
+      },
+  );
 let deps: TestDeps;
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database, isolate }) => {
   await database.query("truncate users cascade");
   database.forget();
   deps = isolate();
 });
-
-/** An isolate that has just started. */
-const isolate = (env: Record<string, string> = {}) => createTestDeps({ endpoint: database.endpoint, env });
 
 const message = (changes: Partial<IncomingMessage> = {}): IncomingMessage => ({
   channel: "api",
@@ -51,18 +91,6 @@ async function submitted(changes: Partial<IncomingMessage> = {}, to: TestDeps = 
   return last;
 }
 
-const people = () => database.query("select id, tier, brand_id from users order by id");
-
-/** That it is refused like this, before any conversation or row has come of it. */
-async function expectRefusal(
-  changes: Partial<IncomingMessage>,
-  refusal: Record<string, unknown>,
-  from: TestDeps = deps,
-): Promise<void> {
-  await expect(receiveMessage(from, message(changes))).rejects.toMatchObject(refusal);
-  expect([from.conversations.submissions, await people()]).toEqual([[], []]);
-}
-
 const notFound = (type: string, id: string) => ({
   code: "RESOURCE_NOT_FOUND",
   status: 404,
@@ -70,7 +98,7 @@ const notFound = (type: string, id: string) => ({
 });
 
 describe("a message", () => {
-  it("is answered by its conversation, and its sender is told who they are [B1.1.1]", async () => {
+  it("is answered by its conversation, and its sender is told who they are [B1.1.1]", async ({ people }) => {
     const receipt = await receiveMessage(deps, message());
     const [{ id } = { id: null }] = await people();
     expect(receipt).toMatchObject({
@@ -91,17 +119,21 @@ const context = ({ submission }: Awaited<ReturnType<typeof submitted>>) => ({
 });
 
 describe("who speaks, and to what", () => {
-  it.each([
+  it.for([
     ["unknown", INSTANCE.unknown],
     ["inactive", INSTANCE.inactive],
-  ])("is refused where the instance is %s [C5.1.1, B2.1.5]", (_, instanceId) =>
+  ] as const)("is refused where the instance is %s [C5.1.1, B2.1.5]", ([, instanceId], { expectRefusal }) =>
     expectRefusal({ instanceId }, notFound("instance", instanceId)),
   );
 
-  it("is refused where the instance has no active configuration [C5.1.2, B2.1.6]", () =>
+  it("is refused where the instance has no active configuration [C5.1.2, B2.1.6]", ({ expectRefusal }) =>
     expectRefusal({ instanceId: INSTANCE.unconfigured }, notFound("config", INSTANCE.unconfigured)));
 
-  it("is refused where the brand behind the instance is gone, or is not the caller's [C5.1.3]", async () => {
+  it("is refused where the brand behind the instance is gone, or is not the caller's [C5.1.3]", async ({
+    database,
+    expectRefusal,
+    isolate,
+  }) => {
     await database.query("update brands set is_active = false where id = $1", [ACME]);
     await expectRefusal({}, notFound("instance", INSTANCE.chat)).finally(() =>
       database.query("update brands set is_active = true where id = $1", [ACME]),
@@ -110,7 +142,7 @@ describe("who speaks, and to what", () => {
     await expectRefusal(await withKey(GLOBEX_KEY), notFound("instance", INSTANCE.chat));
   });
 
-  it("is the person who goes by the identifiers, however they are written [C5.1.4]", async () => {
+  it("is the person who goes by the identifiers, however they are written [C5.1.4]", async ({ isolate, people }) => {
     const first = await submitted({ identifiers: { phone_e164: PHONE, email: "ann@example.com" } });
     const byPhone = await submitted({ identifiers: { phone_e164: "+1 (415) 555-0123" } }, isolate());
     const byEmail = await submitted({ identifiers: { email: "Ann@Example.COM" } }, isolate());
@@ -122,7 +154,10 @@ describe("who speaks, and to what", () => {
     expect((await submitted({ identifiers: { phone_e164: "+14155550124" } })).submission.user.id).not.toBe(ann?.["id"]);
   });
 
-  it("is a guest where nobody says who they are and guests are accepted, the same one when asked again [C5.1.5]", async () => {
+  it("is a guest where nobody says who they are and guests are accepted, the same one when asked again [C5.1.5]", async ({
+    isolate,
+    people,
+  }) => {
     const { submission } = await submitted({ identifiers: {} });
     const again = await submitted({ identifiers: {} }, isolate());
     expect(submission).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
@@ -130,15 +165,22 @@ describe("who speaks, and to what", () => {
     expect(await people()).toEqual([{ id: submission.user.id, tier: "guest", brand_id: ACME }]);
   });
 
-  it.each([
+  it.for([
     ["says nothing of themselves", {}, {}],
     ["only claims a number, where credentials are required", { AUTH_MODE: "required" }, { phone_e164: PHONE }],
-  ])("is refused who %s, where guests are not accepted [C5.1.6]", async (_, env, identifiers) => {
-    const refusal = { code: "UNAUTHORIZED", status: 401, message: expect.stringContaining("guests are not accepted") };
-    await expectRefusal({ channel: "web", instanceId: INSTANCE.guestless, identifiers }, refusal, isolate(env));
-  });
+  ] as const)(
+    "is refused who %s, where guests are not accepted [C5.1.6]",
+    async ([, env, identifiers], { expectRefusal, isolate }) => {
+      const refusal = {
+        code: "UNAUTHORIZED",
+        status: 401,
+        message: expect.stringContaining("guests are not accepted"),
+      };
+      await expectRefusal({ channel: "web", instanceId: INSTANCE.guestless, identifiers }, refusal, isolate(env));
+    },
+  );
 
-  it("has a session from the first word on, and goes on in it [C5.1.7]", async () => {
+  it("has a session from the first word on, and goes on in it [C5.1.7]", async ({ database, isolate }) => {
     const first = context(await submitted());
     expect(await database.query("select id, user_id, instance_id, brand_id, expired_at from sessions")).toEqual([
       { id: first.session, user_id: first.user.id, instance_id: INSTANCE.chat, brand_id: ACME, expired_at: null },
@@ -146,7 +188,7 @@ describe("who speaks, and to what", () => {
     expect(context(await submitted({ requestId: "r2" }, isolate())).session).toBe(first.session);
   });
 
-  it("goes to the conversation whole: person, session, instance and configuration [C5.1.8]", async () => {
+  it("goes to the conversation whole: person, session, instance and configuration [C5.1.8]", async ({ database }) => {
     const given = await submitted(await withKey(ACME_KEY));
     const [config] = await database.query("select id from instance_configs where instance_id = $1 and is_active", [
       INSTANCE.chat,
@@ -164,7 +206,9 @@ describe("who speaks, and to what", () => {
 });
 
 describe("whoever is turned away", () => {
-  it("leaves behind what they had begun to look up only once it is known: others may be waiting for it", async () => {
+  it("leaves behind what they had begun to look up only once it is known: others may be waiting for it", async ({
+    expectRefusal,
+  }) => {
     for (let stranger = 0; stranger < 64; stranger += 1) void deps.caches.lookups.run(() => new Promise(() => {}));
     await expectRefusal(await withKey(ACME_KEY), { code: "RATE_LIMITED", details: { scope: "service" } });
     expect([deps.caches.instances.counters.size, deps.caches.apiKeys.counters.size]).toEqual([1, 1]);
@@ -173,54 +217,47 @@ describe("whoever is turned away", () => {
 
 describe("outside development", () => {
   const WEB = { channel: "web", identifiers: {} } as const;
-  const deployed = (environment: string, more: Record<string, string> = {}) =>
-    isolate({ ENVIRONMENT: environment, JWT_SECRET: "a-secret-of-its-own-that-is-long-enough", ...more });
   const refusal = { code: "ORCHESTRATION_ERROR", status: 502 };
 
-  it.each(["production", "staging"])("a message is refused in %s when no orchestrator is configured [B2.4.2]", (name) =>
-    expectRefusal(WEB, refusal, deployed(name)),
+  it.for(["production", "staging"])(
+    "a message is refused in %s when no orchestrator is configured [B2.4.2]",
+    (name, { expectRefusal, deployed }) => expectRefusal(WEB, refusal, deployed(name)),
   );
 
-  it.each([
+  it.for([
     ["empty", ""],
     ["blank", "  "],
-  ])("an ENVIRONMENT that is %s is no development: no mock answers [B2.4.6]", (_, name) =>
-    expectRefusal(WEB, refusal, deployed(name)),
+  ] as const)(
+    "an ENVIRONMENT that is %s is no development: no mock answers [B2.4.6]",
+    ([, name], { expectRefusal, deployed }) => expectRefusal(WEB, refusal, deployed(name)),
   );
 
-  it("a message is taken where an orchestrator is configured", async () => {
+  it("a message is taken where an orchestrator is configured", async ({ deployed }) => {
     const { submission } = await submitted(WEB, deployed("production", { ORCHESTRATOR_URL: "https://example.com/" }));
     expect(submission.content).toBe("Hello");
   });
 });
 
+const post = async (path: string, body: Record<string, unknown>) => {
+  const response = await createApp(() => deps).request(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hello", ...body }),
+  });
+  return { status: response.status, body: (await response.json()) as any };
+};
+
 describe("what a client sends", () => {
-  const post = async (path: string, body: Record<string, unknown>) => {
-    const response = await createApp(() => deps).request(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hello", ...body }),
-    });
-    return { status: response.status, body: (await response.json()) as any };
-  };
+  it("is refused without an instance [B1.1.2]", ({ expectInvalid }) =>
+    expectInvalid({ instance_id: undefined }, "instance_id"));
 
-  /** That it is refused for this field, before anything is asked of anybody. */
-  async function expectInvalid(body: Record<string, unknown>, field: string): Promise<void> {
-    const reply = await post("/api/messages", body);
-    expect([reply.status, reply.body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
-    expect(reply.body.error.details.fields.map((fault: { field: string }) => fault.field)).toEqual([field]);
-    expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
-  }
-
-  it("is refused without an instance [B1.1.2]", () => expectInvalid({ instance_id: undefined }, "instance_id"));
-
-  it("is refused without a request id [B1.1.3]", async () => {
+  it("is refused without a request id [B1.1.3]", async ({ database }) => {
     const { status, body } = await post("/api/messages", { request_id: undefined });
     expect([status, body.error.code]).toEqual([400, "MISSING_REQUEST_ID"]);
     expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
   });
 
-  it.each([
+  it.for([
     ["without words [B2.1.1]", undefined],
     ["with null for words", null],
     ["with an empty text [B1.4.1]", ""],
@@ -228,7 +265,7 @@ describe("what a client sends", () => {
     ["with nothing but characters nobody means to send", "\u0000\u001B\u202E"],
     ["one character too long [B1.1.4, B1.4.2, B2.1.2]", "x".repeat(10_001)],
     ["one emoji too long", "👋".repeat(10_001)],
-  ])("is refused %s", (_, content) => expectInvalid({ content }, "content"));
+  ] as const)("is refused %s", ([, content], { expectInvalid }) => expectInvalid({ content }, "content"));
 
   it.each([
     ["ten thousand letters", "é".repeat(10_000)],

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, onTestFinished } from "vitest";
 import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
@@ -11,26 +11,49 @@ import { uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { consumeLedger } from "../../src/queues/ledger.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, sessionOf } from "../support/entries.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
-let database: TestDatabase;
+const it = databaseTest
+  .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
+  .extend(
+    "written",
+    { scope: "file" },
+    ({ database }) =>
+      async () =>
+        (await database.query("select request_id, role from messages order by request_id, seq")).map(
+          ({ request_id, role }) => `${request_id} ${role}`,
+        ),
+  )
+  /** A database that never comes to an end with a request in which more than so many turns are. */
+  .extend("slowDatabase", { scope: "file" }, ({ database }) => async (most: number) => {
+    const requests: number[] = [];
+    const server = createServer(async (request, response) => {
+      const body = (await request.toArray()).join("");
+      const turns = new Set(body.match(/request \w+/g)).size;
+      requests.push(turns);
+      if (turns > most) return;
+      const answer = await fetch(database.endpoint, { method: "POST", headers: request.headers as HeadersInit, body });
+      response.end(await answer.text());
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => server.close().closeAllConnections());
+    const { port } = server.address() as AddressInfo;
+    const slow = createTestDeps({ endpoint: `http://127.0.0.1:${port}/sql`, deadlineMs: DEADLINE_MS });
+    slow.conversation = conversationAt;
+    return { slow, requests };
+  });
 let deps: TestDeps;
 let userId: string;
 let outboxes: Map<string, Outbox>;
 /** Addresses whose object is away, by what it can't be asked. */
 let away: Map<string, "pull" | "confirm">;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true, concurrent: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users, dead_letters cascade");
   deps = createTestDeps({ endpoint: database.endpoint });
   deps.conversation = conversationAt;
@@ -84,14 +107,11 @@ function conversation(address: string, ...requestIds: string[]): { address: stri
 }
 
 const waiting = (address: string) => outboxes.get(address)?.pendingCount();
-const written = async () =>
-  (await database.query("select request_id, role from messages order by request_id, seq")).map(
-    ({ request_id, role }) => `${request_id} ${role}`,
-  );
+
 const both = (...requestIds: string[]) => requestIds.flatMap((id) => [`${id} user`, `${id} assistant`]);
 
 describe("conversations that rang", () => {
-  it("are written together in one transaction, and forget what is written", async () => {
+  it("are written together in one transaction, and forget what is written", async ({ written, database }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1");
     await writeLedger(deps, ["a", "b"]);
@@ -100,7 +120,7 @@ describe("conversations that rang", () => {
     expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
   });
 
-  it("may ring twice, in any order, and to two consumers at once: every word is there once", async () => {
+  it("may ring twice, in any order, and to two consumers at once: every word is there once", async ({ written }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1", "b2");
     await Promise.all([writeLedger(deps, ["a", "b", "a"]), writeLedger(deps, ["b", "a"])]);
@@ -108,7 +128,7 @@ describe("conversations that rang", () => {
     expect(await written()).toEqual(both("a1", "a2", "b1", "b2"));
   });
 
-  it("do not wait for one whose object is away; it keeps what it has", async () => {
+  it("do not wait for one whose object is away; it keeps what it has", async ({ written }) => {
     conversation("a", "a1");
     conversation("b", "b1");
     away.set("a", "pull");
@@ -120,7 +140,9 @@ describe("conversations that rang", () => {
     expect(await written()).toEqual(both("a1", "b1"));
   });
 
-  it("bring everything again when they were not told that it is written, and nothing is there twice", async () => {
+  it("bring everything again when they were not told that it is written, and nothing is there twice", async ({
+    written,
+  }) => {
     conversation("a", "a1");
     away.set("a", "confirm");
     await writeLedger(deps, ["a"]);
@@ -148,7 +170,7 @@ describe("conversations that have more to say than a database takes at once", ()
   /** Three bytes a character, and as many quotes, which are escaped twice on their way. */
   const LONG = '語"'.repeat(30_000);
 
-  it("are written in portions, in their order, and not a word is left out", async () => {
+  it("are written in portions, in their order, and not a word is left out", async ({ written, database }) => {
     const addresses = Array.from({ length: 60 }, (_, n) => `c${n}`);
     for (const address of addresses) {
       const storage = sqliteStorage();
@@ -170,29 +192,12 @@ describe("conversations that have more to say than a database takes at once", ()
   });
 });
 
+const DEADLINE_MS = 300;
+
 describe("more than Postgres can do within its deadline", () => {
-  const DEADLINE_MS = 300;
-  /** A database that never comes to an end with a request in which more than so many turns are. */
-  async function slowDatabase(most: number) {
-    const requests: number[] = [];
-    const server = createServer(async (request, response) => {
-      const body = (await request.toArray()).join("");
-      const turns = new Set(body.match(/request \w+/g)).size;
-      requests.push(turns);
-      if (turns > most) return;
-      const answer = await fetch(database.endpoint, { method: "POST", headers: request.headers as HeadersInit, body });
-      response.end(await answer.text());
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    onTestFinished(() => server.close().closeAllConnections());
-    const { port } = server.address() as AddressInfo;
-    const slow = createTestDeps({ endpoint: `http://127.0.0.1:${port}/sql`, deadlineMs: DEADLINE_MS });
-    slow.conversation = conversationAt;
-    return { slow, requests };
-  }
   const four = ["request a1", "request a2", "request a3", "request a4"];
 
-  it("is written in halves, in order, and not a word is left out", async () => {
+  it("is written in halves, in order, and not a word is left out", async ({ slowDatabase, written }) => {
     conversation("a", ...four);
     const { slow, requests } = await slowDatabase(1);
     await writeLedger(slow, ["a"]);
@@ -201,7 +206,10 @@ describe("more than Postgres can do within its deadline", () => {
     expect(waiting("a")).toBe(0);
   });
 
-  it("is no reason to bury what is alone: it is kept, and nobody waits for more than its halves", async () => {
+  it("is no reason to bury what is alone: it is kept, and nobody waits for more than its halves", async ({
+    slowDatabase,
+    database,
+  }) => {
     conversation("a", ...four);
     const { slow, requests } = await slowDatabase(0);
     await expect(writeLedger(slow, ["a"])).rejects.toThrow("TimeoutError");
@@ -218,7 +226,10 @@ describe("an entry that Postgres refuses for its content", () => {
     if (message) message.metadata = { text: "\u0000", "half \ud800": "of a pair \udc00" };
   };
 
-  it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async () => {
+  it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async ({
+    written,
+    database,
+  }) => {
     const storage = sqliteStorage();
     migrate(storage, MIGRATIONS);
     const outbox = new Outbox(storage, new StateStore(storage));
@@ -242,7 +253,10 @@ describe("an entry that Postgres refuses for its content", () => {
 });
 
 describe("somebody who was erased while their words waited to be written", () => {
-  it("is not remembered by a dead letter: what waited is dropped, and only its ids are logged", async () => {
+  it("is not remembered by a dead letter: what waited is dropped, and only its ids are logged", async ({
+    database,
+    written,
+  }) => {
     const { entries } = conversation("a", "a1");
     await database.query("delete from users where id = $1", [userId]);
     await writeLedger(deps, ["a"]);

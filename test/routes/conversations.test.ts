@@ -1,14 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { contents, somebody } from "../support/people.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
-let gateway: Gateway;
-beforeAll(async () => {
-  gateway = await startGateway();
-});
-afterAll(() => gateway.close());
+const it = gatewayTest;
 
 const T0 = Date.UTC(2026, 10, 22, 10);
 const at = (second: number): string => new Date(T0 + second * 1000).toISOString();
@@ -17,12 +13,12 @@ const said = (n: number) => ({ role: n % 2 === 0 ? "user" : "assistant", content
 const first = (count: number) => Array.from({ length: count }, (_, n) => said(n));
 const range = (from: number, to: number): string[] => Array.from({ length: from - to + 1 }, (_, n) => `m${from - n}`);
 
-const stages: [string, () => Promise<unknown>][] = [
-  ["while the ledger waits", () => Promise.resolve()],
-  ["when all is written", () => gateway.flush()],
+const stages: [string, (gateway: Gateway) => Promise<unknown>][] = [
+  ["while the ledger waits", (_gateway: Gateway) => Promise.resolve()],
+  ["when all is written", (gateway: Gateway) => gateway.flush()],
   [
     "when the object has forgotten it",
-    async () => {
+    async (gateway: Gateway) => {
       await gateway.flush();
       gateway.evictAll({ emptied: true });
     },
@@ -30,11 +26,11 @@ const stages: [string, () => Promise<unknown>][] = [
 ];
 
 describe.each(stages)("a person reads their conversation, %s:", (_when, settle) => {
-  it("the newest message comes first [5.1-API-001]", async () => {
+  it("the newest message comes first [5.1-API-001]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(10));
-    await settle();
+    await settle(gateway);
     const reply = await ann.history(id);
     expect(reply.status).toBe(200);
     expect(contents(reply)).toEqual(range(9, 0));
@@ -48,11 +44,11 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     });
   });
 
-  it("fifty messages are three pages of twenty [5.1-API-002]", async () => {
+  it("fifty messages are three pages of twenty [5.1-API-002]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(50));
-    await settle();
+    await settle(gateway);
     const [second, third, fourth] = [
       await ann.history(id, "?limit=20&page=2"),
       await ann.history(id, "?limit=20&page=3"),
@@ -65,11 +61,11 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(contents(fourth)).toEqual([]);
   });
 
-  it("by cursor they are the same pages, and what is said meanwhile moves none of them", async () => {
+  it("by cursor they are the same pages, and what is said meanwhile moves none of them", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(50));
-    await settle();
+    await settle(gateway);
     const pages: string[][] = [];
     for (let before: string | null = ""; before !== null;) {
       const reply = await ann.history(id, `?limit=20${before === "" ? "" : `&before=${before}`}`);
@@ -80,12 +76,12 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(pages).toEqual([range(49, 30), range(29, 10), range(9, 0)]);
   });
 
-  it("as many as they ask for, twenty by default and a hundred at most", async () => {
+  it("as many as they ask for, twenty by default and a hundred at most", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(100));
     await ann.transcribe(id, [said(100)]);
-    await settle();
+    await settle(gateway);
     const shown = async (query: string) => {
       const reply = await ann.history(id, query);
       return [contents(reply).length, reply.body.data.pagination.limit, reply.body.data.pagination.has_more];
@@ -96,12 +92,12 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(await shown("?limit=100&page=2")).toEqual([1, 100, false]);
   });
 
-  it("one message by its id, and no other conversation's", async () => {
+  it("one message by its id, and no other conversation's", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const [id, other] = [await ann.start(), await ann.start()];
     const { body } = await ann.transcribe(id, said(1));
     await ann.transcribe(other, said(2));
-    await settle();
+    await settle(gateway);
     const [messageId] = body.data.ids;
     const show = (conversation: string, message: string) =>
       gateway.get(`/api/v1/conversations/${conversation}/messages/${message}`, ann.token);
@@ -117,27 +113,27 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
   });
 });
 
-it("a message without an id can't be asked for", async () => {
+it("a message without an id can't be asked for", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const reply = await gateway.get(`/api/v1/conversations/${await ann.start()}/messages/%20`, ann.token);
   expect([reply.status, reply.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
 });
 
-it.each(["0", "-1", "1.5", "many", ""])("a page of %s messages is refused", async (limit) => {
+it.for(["0", "-1", "1.5", "many", ""])("a page of %s messages is refused", async (limit, { gateway }) => {
   const ann = await somebody(gateway);
   const reply = await ann.history(await ann.start(), `?limit=${limit}`);
   expect([reply.status, reply.body.error.details.fields[0].field]).toEqual([422, "limit"]);
 });
 
-it.each(["page=0", "page=x", "before=nothing", "before=WyJhIiwxXQ", "page=1&before=WzEsMV0"])(
+it.for(["page=0", "page=x", "before=nothing", "before=WyJhIiwxXQ", "page=1&before=WzEsMV0"])(
   "a page that can't be is refused: %s",
-  async (query) => {
+  async (query, { gateway }) => {
     const ann = await somebody(gateway);
     expect((await ann.history(await ann.start(), `?${query}`)).status).toBe(422);
   },
 );
 
-it("a conversation without an id can't be read, and one nobody has is not there", async () => {
+it("a conversation without an id can't be read, and one nobody has is not there", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const blank = await ann.history("%20");
   expect([blank.status, blank.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
@@ -148,34 +144,41 @@ it("a conversation without an id can't be read, and one nobody has is not there"
 });
 
 describe("a conversation of somebody else", () => {
-  const mine: [string, (id: string, credential: string) => Promise<{ status: number; body: any }>][] = [
-    ["read", (id, credential) => gateway.get(`/api/v1/conversations/${id}/messages`, credential)],
-    ["looked at", (id, credential) => gateway.get(`/api/v1/conversations/${id}`, credential)],
-    ["added up", (id, credential) => gateway.get(`/api/v1/conversations/${id}/usage`, credential)],
+  const mine: [string, (gateway: Gateway, id: string, credential: string) => Promise<{ status: number; body: any }>][] =
     [
-      "written into",
-      (id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/messages`, said(9), credential),
-    ],
-    ["ended", (id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/expire`, undefined, credential)],
-    ["erased", (id, credential) => gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, credential)],
-  ];
+      ["read", (gateway, id, credential) => gateway.get(`/api/v1/conversations/${id}/messages`, credential)],
+      ["looked at", (gateway, id, credential) => gateway.get(`/api/v1/conversations/${id}`, credential)],
+      ["added up", (gateway, id, credential) => gateway.get(`/api/v1/conversations/${id}/usage`, credential)],
+      [
+        "written into",
+        (gateway, id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/messages`, said(9), credential),
+      ],
+      [
+        "ended",
+        (gateway, id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/expire`, undefined, credential),
+      ],
+      [
+        "erased",
+        (gateway, id, credential) => gateway.send("DELETE", `/api/v1/conversations/${id}`, undefined, credential),
+      ],
+    ];
 
-  it.each(mine)(
+  it.for(mine)(
     "can't be %s by another person of the brand, and is not there for another brand [5.1-API-003]",
-    async (_what, act) => {
+    async ([, act], { gateway }) => {
       const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
       const stranger = await somebody(gateway, { brandId: GLOBEX, instanceId: INSTANCE.globex });
       const id = await ann.start();
       await ann.transcribe(id, said(1));
       for (const [_stage, settle] of stages) {
-        await settle();
-        const forbidden = await act(id, bob.token);
+        await settle(gateway);
+        const forbidden = await act(gateway, id, bob.token);
         expect([forbidden.status, forbidden.body.error]).toEqual([
           403,
           { code: "FORBIDDEN", message: "You do not have permission to access this conversation", details: {} },
         ]);
         for (const credential of [stranger.token, GLOBEX_KEY]) {
-          const foreign = await act(id, credential);
+          const foreign = await act(gateway, id, credential);
           expect([foreign.status, foreign.body.error.code]).toEqual([404, "RESOURCE_NOT_FOUND"]);
         }
         expect(contents(await ann.history(id))).toEqual(["m1"]);
@@ -184,7 +187,9 @@ describe("a conversation of somebody else", () => {
   );
 });
 
-it("a brand's server reads what its people said, with how the orchestrator came to say it; a person without that", async () => {
+it("a brand's server reads what its people said, with how the orchestrator came to say it; a person without that", async ({
+  gateway,
+}) => {
   const ann = await somebody(gateway);
   const { session_id: id } = await ann.say("Hello");
   const metadataOf = async (credential: string) =>
@@ -194,7 +199,7 @@ it("a brand's server reads what its people said, with how the orchestrator came 
 });
 
 describe("a list of conversations", () => {
-  it("holds a person's own, the newest first, by page and by cursor", async () => {
+  it("holds a person's own, the newest first, by page and by cursor", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const ids: string[] = [];
     for (let n = 0; n < 5; n += 1) ids.unshift(await ann.start());
@@ -209,7 +214,7 @@ describe("a list of conversations", () => {
     expect(idsOf(await ann.list(`?limit=2&before=${next_cursor}`))).toEqual(idsOf(byPage[1] ?? whole));
   });
 
-  it("of a brand can be narrowed to one person, by the brand only", async () => {
+  it("of a brand can be narrowed to one person, by the brand only", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const id = await ann.start();
     await gateway.flush();

@@ -1,29 +1,23 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, vi } from "vitest";
 import { createApp } from "../../src/app.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
+const it = databaseTest.extend("ask", { scope: "file" }, ({ database }) => {
+  const app = createApp(() => createTestDeps({ endpoint: database.endpoint }));
+  return async (path: string): Promise<{ status: number; body: any }> => {
+    const response = await app.request(path);
+    return { status: response.status, body: await response.json() };
+  };
+});
 
 describe("a service with its database", () => {
-  let database: TestDatabase;
-  let ask: (path: string) => Promise<{ status: number; body: any }>;
-  beforeAll(async () => {
-    database = await startDatabase();
-    const app = createApp(() => createTestDeps({ endpoint: database.endpoint }));
-    ask = async (path) => {
-      const response = await app.request(path);
-      return { status: response.status, body: await response.json() };
-    };
-  });
-  afterAll(() => database.close());
-
-  it("is ready, and has asked the database for it [A1.1.1, A1.3.2]", async () => {
+  it("is ready, and has asked the database for it [A1.1.1, A1.3.2]", async ({ database, ask }) => {
     database.forget();
     expect(await ask("/ready")).toEqual({ status: 200, body: { status: "ready" } });
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is healthy, and says so in detail, outside the envelope [A1.2.1, A1.3.1]", async () => {
+  it("is healthy, and says so in detail, outside the envelope [A1.2.1, A1.3.1]", async ({ ask }) => {
     expect(await ask("/healthz")).toEqual({
       status: 200,
       body: {
@@ -35,7 +29,7 @@ describe("a service with its database", () => {
     });
   });
 
-  it("says how it is, wherever it is asked [A1.2.2]", async () => {
+  it("says how it is, wherever it is asked [A1.2.2]", async ({ ask }) => {
     const replies = await Promise.all(["/live", "/ready", "/healthz"].map(ask));
     expect(replies.map(({ body }) => body.status)).toEqual(["alive", "ready", "healthy"]);
   });
@@ -45,18 +39,18 @@ describe("a service that is not configured", () => {
   // The real dependencies, of an environment in which everything needed is missing or wrong.
   const app = createApp();
   const env = { ENVIRONMENT: "prodution", JWT_SECRET: "too-short-a-secret" } as unknown as Env;
-  const ask = (path: string, init?: RequestInit) => app.request(path, init, env);
+  const request = (path: string, init?: RequestInit) => app.request(path, init, env);
   const printed: string[] = [];
   beforeAll(() => void vi.spyOn(console, "log").mockImplementation((line: string) => void printed.push(line)));
   afterAll(() => void vi.restoreAllMocks());
 
   it("lives", async () => {
-    const response = await ask("/live");
+    const response = await request("/live");
     expect([response.status, await response.json()]).toEqual([200, { status: "alive" }]);
   });
 
   it("is not ready, and not healthy", async () => {
-    const [ready, healthz] = [await ask("/ready"), await ask("/healthz")];
+    const [ready, healthz] = [await request("/ready"), await request("/healthz")];
     expect([ready.status, await ready.json()]).toEqual([503, { status: "not_ready" }]);
     expect([healthz.status, await healthz.json()]).toMatchObject([503, { status: "unhealthy" }]);
   });
@@ -66,7 +60,7 @@ describe("a service that is not configured", () => {
     ["GET", "/openapi.json"],
     ["GET", "/nowhere"],
   ])("refuses %s %s for the time being", async (method, path) => {
-    const response = await ask(path, { method, headers: { "X-Trace-ID": "mine" } });
+    const response = await request(path, { method, headers: { "X-Trace-ID": "mine" } });
     expect(response.status).toBe(503);
     expect(Number(response.headers.get("Retry-After"))).toBeGreaterThan(0);
     expect(response.headers.get("X-Trace-ID")).toBe("mine");
@@ -74,7 +68,7 @@ describe("a service that is not configured", () => {
   });
 
   it("tells its log what is wrong, by name and without a value", async () => {
-    await ask("/ready");
+    await request("/ready");
     const line = JSON.parse(printed.at(-1) ?? "null");
     expect(line).toMatchObject({ event: "request", path: "/ready", status: 503, error: { name: "ConfigError" } });
     for (const name of ["ENVIRONMENT", "DATABASE_URL", "JWT_SECRET"]) expect(line.error.message).toContain(name);

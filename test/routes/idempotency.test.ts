@@ -1,21 +1,40 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
-let gateway: Gateway;
+const it = gatewayTest
+  .extend(
+    "boundOrchestrator",
+    { scope: "file" },
+    () => () =>
+      new Promise<Response>((resolve) => {
+        calls.push({ answer: (text) => resolve(Response.json({ text, usage: { prompt_tokens: 1 } })) });
+      }),
+  )
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ gateway }) =>
+      (requestId: unknown, content?: string) =>
+        gateway.send("POST", "/api/messages", body(requestId, content)),
+  )
+  /** Asks, and has it answered as soon as the orchestrator is called. */
+  .extend("answered", { scope: "file" }, ({ say }) => async (requestId: string) => {
+    const reply = say(requestId);
+    await expect.poll(() => calls.length).toBe(1);
+    calls[0]?.answer("Hi");
+    return reply;
+  })
+  .extend(
+    "locks",
+    { scope: "file" },
+    ({ gateway }) =>
+      async () =>
+        (await gateway.database.query("select count(*) as n from idempotency_locks"))[0]?.["n"],
+  );
 /** Orchestrator calls that wait for the test. */
 let calls: { answer: (text: string) => void }[];
 
-beforeAll(async () => {
-  gateway = await startGateway({
-    orchestrator: () =>
-      new Promise((resolve) => {
-        calls.push({ answer: (text) => resolve(Response.json({ text, usage: { prompt_tokens: 1 } })) });
-      }),
-  });
-}, 60_000);
-afterAll(() => gateway.close());
 beforeEach(() => {
   calls = [];
 });
@@ -26,24 +45,17 @@ const body = (requestId: unknown, content = "Hello") => ({
   content,
   device_id: "device-1",
 });
-const say = (requestId: unknown, content?: string) => gateway.send("POST", "/api/messages", body(requestId, content));
-
-/** Asks, and has it answered as soon as the orchestrator is called. */
-async function answered(requestId: string) {
-  const reply = say(requestId);
-  await expect.poll(() => calls.length).toBe(1);
-  calls[0]?.answer("Hi");
-  return reply;
-}
 
 describe("somebody who sends a request twice", () => {
-  it("has it processed the first time [C6.6.1]", async () => {
+  it("has it processed the first time [C6.6.1]", async ({ answered }) => {
     const reply = await answered("first");
     expect(reply).toMatchObject({ status: 200, body: { success: true, data: { request_id: "first", text: "Hi" } } });
     expect(calls).toHaveLength(1);
   });
 
-  it("is told at once that it runs, and when to come back [C6.6.3]: nobody waits with them, and nothing is asked for them [C6.6.4]", async () => {
+  it("is told at once that it runs, and when to come back [C6.6.3]: nobody waits with them, and nothing is asked for them [C6.6.4]", async ({
+    say,
+  }) => {
     const first = say("twice");
     await expect.poll(() => calls.length).toBe(1);
     // The orchestrator hasn't answered, and won't before this is over.
@@ -62,7 +74,11 @@ describe("somebody who sends a request twice", () => {
     expect(calls).toHaveLength(1);
   });
 
-  it("gets the first answer when they come back, the very one that Postgres keeps [C6.2.6]", async () => {
+  it("gets the first answer when they come back, the very one that Postgres keeps [C6.2.6]", async ({
+    answered,
+    say,
+    gateway,
+  }) => {
     const first = await answered("kept");
     const again = await say("kept");
     expect([again.status, again.body.error.details]).toEqual([
@@ -77,7 +93,7 @@ describe("somebody who sends a request twice", () => {
     expect(rows.map(({ cached }) => JSON.parse(cached ?? "null"))).toEqual([first.body.data]);
   });
 
-  it("is told nothing of the first answer when they meant something else by it", async () => {
+  it("is told nothing of the first answer when they meant something else by it", async ({ answered, say }) => {
     await answered("mismatch");
     const { status, body } = await say("mismatch", "Something else");
     expect([status, body.error.details]).toEqual([409, { request_id: "mismatch", state: "payload_mismatch" }]);
@@ -85,9 +101,11 @@ describe("somebody who sends a request twice", () => {
 });
 
 describe("a message that can't be told from another", () => {
-  const locks = async () => (await gateway.database.query("select count(*) as n from idempotency_locks"))[0]?.["n"];
-
-  it("for want of a request id is refused before anything is looked up or kept [C6.2.1]", async () => {
+  it("for want of a request id is refused before anything is looked up or kept [C6.2.1]", async ({
+    gateway,
+    locks,
+    say,
+  }) => {
     // What earlier tests have left to be written.
     await gateway.flush();
     const before = await locks();
@@ -99,9 +117,9 @@ describe("a message that can't be told from another", () => {
     expect(calls).toHaveLength(0);
   });
 
-  it.each([[7], [true], [["r1"]], [{ id: "r1" }], [""], ["  "]])(
+  it.for([[7], [true], [["r1"]], [{ id: "r1" }], [""], ["  "]] as const)(
     "because its request id is %j is refused [C6.2.2]",
-    async (requestId) => {
+    async ([requestId], { say }) => {
       const { status, body } = await say(requestId);
       expect([status, body.error.code]).toEqual([400, "INVALID_REQUEST_ID"]);
       expect(calls).toHaveLength(0);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
 import { MessagePageQuery } from "../../src/domain/page.ts";
@@ -8,61 +8,84 @@ import { findMessage, history } from "../../src/services/history.ts";
 import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, sessionOf } from "../support/entries.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
-import { answerWith, startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { answerWith } from "../support/orchestrator.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 const NOWHERE = "01900000-0000-7000-8000-00000000dead";
 
-let orchestrator: OrchestratorStandIn;
-let gateway: Gateway;
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  orchestrator.behave(answerWith({ text: "Hi there", mood: "good", secret: "s3cret" }));
-  const env = { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };
-  gateway = await startGateway({ env });
-}, 60_000);
-afterAll(async () => {
-  await gateway.close();
-  await orchestrator.close();
-});
+const it = gatewayTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => {
+    orchestrator.behave(answerWith({ text: "Hi there", mood: "good", secret: "s3cret" }));
+    return { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };
+  })
+  /** Somebody Acme knows. */
+  .extend("somebody", { scope: "file" }, ({ gateway }) => async (): Promise<string> => {
+    const [row] = await gateway.database.query(
+      "insert into users (brand_id, tier) values ($1, 'standard') returning id",
+      [ACME],
+    );
+    return row?.id ?? "";
+  })
+  /** Said by Acme's server for somebody. */
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ gateway }) =>
+      (changes: Record<string, unknown>) =>
+        gateway.send(
+          "POST",
+          "/api/messages",
+          { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", ...changes },
+          ACME_KEY,
+        ),
+  )
+  /** What Postgres has of a session's messages, in their order, once everything is written. */
+  .extend("rows", { scope: "file" }, ({ gateway }) => async (sessionId: string): Promise<Row[]> => {
+    await gateway.flush();
+    return gateway.database.query(
+      `select m.*, s.user_id as person, s.last_message_at, s.last_assistant_message_at
+     from messages m join sessions s on s.id = m.session_id where m.session_id = $1 order by m.seq`,
+      [sessionId],
+    );
+  })
+  /** Words of these seconds, in this order. */
+  .extend(
+    "transcribe",
+    { scope: "file" },
+    ({ gateway }) =>
+      async (conversationId: string, seconds: number[]): Promise<string[]> => {
+        const messages = seconds.map((second) => ({
+          role: second % 2 === 0 ? "user" : "assistant",
+          content: `m${second}`,
+          timestamp: new Date(T0 + second * 1000).toISOString(),
+        }));
+        const path = `/api/v1/conversations/${conversationId}/messages`;
+        return (await gateway.send("POST", path, messages, ACME_KEY)).body.data.ids;
+      },
+  )
+  .extend("begin", { scope: "file" }, ({ somebody, gateway }) => async (): Promise<string> => {
+    const start = { instance_id: INSTANCE.chat, user_id: await somebody() };
+    return (await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY)).body.data.conversation_id;
+  })
+  .extend("read", { scope: "file" }, ({ gateway }) => async (query: Record<string, string>, sessionId = id) => {
+    const page = await history(gateway.deps(), caller, sessionId, MessagePageQuery.parse(query));
+    return page.messages.map(({ content }) => content);
+  })
+  .extend(
+    "ask",
+    { scope: "file" },
+    ({ gateway }) =>
+      (path: string) =>
+        gateway.get(`/api/v1/conversations/${path}`, ACME_KEY),
+  );
 
 type Row = Record<string, string | null>;
-
-/** Somebody Acme knows. */
-async function somebody(): Promise<string> {
-  const [row] = await gateway.database.query(
-    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
-    [ACME],
-  );
-  return row?.id ?? "";
-}
-
-/** Said by Acme's server for somebody. */
-const say = (changes: Record<string, unknown>) =>
-  gateway.send(
-    "POST",
-    "/api/messages",
-    { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", ...changes },
-    ACME_KEY,
-  );
-
-/** What Postgres has of a session's messages, in their order, once everything is written. */
-async function rows(sessionId: string): Promise<Row[]> {
-  await gateway.flush();
-  return gateway.database.query(
-    `select m.*, s.user_id as person, s.last_message_at, s.last_assistant_message_at
-     from messages m join sessions s on s.id = m.session_id where m.session_id = $1 order by m.seq`,
-    [sessionId],
-  );
-}
 
 describe("a turn of a conversation that Postgres knows", () => {
   let answer: Record<string, string>;
   let said: Row | undefined;
   let replied: Row | undefined;
-  beforeAll(async () => {
+  it.beforeAll(async ({ say, gateway, rows }) => {
     const user = { email: "ann@example.com" };
     await say({ user, content: "Good morning" });
     await gateway.flush();
@@ -121,7 +144,7 @@ describe("a turn of a conversation that Postgres knows", () => {
       expect(replied?.last_assistant_message_at).toBe(replied?.created_at));
   });
 
-  it("is moved on by what a person says that nobody replies to [C4.1.11]", async () => {
+  it("is moved on by what a person says that nobody replies to [C4.1.11]", async ({ gateway, rows }) => {
     const path = `/api/v1/conversations/${answer.session_id}/messages`;
     expect((await gateway.send("POST", path, { role: "user", content: "Hm." }, ACME_KEY)).status).toBe(202);
     const last = (await rows(answer.session_id ?? "")).at(-1);
@@ -135,7 +158,7 @@ describe("a person who says too much", () => {
   /** `{"note":"..."}` of this many bytes. */
   const metadataOf = (bytes: number) => ({ note: "x".repeat(bytes - '{"note":""}'.length) });
 
-  it.each([
+  it.for([
     ["more than 10,000 characters", "C4.1.4", { content: wave(10_000) }, { content: wave(10_001) }, "content"],
     [
       "metadata of more than 64 KB",
@@ -144,21 +167,24 @@ describe("a person who says too much", () => {
       { metadata: metadataOf(65_537) },
       "metadata",
     ],
-  ])("in %s is refused, and nothing of it is asked or kept [%s]", async (_what, _id, most, tooMuch, field) => {
-    const email = `${crypto.randomUUID()}@example.com`;
-    const { status, body } = await say({ user: { email }, request_id: "most", ...most });
-    expect(status).toBe(200);
-    const asked = orchestrator.calls.length;
-    const refused = await say({ user: { email }, request_id: "too-much", ...tooMuch });
-    expect(refused).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
-    expect(refused.body.error.details.fields).toMatchObject([{ field }]);
-    expect((await rows(body.data.session_id)).map(({ request_id }) => request_id)).toEqual(["most", "most"]);
-    expect(orchestrator.calls).toHaveLength(asked);
-  });
+  ] as const)(
+    "in %s is refused, and nothing of it is asked or kept [%s]",
+    async ([, , most, tooMuch, field], { say, orchestrator, rows }) => {
+      const email = `${crypto.randomUUID()}@example.com`;
+      const { status, body } = await say({ user: { email }, request_id: "most", ...most });
+      expect(status).toBe(200);
+      const asked = orchestrator.calls.length;
+      const refused = await say({ user: { email }, request_id: "too-much", ...tooMuch });
+      expect(refused).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
+      expect(refused.body.error.details.fields).toMatchObject([{ field }]);
+      expect((await rows(body.data.session_id)).map(({ request_id }) => request_id)).toEqual(["most", "most"]);
+      expect(orchestrator.calls).toHaveLength(asked);
+    },
+  );
 });
 
 describe("an entry of the ledger that says too little", () => {
-  beforeEach(() => gateway.database.query("truncate dead_letters, sessions cascade"));
+  it.beforeEach(({ gateway }) => gateway.database.query("truncate dead_letters, sessions cascade"));
 
   /** A conversation that has these entries to give. */
   const giving = (entries: LedgerEntry[]) =>
@@ -167,7 +193,7 @@ describe("an entry of the ledger that says too little", () => {
       confirm: async () => ({ waiting: 0 }),
     }) as unknown as Conversation;
 
-  it.each([
+  it.for([
     ["a person's words", "session", "C4.1.1", "user", "id"],
     ["a person's words", "person", "C4.1.2", "user", "userId"],
     ["a person's words", "instance", "C4.1.3", "user", "instanceId"],
@@ -175,7 +201,7 @@ describe("an entry of the ledger that says too little", () => {
     ["a reply", "instance", "C4.2.2", "assistant", "instanceId"],
   ] as const)(
     "is %s without a %s: no message, but kept for somebody to look at [%s]",
-    async (_, _of, _id, role, field) => {
+    async ([, , , role, field], { somebody, gateway }) => {
       const session = sessionOf(await somebody());
       const good = answeredTurn(session, { requestId: "good" });
       const whole = answeredTurn(session, { requestId: "bad", at: 3_000_000, content: "Lost?", reply: "Lost?" });
@@ -200,29 +226,19 @@ describe("an entry of the ledger that says too little", () => {
   );
 });
 
-describe("what was said, read again", () => {
-  const caller: Caller = { kind: "brand", brandId: ACME, keyId: "key", scopes: [] };
-  const T0 = Date.UTC(2026, 10, 22, 10);
-  let id: string;
-  /** Of two conversations: the one that is read, and another. */
-  let ids: string[];
-  let others: string[];
+const caller: Caller = { kind: "brand", brandId: ACME, keyId: "key", scopes: [] };
 
-  /** Words of these seconds, in this order. */
-  async function transcribe(conversationId: string, seconds: number[]): Promise<string[]> {
-    const messages = seconds.map((second) => ({
-      role: second % 2 === 0 ? "user" : "assistant",
-      content: `m${second}`,
-      timestamp: new Date(T0 + second * 1000).toISOString(),
-    }));
-    const path = `/api/v1/conversations/${conversationId}/messages`;
-    return (await gateway.send("POST", path, messages, ACME_KEY)).body.data.ids;
-  }
-  const begin = async (): Promise<string> => {
-    const start = { instance_id: INSTANCE.chat, user_id: await somebody() };
-    return (await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY)).body.data.conversation_id;
-  };
-  beforeAll(async () => {
+const T0 = Date.UTC(2026, 10, 22, 10);
+
+let id: string;
+
+/** Of two conversations: the one that is read, and another. */
+let ids: string[];
+
+let others: string[];
+
+describe("what was said, read again", () => {
+  it.beforeAll(async ({ begin, transcribe, gateway }) => {
     id = await begin();
     // The last words come first: when they were said decides.
     ids = await transcribe(id, [104, 103, 102, 101, 100]);
@@ -235,21 +251,16 @@ describe("what was said, read again", () => {
     gateway.evictAll({ emptied: true });
   });
 
-  const read = async (query: Record<string, string>, sessionId = id) => {
-    const page = await history(gateway.deps(), caller, sessionId, MessagePageQuery.parse(query));
-    return page.messages.map(({ content }) => content);
-  };
   const newest = (count: number) => Array.from({ length: count }, (_, index) => `m${104 - index}`);
-  const ask = (path: string) => gateway.get(`/api/v1/conversations/${path}`, ACME_KEY);
   const invalid = (field: string) => ({ code: "VALIDATION_ERROR", details: { fields: [{ field }] } });
 
-  it("is read of a conversation that is named [C4.4.1]", async () => {
+  it("is read of a conversation that is named [C4.4.1]", async ({ ask }) => {
     const { status, body } = await ask("%20/messages");
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("is found only in a conversation there is [C4.4.2]", async () => {
+  it("is found only in a conversation there is [C4.4.2]", async ({ read }) => {
     await expect(read({}, NOWHERE)).rejects.toMatchObject({
       code: "RESOURCE_NOT_FOUND",
       status: 404,
@@ -257,33 +268,33 @@ describe("what was said, read again", () => {
     });
   });
 
-  it.each(["0", "-1"])("can't be read %s messages at a time [C4.4.3]", async (limit) => {
+  it.for(["0", "-1"])("can't be read %s messages at a time [C4.4.3]", async (limit, { ask }) => {
     const { status, body } = await ask(`${id}/messages?limit=${limit}`);
     expect(status).toBe(422);
     expect(body.error).toMatchObject(invalid("limit"));
   });
 
-  it("comes in pages of 100 messages at most [C4.4.4]", async () => {
+  it("comes in pages of 100 messages at most [C4.4.4]", async ({ read, ask }) => {
     expect(await read({ limit: "1000" })).toEqual(newest(100));
     expect((await ask(`${id}/messages?limit=1000`)).body.data.pagination).toMatchObject({ limit: 100, has_more: true });
   });
 
-  it("comes with the newest first, by when it was said [C4.4.5]", async () => {
+  it("comes with the newest first, by when it was said [C4.4.5]", async ({ read }) => {
     expect((await read({ limit: "10" })).slice(0, 7)).toEqual(newest(7));
   });
 
-  it("comes as many messages at a time as are asked for [C4.4.6]", async () => {
+  it("comes as many messages at a time as are asked for [C4.4.6]", async ({ read }) => {
     expect(await read({ limit: "3" })).toHaveLength(3);
     expect(await read({ limit: "1" })).toHaveLength(1);
   });
 
-  it("is read one message at a time only by its id [C4.5.1]", async () => {
+  it("is read one message at a time only by its id [C4.5.1]", async ({ ask }) => {
     const { status, body } = await ask(`${id}/messages/%20`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("message_id"));
   });
 
-  it("is found by its message's id [C4.5.2]", async () => {
+  it("is found by its message's id [C4.5.2]", async ({ gateway }) => {
     const [first = ""] = ids;
     expect(await findMessage(gateway.deps(), caller, id, first)).toMatchObject({
       id: first,
@@ -293,7 +304,7 @@ describe("what was said, read again", () => {
     });
   });
 
-  it("is not found by an id nobody has, nor by one of another conversation [C4.5.3]", async () => {
+  it("is not found by an id nobody has, nor by one of another conversation [C4.5.3]", async ({ gateway }) => {
     const [other = ""] = others;
     expect(await findMessage(gateway.deps(), caller, id, NOWHERE)).toBeNull();
     expect(await findMessage(gateway.deps(), caller, id, other)).toBeNull();

@@ -1,41 +1,43 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, vi } from "vitest";
 import { isOver } from "../../src/domain/session.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
-import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { contents, somebody } from "../support/people.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 const MINUTE_MS = 60_000;
 
-let gateway: Gateway;
-beforeAll(async () => {
-  vi.setSystemTime(NOW);
-  gateway = await startGateway();
-});
+const it = gatewayTest
+  /** The session's row: times in minutes since the test began. */
+  .extend("rowOf", { scope: "file" }, ({ gateway }) => async (id: string) => {
+    const minutes = (column: string) =>
+      `round(extract(epoch from ${column}) / 60 - ${NOW / MINUTE_MS}, 2)::float8 as ${column}`;
+    const [row] = await gateway.database.query(
+      `select ${["started_at", "last_message_at", "last_assistant_message_at", "expired_at"].map(minutes).join(", ")},
+       token_plan_json::text as plan, metadata_json::text as metadata from sessions where id = $1`,
+      [id],
+    );
+    return row;
+  })
+  .extend(
+    "start",
+    { scope: "file" },
+    ({ gateway }) =>
+      (body: unknown, credential: string) =>
+        gateway.send("POST", "/api/v1/conversations/start", body, credential),
+  );
+beforeAll(() => void vi.setSystemTime(NOW));
+afterAll(() => void vi.useRealTimers());
 afterEach(() => vi.setSystemTime(NOW));
-afterAll(async () => {
-  vi.useRealTimers();
-  await gateway.close();
-});
 
 const later = (minutes: number) => vi.setSystemTime(NOW + minutes * MINUTE_MS);
-/** The session's row: times in minutes since the test began. */
-async function rowOf(id: string) {
-  const minutes = (column: string) =>
-    `round(extract(epoch from ${column}) / 60 - ${NOW / MINUTE_MS}, 2)::float8 as ${column}`;
-  const [row] = await gateway.database.query(
-    `select ${["started_at", "last_message_at", "last_assistant_message_at", "expired_at"].map(minutes).join(", ")},
-       token_plan_json::text as plan, metadata_json::text as metadata from sessions where id = $1`,
-    [id],
-  );
-  return row;
-}
-const start = (body: unknown, credential: string) =>
-  gateway.send("POST", "/api/v1/conversations/start", body, credential);
 
 describe("a visitor", () => {
-  it("who comes for the first time gets a session, without a plan until something is said in it [C3.1.5, C3.1.9, I5.1]", async () => {
+  it("who comes for the first time gets a session, without a plan until something is said in it [C3.1.5, C3.1.9, I5.1]", async ({
+    gateway,
+    rowOf,
+  }) => {
     const email = `${crypto.randomUUID()}@example.com`;
     const plans: (string | null)[] = [];
     const stop = gateway.database.observe(({ queries }) => {
@@ -54,14 +56,17 @@ describe("a visitor", () => {
     expect(plans).toEqual(["answered"]);
   });
 
-  it("whose first message was answered has a planned session [C3.1.10]", async () => {
+  it("whose first message was answered has a planned session [C3.1.10]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     await gateway.flush();
     expect(JSON.parse((await rowOf(id))?.["plan"] ?? "null").templates).toHaveProperty("acme_response");
   });
 
-  it("who comes back gets the session they have open, and it is said anew when it was last used [C3.1.3, C3.1.7]", async () => {
+  it("who comes back gets the session they have open, and it is said anew when it was last used [C3.1.3, C3.1.7]", async ({
+    gateway,
+    rowOf,
+  }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     await gateway.flush();
@@ -71,7 +76,10 @@ describe("a visitor", () => {
     expect(await rowOf(id)).toMatchObject({ started_at: "0", last_message_at: "59", expired_at: null });
   });
 
-  it("who comes back after an hour gets another session, and the first one is over [C3.1.4, C3.6.1]", async () => {
+  it("who comes back after an hour gets another session, and the first one is over [C3.1.4, C3.6.1]", async ({
+    gateway,
+    rowOf,
+  }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     await gateway.flush();
@@ -84,7 +92,7 @@ describe("a visitor", () => {
     expect((await rowOf(next))?.["expired_at"]).toBeNull();
   });
 
-  it("reads the session that began a moment ago, though Postgres has not heard of it", async () => {
+  it("reads the session that began a moment ago, though Postgres has not heard of it", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     await ann.say("Hello");
     await gateway.flush();
@@ -96,7 +104,7 @@ describe("a visitor", () => {
     expect((await ann.usage(id)).body.data.totals.turns).toBe(1);
   });
 
-  it("has as long as their instance gives them [C3.6.2]", async () => {
+  it("has as long as their instance gives them [C3.6.2]", async ({ gateway }) => {
     await gateway.database.query("update instance_configs set session_timeout_minutes = 5 where instance_id = $1", [
       INSTANCE.guestless,
     ]);
@@ -110,7 +118,7 @@ describe("a visitor", () => {
     expect((await ann.details(id)).body.data.expired_at).toBe(new Date(NOW + 11 * MINUTE_MS).toISOString());
   });
 
-  it("with more than ten open sessions keeps the newest ten [C3.1.6]", async () => {
+  it("with more than ten open sessions keeps the newest ten [C3.1.6]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const ids: string[] = [];
     for (let n = 0; n < 12; n += 1) {
@@ -134,7 +142,7 @@ it.each([
 });
 
 describe("a conversation that is started", () => {
-  it("needs a person, and tells the brand's server so that names none [C3.1.1, C4.1.2]", async () => {
+  it("needs a person, and tells the brand's server so that names none [C3.1.1, C4.1.2]", async ({ start }) => {
     const reply = await start({ instance_id: INSTANCE.chat }, ACME_KEY);
     expect([reply.status, reply.body.error.details.fields]).toEqual([
       400,
@@ -142,13 +150,13 @@ describe("a conversation that is started", () => {
     ]);
   });
 
-  it("needs an instance [C3.1.2]", async () => {
+  it("needs an instance [C3.1.2]", async ({ gateway, start }) => {
     const ann = await somebody(gateway);
     const reply = await start({}, ann.token);
     expect([reply.status, reply.body.error.details.fields[0].field]).toEqual([422, "instance_id"]);
   });
 
-  it("is there with what is said of it, without what is secret in it [C3.1.8]", async () => {
+  it("is there with what is said of it, without what is secret in it [C3.1.8]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const metadata = { room: "r-1", note: "a\u0000b", api_key: "s3cret", nested: { password: "x", kept: [1] } };
     const id = await ann.start({ metadata });
@@ -159,14 +167,14 @@ describe("a conversation that is started", () => {
     expect((await ann.details(id)).body.data.metadata).toEqual(kept);
   });
 
-  it("is in their list at once", async () => {
+  it("is in their list at once", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const { conversations } = (await ann.list()).body.data;
     expect(conversations.map(({ conversation_id }: any) => conversation_id)).toEqual([id]);
   });
 
-  it("is the named person's, who may be new; and no other conversation begins by it", async () => {
+  it("is the named person's, who may be new; and no other conversation begins by it", async ({ gateway, start }) => {
     const ann = await somebody(gateway);
     const named = await start({ instance_id: INSTANCE.chat, user_id: ann.userId }, ACME_KEY);
     expect(named.body.data).toMatchObject({ user_id: ann.userId, instance_id: INSTANCE.chat, channel: "api" });
@@ -179,7 +187,7 @@ describe("a conversation that is started", () => {
     expect(sessions).toEqual([{ id: met.body.data.conversation_id }]);
   });
 
-  it("is the same when it is asked for again with the same request id, by the same person", async () => {
+  it("is the same when it is asked for again with the same request id, by the same person", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const ask = async (token: string, requestId: string) =>
       (
@@ -198,16 +206,16 @@ describe("a conversation that is started", () => {
     expect(new Set([id, await ask(ann.token, "r2"), await ask(bob.token, "r1")]).size).toBe(3);
   });
 
-  it.each([
+  it.for([
     ["of another person", 403, (ann: { userId: string }) => ({ instance_id: INSTANCE.chat, user_id: ann.userId })],
     ["with another brand's instance", 404, () => ({ instance_id: INSTANCE.globex })],
     ["with an instance that is not active", 404, () => ({ instance_id: INSTANCE.inactive })],
-  ])("is refused: %s", async (_what, status, body) => {
+  ] as const)("is refused: %s", async ([, status, body], { gateway, start }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     expect((await start(body(ann), bob.token)).status).toBe(status);
   });
 
-  it("is refused for a person the brand does not know", async () => {
+  it("is refused for a person the brand does not know", async ({ gateway, start }) => {
     const stranger = await somebody(gateway, { brandId: "00000000-0000-4000-8000-000000000002" });
     const reply = await start({ instance_id: INSTANCE.chat, user_id: stranger.userId }, ACME_KEY);
     expect([reply.status, reply.body.error.details]).toEqual([
@@ -218,7 +226,7 @@ describe("a conversation that is started", () => {
 });
 
 describe("what is said in a session", () => {
-  it("moves its time [C3.2.2]", async () => {
+  it("moves its time [C3.2.2]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     later(7);
@@ -231,7 +239,7 @@ describe("what is said in a session", () => {
     expect(await rowOf(id)).toMatchObject({ last_message_at: "8", last_assistant_message_at: "8" });
   });
 
-  it("opens it again when it had ended, if it was said after that [C3.2.3]", async () => {
+  it("opens it again when it had ended, if it was said after that [C3.2.3]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     later(5);
@@ -247,7 +255,7 @@ describe("what is said in a session", () => {
     expect((await rowOf(id))?.["expired_at"]).toBeNull();
   });
 
-  it("opens it again also when Postgres hears of both at once", async () => {
+  it("opens it again also when Postgres hears of both at once", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.expire(id);
@@ -257,7 +265,7 @@ describe("what is said in a session", () => {
     expect((await rowOf(id))?.["expired_at"]).toBeNull();
   });
 
-  it("needs to say in which, and one that there is [C3.2.1, C3.2.4, C4.1.1, C4.2.1]", async () => {
+  it("needs to say in which, and one that there is [C3.2.1, C3.2.4, C4.1.1, C4.2.1]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     for (const role of ["user", "assistant"]) {
       const blank = await ann.transcribe("%20", { role, content: "Hello" });
@@ -268,7 +276,7 @@ describe("what is said in a session", () => {
 });
 
 describe("a session that somebody ends", () => {
-  it("is over from then on, and what is said next begins another [C3.3.2, C3.3.3]", async () => {
+  it("is over from then on, and what is said next begins another [C3.3.2, C3.3.3]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     later(3);
@@ -283,7 +291,7 @@ describe("a session that somebody ends", () => {
     expect((await ann.details(id)).body.data.expired_at).toBe(expired_at);
   });
 
-  it("twice ended when it first did", async () => {
+  it("twice ended when it first did", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const once = await ann.expire(id);
@@ -291,7 +299,10 @@ describe("a session that somebody ends", () => {
     expect((await ann.expire(id)).body.data).toEqual(once.body.data);
   });
 
-  it("after its object has forgotten it is over too, also for who had looked it up before", async () => {
+  it("after its object has forgotten it is over too, also for who had looked it up before", async ({
+    gateway,
+    rowOf,
+  }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     await gateway.flush();
@@ -302,7 +313,7 @@ describe("a session that somebody ends", () => {
     expect((await rowOf(id))?.["expired_at"]).toBe("0");
   });
 
-  it("needs to be named, and to be there [C3.3.1, C3.3.4]", async () => {
+  it("needs to be named, and to be there [C3.3.1, C3.3.4]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     expect((await ann.expire("%20")).body.error.code).toBe("VALIDATION_ERROR");
     const id = crypto.randomUUID();
@@ -315,10 +326,12 @@ describe("a session that somebody ends", () => {
 });
 
 describe.each([
-  ["before Postgres has it", () => Promise.resolve()],
-  ["when Postgres has it", () => gateway.flush()],
+  ["before Postgres has it", (_gateway: Gateway) => Promise.resolve()],
+  ["when Postgres has it", (gateway: Gateway) => gateway.flush()],
 ])("a session in detail, %s,", (_when, settle) => {
-  it("says whose it is, how old, how quiet, and who has said how much [C3.5.2, C3.5.3, C3.5.4, C3.5.5]", async () => {
+  it("says whose it is, how old, how quiet, and who has said how much [C3.5.2, C3.5.3, C3.5.4, C3.5.5]", async ({
+    gateway,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     later(10);
@@ -327,7 +340,7 @@ describe.each([
       { role: "assistant", content: "b" },
       { role: "user", content: "c" },
     ]);
-    await settle();
+    await settle(gateway);
     later(12.5);
     const reply = await ann.details(id);
     expect(reply.body.data).toEqual({
@@ -346,17 +359,19 @@ describe.each([
     });
   });
 
-  it("counts each message once while only some of it is saved", async () => {
+  it("counts each message once while only some of it is saved", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, { role: "user", content: "a" });
-    await settle();
+    await settle(gateway);
     await ann.transcribe(id, { role: "user", content: "b" });
     expect((await ann.details(id)).body.data.message_count.user).toBe(2);
   });
 });
 
-it("a session that nobody has is none, and one that is not named can't be looked at [C3.5.1, C3.5.6]", async () => {
+it("a session that nobody has is none, and one that is not named can't be looked at [C3.5.1, C3.5.6]", async ({
+  gateway,
+}) => {
   const ann = await somebody(gateway);
   expect((await ann.details("%20")).body.error.code).toBe("VALIDATION_ERROR");
   expect((await ann.details(crypto.randomUUID())).status).toBe(404);

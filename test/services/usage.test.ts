@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { writeEntries } from "../../src/db/ledger.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import type { LedgerEntry, LedgerUsage } from "../../src/domain/ledger.ts";
@@ -12,62 +12,114 @@ import { planSession, usageStats } from "../../src/services/usage.ts";
 import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
-import { startGateway } from "../support/gateway.ts";
-import type { Gateway } from "../support/gateway.ts";
-import { answerWith, gate, startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
+import { answerWith, gate } from "../support/orchestrator.ts";
 import { buildTokenPlan } from "../../src/domain/token-plan.ts";
 import type { TokenPlan } from "../../src/domain/token-plan.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 const NOWHERE = "01900000-0000-7000-8000-00000000dead";
 const MODEL = "00000000-0000-4000-8000-000000000102";
 const reply = answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } });
 
-let orchestrator: OrchestratorStandIn;
-let gateway: Gateway;
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  const env = { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };
-  gateway = await startGateway({ env });
-}, 60_000);
-afterAll(async () => {
-  await gateway.close();
-  await orchestrator.close();
-});
-beforeEach(() => {
+const it = gatewayTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({
+    ORCHESTRATOR_URL: orchestrator.url,
+    RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+  }))
+  .extend(
+    "stats",
+    { scope: "file" },
+    ({ gateway }) =>
+      (sessionId: string) =>
+        usageStats(gateway.deps(), caller, sessionId),
+  )
+  .extend(
+    "ask",
+    { scope: "file" },
+    ({ gateway }) =>
+      (path: string) =>
+        gateway.get(`/api/v1/conversations/${path}`, ACME_KEY),
+  )
+  /** Somebody Acme knows. */
+  .extend("somebody", { scope: "file" }, ({ gateway }) => async (): Promise<string> => {
+    const [row] = await gateway.database.query(
+      "insert into users (brand_id, tier) values ($1, 'standard') returning id",
+      [ACME],
+    );
+    return row?.id ?? "";
+  })
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ gateway }) =>
+      (email: string) =>
+        gateway.send(
+          "POST",
+          "/api/messages",
+          { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", user: { email } },
+          ACME_KEY,
+        ),
+  )
+  /** Straight to Postgres, in one transaction. */
+  .extend(
+    "write",
+    { scope: "file" },
+    ({ gateway }) =>
+      async (...entries: LedgerEntry[]) =>
+        writeEntries(gateway.deps().db, await Promise.all(entries.map(keyed))),
+  )
+  /** The chat instance as Postgres has it. */
+  .extend("chat", { scope: "file" }, ({ gateway }) => async (): Promise<ReadyBundle> => {
+    const bundle = await findInstance(createTestDeps({ endpoint: gateway.database.endpoint }), INSTANCE.chat);
+    if (bundle?.config == null) throw new Error("The demo has an instance");
+    return { ...bundle, config: bundle.config };
+  })
+  .extend("stored", { scope: "file" }, ({ gateway }) => async (sessionId: string) => {
+    const [row] = await gateway.database.query(
+      "select token_plan_json, updated_at > now() - interval '1 hour' as is_fresh from sessions where id = $1",
+      [sessionId],
+    );
+    return { plan: JSON.parse(row?.token_plan_json ?? "null") as TokenPlan | null, isFresh: row?.is_fresh };
+  })
+  /** A run of a turn, in this session of this instance. */
+  .extend(
+    "answered",
+    { scope: "file" },
+    ({ orchestrator }) =>
+      async (session: Partial<Session>, bundle: ReadyBundle) => {
+        const deps = createTestDeps({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+        if (deps.orchestrator === null) throw new Error("There is nobody to ask");
+        const adapter = {
+          bundle,
+          user: { id: "ann", tier: "standard" } as const,
+          session: { ...sessionOf("ann"), ...session },
+          message: { id: "m", content: "Hello", channel: "api", metadata: {} } as const,
+          history: [],
+          traceId: "trace",
+          authState: "identified" as const,
+          now: 3_000,
+        };
+        const run = { turn: { turnId: "turn", fence: 1 }, adapter, signal: new AbortController().signal };
+        return { result: await answerTurn({ ...deps, orchestrator: deps.orchestrator }, run), lines: deps.lines };
+      },
+  )
+  .extend("records", { scope: "file" }, ({ ask }) => async (query = "") => {
+    const { status, body } = await ask(`${session.id}/usage/records${query}`);
+    expect(status).toBe(200);
+    return body.data.records as Record<string, unknown>[];
+  });
+it.beforeEach(({ orchestrator }) => {
   orchestrator.behave(reply);
   orchestrator.calls.splice(0);
 });
 
 const caller: Caller = { kind: "brand", brandId: ACME, keyId: "key", scopes: [] };
-const stats = (sessionId: string) => usageStats(gateway.deps(), caller, sessionId);
-const ask = (path: string) => gateway.get(`/api/v1/conversations/${path}`, ACME_KEY);
+
 const invalid = (field: string) => ({ code: "VALIDATION_ERROR", details: { fields: [{ field }] } });
 const missing = (resource_type: string, resource_id: string) => ({
   code: "RESOURCE_NOT_FOUND",
   details: { resource_type, resource_id },
 });
-
-/** Somebody Acme knows. */
-async function somebody(): Promise<string> {
-  const [row] = await gateway.database.query(
-    "insert into users (brand_id, tier) values ($1, 'standard') returning id",
-    [ACME],
-  );
-  return row?.id ?? "";
-}
-
-const say = (email: string) =>
-  gateway.send(
-    "POST",
-    "/api/messages",
-    { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content: "Hello", user: { email } },
-    ACME_KEY,
-  );
-
-/** Straight to Postgres, in one transaction. */
-const write = async (...entries: LedgerEntry[]) =>
-  writeEntries(gateway.deps().db, await Promise.all(entries.map(keyed)));
 
 /** A turn that took this. */
 function spent(session: Session, at: number, usage: Partial<LedgerUsage>): LedgerEntry {
@@ -75,48 +127,23 @@ function spent(session: Session, at: number, usage: Partial<LedgerUsage>): Ledge
   return { ...turn, usage: turn.usage && { ...turn.usage, ...usage } };
 }
 
-/** The chat instance as Postgres has it. */
-async function chat(): Promise<ReadyBundle> {
-  const bundle = await findInstance(createTestDeps({ endpoint: gateway.database.endpoint }), INSTANCE.chat);
-  if (bundle?.config == null) throw new Error("The demo has an instance");
-  return { ...bundle, config: bundle.config };
-}
-
 const PLAN: TokenPlan = { templates: {}, created_at: "2026-01-01T00:00:00.000Z" };
 
 describe("a session is planned", () => {
-  const stored = async (sessionId: string) => {
-    const [row] = await gateway.database.query(
-      "select token_plan_json, updated_at > now() - interval '1 hour' as is_fresh from sessions where id = $1",
-      [sessionId],
-    );
-    return { plan: JSON.parse(row?.token_plan_json ?? "null") as TokenPlan | null, isFresh: row?.is_fresh };
-  };
-
-  /** A run of a turn, in this session of this instance. */
-  async function answered(session: Partial<Session>, bundle: ReadyBundle) {
-    const deps = createTestDeps({ env: { ORCHESTRATOR_URL: orchestrator.url } });
-    if (deps.orchestrator === null) throw new Error("There is nobody to ask");
-    const adapter = {
-      bundle,
-      user: { id: "ann", tier: "standard" } as const,
-      session: { ...sessionOf("ann"), ...session },
-      message: { id: "m", content: "Hello", channel: "api", metadata: {} } as const,
-      history: [],
-      traceId: "trace",
-      authState: "identified" as const,
-      now: 3_000,
-    };
-    const run = { turn: { turnId: "turn", fence: 1 }, adapter, signal: new AbortController().signal };
-    return { result: await answerTurn({ ...deps, orchestrator: deps.orchestrator }, run), lines: deps.lines };
-  }
-
-  it("only if it is one: a turn without a session is refused before anything is planned or asked [C7.3.1]", async () => {
+  it("only if it is one: a turn without a session is refused before anything is planned or asked [C7.3.1]", async ({
+    answered,
+    chat,
+    orchestrator,
+  }) => {
     await expect(answered({ id: "" }, await chat())).rejects.toMatchObject(invalid("session"));
     expect(orchestrator.calls).toEqual([]);
   });
 
-  it("only while it is there: one that is erased while it is answered is not found, and stays gone [C7.3.2]", async () => {
+  it("only while it is there: one that is erased while it is answered is not found, and stays gone [C7.3.2]", async ({
+    say,
+    orchestrator,
+    gateway,
+  }) => {
     const email = "erased@example.com";
     const id = (await say(email)).body.data.session_id;
     const asked = Promise.withResolvers<void>();
@@ -135,20 +162,23 @@ describe("a session is planned", () => {
     expect(await gateway.database.query("select id from sessions where id = $1", [id])).toEqual([]);
   });
 
-  it.each([
+  it.for([
     ["an instance there is", "C7.3.3", "instance", INSTANCE.unknown],
     ["an instance with an active configuration", "C7.3.4", "config", INSTANCE.unconfigured],
-  ])("only for %s: without it, 404 and no session begins [%s]", async (_, _id, type, instanceId) => {
-    const count = () => gateway.database.query("select count(*) from sessions");
-    const before = await count();
-    const start = { instance_id: instanceId, user_id: await somebody() };
-    const { status, body } = await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY);
-    expect([status, body.error]).toMatchObject([404, missing(type, instanceId)]);
-    await gateway.flush();
-    expect(await count()).toEqual(before);
-  });
+  ] as const)(
+    "only for %s: without it, 404 and no session begins [%s]",
+    async ([, , type, instanceId], { gateway, somebody }) => {
+      const count = () => gateway.database.query("select count(*) from sessions");
+      const before = await count();
+      const start = { instance_id: instanceId, user_id: await somebody() };
+      const { status, body } = await gateway.send("POST", "/api/v1/conversations/start", start, ACME_KEY);
+      expect([status, body.error]).toMatchObject([404, missing(type, instanceId)]);
+      await gateway.flush();
+      expect(await count()).toEqual(before);
+    },
+  );
 
-  it("only by a template set [C7.3.5]", async () => {
+  it("only by a template set [C7.3.5]", async ({ chat, gateway }) => {
     const setId = (await chat()).config.templateSet?.id ?? "";
     const change = "update instance_configs set template_set_id = $2 where instance_id = $1 and is_active";
     await gateway.database.query(change, [INSTANCE.chat, null]);
@@ -162,7 +192,7 @@ describe("a session is planned", () => {
     }
   });
 
-  it("not by a template set without functions [C7.3.6]", async () => {
+  it("not by a template set without functions [C7.3.6]", async ({ chat }) => {
     const bundle = await chat();
     expect(planSession(createTestDeps(), bundle)).not.toBeNull();
     const { templateSet } = bundle.config;
@@ -172,13 +202,13 @@ describe("a session is planned", () => {
 
   describe("by its first turn,", () => {
     let id: string;
-    beforeAll(async () => {
+    it.beforeAll(async ({ orchestrator, say, gateway }) => {
       orchestrator.behave(reply);
       id = (await say("planned@example.com")).body.data.session_id;
       await gateway.flush();
     });
 
-    it("as its instance's template set says on that day [C7.3.7]", async () => {
+    it("as its instance's template set says on that day [C7.3.7]", async ({ stored, chat }) => {
       const { plan } = await stored(id);
       const { templateSet } = (await chat()).config;
       if (plan === null || templateSet === null) throw new Error("There is nothing to compare");
@@ -191,7 +221,12 @@ describe("a session is planned", () => {
       );
     });
 
-    it("in Postgres, and the same for every turn after it [C7.3.8, I5.2]", async () => {
+    it("in Postgres, and the same for every turn after it [C7.3.8, I5.2]", async ({
+      stored,
+      say,
+      gateway,
+      orchestrator,
+    }) => {
       const { plan } = await stored(id);
       expect(plan?.templates).toHaveProperty("acme_response");
       await say("planned@example.com");
@@ -201,7 +236,12 @@ describe("a session is planned", () => {
     });
   });
 
-  it("late: one that began without a plan has one from then on, and has changed at that moment [C7.3.9]", async () => {
+  it("late: one that began without a plan has one from then on, and has changed at that moment [C7.3.9]", async ({
+    somebody,
+    write,
+    gateway,
+    stored,
+  }) => {
     const session = sessionOf(await somebody());
     await write(answeredTurn(session, { requestId: "r1" }));
     await gateway.database.query("update sessions set updated_at = '2020-01-01' where id = $1", [session.id]);
@@ -210,7 +250,10 @@ describe("a session is planned", () => {
     expect(await stored(session.id)).toEqual({ plan: PLAN, isFresh: "t" });
   });
 
-  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10, I5.3]", async () => {
+  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10, I5.3]", async ({
+    chat,
+    answered,
+  }) => {
     const bundle = await chat();
     const { templateSet } = bundle.config;
     const functions = { ...templateSet?.functions, greet: "gone" };
@@ -223,23 +266,23 @@ describe("a session is planned", () => {
 });
 
 describe("a session's token plan", () => {
-  it("is told of a conversation that is named [C7.4.1], as is what was used of it [C7.6.1]", async () => {
+  it("is told of a conversation that is named [C7.4.1], as is what was used of it [C7.6.1]", async ({ ask }) => {
     const { status, body } = await ask("%20/usage");
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("is nobody's where there is no such session [C7.4.2]", async () => {
+  it("is nobody's where there is no such session [C7.4.2]", async ({ stats }) => {
     await expect(stats(NOWHERE)).rejects.toMatchObject(missing("conversation", NOWHERE));
   });
 
-  it("is null until the session has been planned [C7.4.3]", async () => {
+  it("is null until the session has been planned [C7.4.3]", async ({ somebody, write, stats }) => {
     const session = sessionOf(await somebody());
     await write(answeredTurn(session));
     expect((await stats(session.id)).plan).toBeNull();
   });
 
-  it("is told as it was made [C7.4.4]", async () => {
+  it("is told as it was made [C7.4.4]", async ({ somebody, write, stats }) => {
     const session = sessionOf(await somebody(), { tokenPlan: PLAN });
     await write(answeredTurn(session));
     expect((await stats(session.id)).plan).toEqual(PLAN);
@@ -247,7 +290,7 @@ describe("a session's token plan", () => {
 });
 
 describe("what a turn took", () => {
-  it("is not written without a session: it is kept for somebody to look at [C7.5.1]", async () => {
+  it("is not written without a session: it is kept for somebody to look at [C7.5.1]", async ({ somebody, gateway }) => {
     const turn = answeredTurn(sessionOf(await somebody()));
     const lost = { ...turn, session: { ...turn.session, id: null } } as unknown as LedgerEntry;
     const giving = {
@@ -263,7 +306,7 @@ describe("what a turn took", () => {
     expect(await gateway.database.query(letters, [lost.id])).toEqual([{ total: "46" }]);
   });
 
-  it("is one row of its session and turn [C7.5.6]", async () => {
+  it("is one row of its session and turn [C7.5.6]", async ({ say, gateway }) => {
     const { session_id, message_id } = (await say("frugal@example.com")).body.data;
     await gateway.flush();
     const rows = await gateway.database.query(
@@ -289,7 +332,11 @@ describe("what a turn took", () => {
     ]);
   });
 
-  it("is told before it is written as after it: counted once, by the same rule [C7.7.1]", async () => {
+  it("is told before it is written as after it: counted once, by the same rule [C7.7.1]", async ({
+    say,
+    stats,
+    gateway,
+  }) => {
     const { session_id } = (await say("curious@example.com")).body.data;
     await say("curious@example.com");
     const before = await stats(session_id);
@@ -309,10 +356,11 @@ describe("what a turn took", () => {
   });
 });
 
+let session: Session;
+
 describe("the tokens of a session of several turns", () => {
-  let session: Session;
   let turns: LedgerEntry[];
-  beforeAll(async () => {
+  it.beforeAll(async ({ somebody, write, gateway }) => {
     session = sessionOf(await somebody(), { tokenPlan: PLAN });
     const compose = { templateKey: "acme_compose", functionName: "compose", plannedTokens: 1_000 };
     turns = [
@@ -334,14 +382,9 @@ describe("the tokens of a session of several turns", () => {
 
   /** The turns of these numbers, as they are told. */
   const told = (...numbers: number[]) => numbers.map((number) => turns[number]?.usage?.id);
-  const records = async (query = "") => {
-    const { status, body } = await ask(`${session.id}/usage/records${query}`);
-    expect(status).toBe(200);
-    return body.data.records as Record<string, unknown>[];
-  };
   const idsOf = (list: Record<string, unknown>[]) => list.map(({ id }) => id);
 
-  it("are summed, and none of another session [C7.6.2]", async () => {
+  it("are summed, and none of another session [C7.6.2]", async ({ stats }) => {
     expect((await stats(session.id)).totals).toEqual({
       turns: 3,
       plannedTokens: 5_000,
@@ -352,7 +395,7 @@ describe("the tokens of a session of several turns", () => {
     });
   });
 
-  it("are told by template [C7.6.3]", async () => {
+  it("are told by template [C7.6.3]", async ({ stats }) => {
     const { templates } = await stats(session.id);
     expect(templates).toEqual([
       {
@@ -366,7 +409,7 @@ describe("the tokens of a session of several turns", () => {
     ]);
   });
 
-  it("are told beside what was planned [C7.6.4]", async () => {
+  it("are told beside what was planned [C7.6.4]", async ({ say, ask }) => {
     const planned = (await say("planner@example.com")).body.data.session_id;
     const { data } = (await ask(`${planned}/usage`)).body;
     expect(data.token_plan.templates.acme_response).toMatchObject({ function: "response", total_budget: 2_000 });
@@ -375,16 +418,16 @@ describe("the tokens of a session of several turns", () => {
     ]);
   });
 
-  it.each([
+  it.for([
     ["turn by turn", "C7.8.1", ""],
     ["by one template", "C7.9.1", "?template_key=acme_response"],
-  ])("are told %s only of a conversation that is named [%s]", async (_, _id, query) => {
+  ] as const)("are told %s only of a conversation that is named [%s]", async ([, , query], { ask }) => {
     const { status, body } = await ask(`%20/usage/records${query}`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("are told turn by turn, and none of another session [C7.8.2]", async () => {
+  it("are told turn by turn, and none of another session [C7.8.2]", async ({ records }) => {
     const list = await records();
     expect(list).toHaveLength(3);
     expect(new Set(idsOf(list))).toEqual(new Set(told(0, 1, 2)));
@@ -397,22 +440,22 @@ describe("the tokens of a session of several turns", () => {
     });
   });
 
-  it("are told turn by turn as time went by [C7.8.3]", async () => {
+  it("are told turn by turn as time went by [C7.8.3]", async ({ records }) => {
     expect(idsOf(await records())).toEqual(told(1, 2, 0));
   });
 
-  it("are told by a template that has a name [C7.9.2]", async () => {
+  it("are told by a template that has a name [C7.9.2]", async ({ ask }) => {
     const { status, body } = await ask(`${session.id}/usage/records?template_key=%20`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("template_key"));
   });
 
-  it("are told of one template, and of none that nobody used [C7.9.3]", async () => {
+  it("are told of one template, and of none that nobody used [C7.9.3]", async ({ records }) => {
     expect(idsOf(await records("?template_key=acme_compose"))).toEqual(told(1));
     expect(await records("?template_key=nobodys")).toEqual([]);
   });
 
-  it("are told of one template as time went by [C7.9.4]", async () => {
+  it("are told of one template as time went by [C7.9.4]", async ({ records }) => {
     expect(idsOf(await records("?template_key=acme_response"))).toEqual(told(2, 0));
   });
 });

@@ -1,16 +1,15 @@
 import { createHmac } from "node:crypto";
 import { base64url, exportSPKI, importJWK, SignJWT } from "jose";
 import type { JWTPayload } from "jose";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect } from "vitest";
 import { AppError } from "../../src/domain/errors.ts";
 import { readCredential } from "../../src/services/authentication.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, GLOBEX } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { createIssuer, startKeyServer } from "../support/key-server.ts";
 import type { Issuer, KeyServer } from "../support/key-server.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 const SECRET = "a-secret-of-this-test-of-more-than-32-characters";
 const ANN = "01a203c1-5b09-7963-9685-2aef74277b10";
@@ -18,18 +17,39 @@ const NOW = Date.UTC(2026, 10, 22, 12);
 const MINUTE_MS = 60_000;
 const seconds = (ms: number): number => Math.floor(ms / 1000);
 
-let database: TestDatabase;
-let acme: Issuer;
-let globex: Issuer;
+const it = databaseTest
+  .extend("acme", { scope: "file" }, () => createIssuer("acme"))
+  .extend("globex", { scope: "file" }, () => createIssuer("globex", "ES256"))
+  /** An isolate that has just begun. */
+  .extend(
+    "isolate",
+    { scope: "file" },
+    ({ database }) =>
+      (env: Record<string, string> = {}): TestDeps =>
+        createTestDeps({ endpoint: database.endpoint, env: { JWT_SECRET: SECRET, ...env }, now: () => now }),
+  )
+  .extend("claims", { scope: "file" }, ({ acme }) => (changes: Claims = {}): JWTPayload => ({
+    sub: ANN,
+    brand_id: ACME,
+    iss: acme.issuer,
+    aud: acme.audience,
+    exp: seconds(now) + 600,
+    ...changes,
+  }))
+  .extend(
+    "ours",
+    { scope: "file" },
+    ({ claims }) =>
+      (changes: Claims = {}, { secret = SECRET, header = {} } = {}): Promise<string> =>
+        new SignJWT(claims({ iss: "parley", aud: "parley", ...changes }))
+          .setProtectedHeader({ alg: "HS256", ...header })
+          .sign(new TextEncoder().encode(secret)),
+  );
 let keys: KeyServer;
 let globexKeys: KeyServer;
 let now = NOW;
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-  [acme, globex] = [await createIssuer("acme"), await createIssuer("globex", "ES256")];
-});
-beforeEach(async () => {
+it.beforeEach(async ({ acme, globex, database }) => {
   now = NOW;
   keys = await startKeyServer([acme.jwk]);
   globexKeys = await startKeyServer([globex.jwk]);
@@ -50,11 +70,6 @@ afterEach(async () => {
   await keys.close();
   await globexKeys.close();
 });
-afterAll(() => database.close());
-
-/** An isolate that has just begun. */
-const isolate = (env: Record<string, string> = {}): TestDeps =>
-  createTestDeps({ endpoint: database.endpoint, env: { JWT_SECRET: SECRET, ...env }, now: () => now });
 
 const ask = (deps: TestDeps, token: string) => readCredential(deps, `Bearer ${token}`);
 const verdict = (deps: TestDeps, token: string): Promise<unknown> =>
@@ -63,23 +78,24 @@ const person = (brandId: string = ACME) => ({ kind: "user", userId: ANN, brandId
 
 /** `undefined` leaves a claim out. */
 type Claims = Record<string, unknown>;
-const claims = (changes: Claims = {}): JWTPayload => ({
-  sub: ANN,
-  brand_id: ACME,
-  iss: acme.issuer,
-  aud: acme.audience,
-  exp: seconds(now) + 600,
-  ...changes,
-});
-const ours = (changes: Claims = {}, { secret = SECRET, header = {} } = {}): Promise<string> =>
-  new SignJWT(claims({ iss: "parley", aud: "parley", ...changes }))
-    .setProtectedHeader({ alg: "HS256", ...header })
-    .sign(new TextEncoder().encode(secret));
+type Signers = {
+  acme: Issuer;
+  globex: Issuer;
+  claims: (changes?: Claims) => JWTPayload;
+  ours: (changes?: Claims, options?: { secret?: string; header?: Record<string, unknown> }) => Promise<string>;
+};
+
 const unsigned = (header: object, payload: object): string =>
   [header, payload].map((part) => base64url.encode(JSON.stringify(part))).join(".");
 
 describe("a person's token", () => {
-  it("is taken from Parley, and from the brand whose key signed it", async () => {
+  it("is taken from Parley, and from the brand whose key signed it", async ({
+    isolate,
+    ours,
+    acme,
+    claims,
+    globex,
+  }) => {
     const deps = isolate();
     expect(await ask(deps, await ours())).toEqual(person());
     expect(await ask(deps, await acme.sign(claims()))).toEqual(person());
@@ -87,70 +103,89 @@ describe("a person's token", () => {
     expect(await ask(deps, await globex.sign(theirs))).toEqual(person(GLOBEX));
   });
 
-  it("is taken from the key set that is configured for brands without one of their own", async () => {
+  it("is taken from the key set that is configured for brands without one of their own", async ({
+    database,
+    isolate,
+    acme,
+    claims,
+  }) => {
     await database.query("update brands set jwks_url = null where id = $1", [ACME]);
     const deps = isolate({ JWT_JWKS_URL: keys.url, JWT_ISSUER: acme.issuer, JWT_AUDIENCE: acme.audience });
     expect(await ask(deps, await acme.sign(claims()))).toEqual(person());
   });
 
-  const forged: [string, () => Promise<string> | string][] = [
-    ["is signed by nobody", () => `${unsigned({ alg: "none" }, claims())}.`],
-    ["is signed by nobody, spelled otherwise", () => `${unsigned({ alg: "nOnE" }, claims())}.`],
+  const forged: [string, (by: Signers) => Promise<string> | string][] = [
+    ["is signed by nobody", ({ claims }) => `${unsigned({ alg: "none" }, claims())}.`],
+    ["is signed by nobody, spelled otherwise", ({ claims }) => `${unsigned({ alg: "nOnE" }, claims())}.`],
     [
       "is signed with the brand's public key as if it were a secret",
-      async () => {
+      async ({ acme, claims }) => {
         const pem = await exportSPKI((await importJWK(acme.jwk, "RS256")) as CryptoKey);
         const body = unsigned({ alg: "HS256", kid: acme.kid }, claims());
         return `${body}.${createHmac("sha256", pem).update(body).digest("base64url")}`;
       },
     ],
-    ["is signed with Parley's secret by another algorithm", () => ours({}, { header: { alg: "HS512" } })],
-    ["is signed with another secret", () => ours({}, { secret: "another-secret-of-more-than-32-characters!" })],
-    ["has expired", () => ours({ exp: seconds(NOW) - 6 })],
-    ["has expired, signed by the brand", () => acme.sign(claims({ exp: seconds(NOW) - 6 }))],
-    ["never expires", () => ours({ exp: undefined })],
-    ["expires at a time that is no number", () => ours({ exp: "tomorrow" })],
-    ["is not valid yet", () => ours({ nbf: seconds(NOW) + 60 })],
-    ["is another issuer's", () => ours({ iss: "somebody" })],
-    ["is another issuer's, signed by the brand", () => acme.sign(claims({ iss: globex.issuer }))],
-    ["is for somebody else", () => ours({ aud: "another-app" })],
-    ["is for somebody else, signed by the brand", () => acme.sign(claims({ aud: globex.audience }))],
+    ["is signed with Parley's secret by another algorithm", ({ ours }) => ours({}, { header: { alg: "HS512" } })],
+    ["is signed with another secret", ({ ours }) => ours({}, { secret: "another-secret-of-more-than-32-characters!" })],
+    ["has expired", ({ ours }) => ours({ exp: seconds(NOW) - 6 })],
+    ["has expired, signed by the brand", ({ acme, claims }) => acme.sign(claims({ exp: seconds(NOW) - 6 }))],
+    ["never expires", ({ ours }) => ours({ exp: undefined })],
+    ["expires at a time that is no number", ({ ours }) => ours({ exp: "tomorrow" })],
+    ["is not valid yet", ({ ours }) => ours({ nbf: seconds(NOW) + 60 })],
+    ["is another issuer's", ({ ours }) => ours({ iss: "somebody" })],
+    [
+      "is another issuer's, signed by the brand",
+      ({ acme, globex, claims }) => acme.sign(claims({ iss: globex.issuer })),
+    ],
+    ["is for somebody else", ({ ours }) => ours({ aud: "another-app" })],
+    [
+      "is for somebody else, signed by the brand",
+      ({ acme, globex, claims }) => acme.sign(claims({ aud: globex.audience })),
+    ],
     [
       "names a brand whose key did not sign it",
-      () => acme.sign(claims({ brand_id: GLOBEX, iss: globex.issuer, aud: globex.audience })),
+      ({ acme, globex, claims }) => acme.sign(claims({ brand_id: GLOBEX, iss: globex.issuer, aud: globex.audience })),
     ],
-    ["names another brand's key", () => acme.sign(claims(), { kid: globex.kid })],
-    ["names no brand", () => ours({ brand_id: undefined })],
-    ["names no brand, signed by the brand", () => acme.sign(claims({ brand_id: undefined }))],
-    ["names no person", () => ours({ sub: undefined })],
-    ["names somebody who is no person", () => ours({ sub: "admin" })],
-    ["names a key nobody knows", () => acme.sign(claims(), { kid: "unknown" })],
-    ["is larger than 8 KB", () => ours({ filler: "x".repeat(8_192) })],
+    ["names another brand's key", ({ acme, globex, claims }) => acme.sign(claims(), { kid: globex.kid })],
+    ["names no brand", ({ ours }) => ours({ brand_id: undefined })],
+    ["names no brand, signed by the brand", ({ acme, claims }) => acme.sign(claims({ brand_id: undefined }))],
+    ["names no person", ({ ours }) => ours({ sub: undefined })],
+    ["names somebody who is no person", ({ ours }) => ours({ sub: "admin" })],
+    ["names a key nobody knows", ({ acme, claims }) => acme.sign(claims(), { kid: "unknown" })],
+    ["is larger than 8 KB", ({ ours }) => ours({ filler: "x".repeat(8_192) })],
     [
       "brings its own key",
-      async () => {
+      async ({ acme, claims }) => {
         const eve = await createIssuer("eve");
         return eve.sign(claims(), { kid: acme.kid, jwk: eve.jwk });
       },
     ],
-    ["brings a key along, even the right one", () => acme.sign(claims(), { jwk: acme.jwk })],
-    ["tells where its key is", () => acme.sign(claims(), { jku: keys.url })],
-    ["tells where its certificate is", () => acme.sign(claims(), { x5u: keys.url })],
-    ["wants to be understood in its own way", () => ours({}, { header: { crit: ["b64"], b64: true } })],
-    ["was changed after it was signed", async () => (await ours()).replace(/\.[^.]+\./, `.${base64url.encode("{}")}.`)],
-    ["has two parts", async () => (await ours()).split(".").slice(0, 2).join(".")],
+    ["brings a key along, even the right one", ({ acme, claims }) => acme.sign(claims(), { jwk: acme.jwk })],
+    ["tells where its key is", ({ acme, claims }) => acme.sign(claims(), { jku: keys.url })],
+    ["tells where its certificate is", ({ acme, claims }) => acme.sign(claims(), { x5u: keys.url })],
+    ["wants to be understood in its own way", ({ ours }) => ours({}, { header: { crit: ["b64"], b64: true } })],
+    [
+      "was changed after it was signed",
+      async ({ ours }) => (await ours()).replace(/\.[^.]+\./, `.${base64url.encode("{}")}.`),
+    ],
+    ["has two parts", async ({ ours }) => (await ours()).split(".").slice(0, 2).join(".")],
     ["is no token at all", () => "hello"],
   ];
-  it.each(forged)("is refused when it %s", async (_how, make) => {
-    expect(await verdict(isolate(), await make())).toBe(401);
+  it.for(forged)("is refused when it %s", async ([, make], { isolate, acme, globex, claims, ours }) => {
+    expect(await verdict(isolate(), await make({ acme, globex, claims, ours }))).toBe(401);
   });
 
-  it("is refused when it is the brand's and Parley does not know what the brand's tokens say", async () => {
+  it("is refused when it is the brand's and Parley does not know what the brand's tokens say", async ({
+    database,
+    isolate,
+    acme,
+    claims,
+  }) => {
     await database.query("update brands set jwt_audience = null where id = $1", [ACME]);
     expect(await verdict(isolate(), await acme.sign(claims()))).toBe(401);
   });
 
-  it("is refused when the brand's key set holds a secret, even one that signed it", async () => {
+  it("is refused when the brand's key set holds a secret, even one that signed it", async ({ acme, isolate, ours }) => {
     keys.serve([{ kty: "oct", k: base64url.encode(SECRET), kid: "s", alg: "HS256" }, acme.jwk]);
     const deps = isolate({ JWT_SECRET: "" });
     expect(await verdict(deps, await ours({ iss: acme.issuer, aud: acme.audience }, { header: { kid: "s" } }))).toBe(
@@ -160,7 +195,7 @@ describe("a person's token", () => {
 });
 
 describe("a brand's key set", () => {
-  it("is fetched once for many, and again when it is old", async () => {
+  it("is fetched once for many, and again when it is old", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await Promise.all(Array.from({ length: 20 }, async () => ask(deps, await acme.sign(claims()))));
     expect(keys.requests).toBe(1);
@@ -169,7 +204,11 @@ describe("a brand's key set", () => {
     expect(keys.requests).toBe(2);
   });
 
-  it("that is away for half an hour locks nobody out, in this isolate or a new one", async () => {
+  it("that is away for half an hour locks nobody out, in this isolate or a new one", async ({
+    isolate,
+    acme,
+    claims,
+  }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     keys.serve(null);
@@ -181,7 +220,7 @@ describe("a brand's key set", () => {
     expect(deps.lines.filter(({ event }) => event === "key_set_unavailable").length).toBeGreaterThan(0);
   });
 
-  it("that is away for more than a day is not trusted any more", async () => {
+  it("that is away for more than a day is not trusted any more", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     keys.serve(null);
@@ -189,7 +228,7 @@ describe("a brand's key set", () => {
     expect(await verdict(deps, await acme.sign(claims()))).toBe(503);
   });
 
-  it("that was never there is to be asked again later", async () => {
+  it("that was never there is to be asked again later", async ({ isolate, acme, claims }) => {
     keys.serve(null);
     const deps = isolate();
     expect(await verdict(deps, await acme.sign(claims()))).toBe(503);
@@ -198,7 +237,11 @@ describe("a brand's key set", () => {
     expect(await verdict(deps, await acme.sign(claims()))).toEqual(person());
   });
 
-  it("is fetched once in 30 seconds for keys it does not have, however many tokens name one", async () => {
+  it("is fetched once in 30 seconds for keys it does not have, however many tokens name one", async ({
+    isolate,
+    acme,
+    claims,
+  }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     now += 31_000;
@@ -213,7 +256,7 @@ describe("a brand's key set", () => {
     expect(keys.requests).toBe(3);
   });
 
-  it("with a new key is found out at once, for all who come with it", async () => {
+  it("with a new key is found out at once, for all who come with it", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     const next = await createIssuer("acme-next");

@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { ACME, ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
-import { startGateway } from "../support/gateway.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { somebody } from "../support/people.ts";
 import type { Person } from "../support/people.ts";
+import { gatewayTest } from "../support/fixtures.ts";
 
 /** What is no brand's or is guarded by a signature instead of a credential. */
 const WITHOUT_CREDENTIAL = [
@@ -17,7 +17,25 @@ const WITHOUT_CREDENTIAL = [
   "POST /webhooks/whatsapp",
 ];
 
-let gateway: Gateway;
+const it = gatewayTest
+  .extend("env", { scope: "file" }, { AUTH_MODE: "required" })
+  /** Every row of Acme's, in whatever table. */
+  .extend("acmesRows", { scope: "file" }, ({ gateway }) => async (): Promise<string> => {
+    await gateway.flush();
+    const tables = await gateway.database.query(
+      "select table_name from information_schema.columns where column_name = 'brand_id' and table_schema = 'public' order by 1",
+    );
+    const rows: string[] = [];
+    for (const { table_name: table } of tables) {
+      const [row] = await gateway.database.query(
+        `select coalesce(string_agg(t::text, '|' order by t::text), '') as rows from ${table} t where brand_id = $1`,
+        [ACME],
+      );
+      // When a key was last used is told by using it.
+      if (table !== "api_keys") rows.push(`${table}: ${row?.["rows"]}`);
+    }
+    return rows.join("\n");
+  });
 /** Of Acme, and what is theirs. */
 let ann: Person;
 let bob: Person;
@@ -27,8 +45,7 @@ let conversation: string;
 let message: string;
 let broadcast: string;
 
-beforeAll(async () => {
-  gateway = await startGateway({ env: { AUTH_MODE: "required" } });
+it.beforeAll(async ({ gateway }) => {
   [ann, bob] = [await somebody(gateway), await somebody(gateway)];
   eve = await somebody(gateway, { brandId: GLOBEX, instanceId: INSTANCE.globex });
   const said = await ann.say("My secret is blue");
@@ -41,25 +58,6 @@ beforeAll(async () => {
   );
   broadcast = sent.body.data.broadcast_id;
 });
-afterAll(() => gateway.close());
-
-/** Every row of Acme's, in whatever table. */
-async function acmesRows(): Promise<string> {
-  await gateway.flush();
-  const tables = await gateway.database.query(
-    "select table_name from information_schema.columns where column_name = 'brand_id' and table_schema = 'public' order by 1",
-  );
-  const rows: string[] = [];
-  for (const { table_name: table } of tables) {
-    const [row] = await gateway.database.query(
-      `select coalesce(string_agg(t::text, '|' order by t::text), '') as rows from ${table} t where brand_id = $1`,
-      [ACME],
-    );
-    // When a key was last used is told by using it.
-    if (table !== "api_keys") rows.push(`${table}: ${row?.["rows"]}`);
-  }
-  return rows.join("\n");
-}
 
 type Try = { path: () => string; body?: () => unknown; eves: number; bobs: number; ofGlobex: number };
 /** What a neighbour's person, another person of the brand and a neighbour's server are answered when they ask for Acme's or Ann's. */
@@ -147,16 +145,16 @@ it("every route is known here", () => {
 });
 
 describe.each([
-  ["before Postgres has it", () => Promise.resolve()],
+  ["before Postgres has it", (_gateway: Gateway) => Promise.resolve()],
   [
     "when only Postgres has it",
-    async () => {
+    async (gateway: Gateway) => {
       await gateway.flush();
       gateway.evictAll({ emptied: true });
     },
   ],
 ])("what is Acme's or Ann's, %s,", (_when, settle) => {
-  beforeEach(settle);
+  it.beforeEach(({ gateway }) => settle(gateway));
 
   const neighbours: [string, (tried: Try) => [credential: string, status: number]][] = [
     ["a neighbour's server", (tried) => [GLOBEX_KEY, tried.ofGlobex]],
@@ -164,11 +162,11 @@ describe.each([
     ["another person", (tried) => [bob.token, tried.bobs]],
     ["nobody, with a token that nobody signed", () => [`${ann.token.slice(0, -4)}AAAA`, 401]],
   ];
-  it.each(
+  it.for(
     neighbours.flatMap(([who, expected]) =>
       Object.entries(TRIES).map(([route, tried]) => [who, route, tried, expected] as const),
     ),
-  )("is neither read nor changed by %s: %s", async (_who, route, tried, expected) => {
+  )("is neither read nor changed by %s: %s", async ([, route, tried, expected], { acmesRows, gateway }) => {
     const [credential, status] = expected(tried);
     const before = await acmesRows();
     const [method = ""] = route.split(" ");

@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import type { Deps } from "../../src/deps.ts";
 import { ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
-import { startDatabase } from "../support/database.ts";
-import type { TestDatabase } from "../support/database.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
+import { databaseTest } from "../support/fixtures.ts";
 
 /** Where a stranger may come in: monitoring, readers of the documentation, guests, and Meta's handshake with its own token. */
 const PUBLIC = [
@@ -52,13 +51,31 @@ type Operation = {
 };
 type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: Record<string, any> };
 
-let database: TestDatabase;
+const it = databaseTest.extend(
+  "ask",
+  { scope: "file" },
+  ({ database }) =>
+    (route: string, headers: Record<string, string>) => {
+      const deps = createTestDeps({ endpoint: database.endpoint, env: { AUTH_MODE: "required" } });
+      const [method = "", path = ""] = route.replaceAll(/\{\w+\}/g, UUID).split(" ");
+      const body = BODIES[route];
+      // Whatever is asked, the conversation would have something to tell.
+      const outcome = { kind: "in_progress", retryAfterMs: 1 } as const;
+      const conversation: Deps["conversation"] = (address) => ({
+        ...deps.conversation(address),
+        requestStatus: async () => ({ kind: "status", brandId: ACME, outcome }),
+      });
+      return createApp(() => ({ ...deps, conversation })).request(path, {
+        method,
+        headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    },
+);
 let document: Document;
 beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
   document = (await (await app.request("/openapi.json")).json()) as Document;
 });
-afterAll(() => database.close());
 
 const operationOf = (route: string): Operation | undefined => {
   const [method = "", path = ""] = route.split(" ");
@@ -119,25 +136,9 @@ describe("/openapi.json", () => {
 });
 
 describe("a stranger, where credentials are required", () => {
-  const ask = (route: string, headers: Record<string, string>) => {
-    const deps = createTestDeps({ endpoint: database.endpoint, env: { AUTH_MODE: "required" } });
-    const [method = "", path = ""] = route.replaceAll(/\{\w+\}/g, UUID).split(" ");
-    const body = BODIES[route];
-    // Whatever is asked, the conversation would have something to tell.
-    const outcome = { kind: "in_progress", retryAfterMs: 1 } as const;
-    const conversation: Deps["conversation"] = (address) => ({
-      ...deps.conversation(address),
-      requestStatus: async () => ({ kind: "status", brandId: ACME, outcome }),
-    });
-    return createApp(() => ({ ...deps, conversation })).request(path, {
-      method,
-      headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  };
   const guarded = routes.filter((route) => !PUBLIC.includes(route));
 
-  it.each(guarded)("is turned away from %s, in the envelope", async (route) => {
+  it.for(guarded)("is turned away from %s, in the envelope", async (route, { ask }) => {
     const response = await ask(route, {});
     const body = await response.json();
     expect({ status: response.status, body }).toEqual({
@@ -150,9 +151,9 @@ describe("a stranger, where credentials are required", () => {
     });
   });
 
-  it.each(routes.filter((route) => route in BODIES || guarded.includes(route)))(
+  it.for(routes.filter((route) => route in BODIES || guarded.includes(route)))(
     "with a key that nobody has is turned away from %s",
-    async (route) => {
+    async (route, { ask }) => {
       const response = await ask(route, { Authorization: "Bearer parley_live_nobody" });
       expect([response.status, await response.json()]).toMatchObject([401, { error: { code: "UNAUTHORIZED" } }]);
     },

@@ -1,28 +1,24 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { createApp } from "../../../src/app.ts";
 import { newTurnId } from "../../../src/domain/ids.ts";
 import { deliverBroadcast } from "../../../src/flows/deliver-broadcast.ts";
 import { guestToken } from "../../../src/services/user-token.ts";
 import { createAudience } from "../../support/audience.ts";
 import type { Audience } from "../../support/audience.ts";
-import { startDatabase } from "../../support/database.ts";
 import type { TestDatabase } from "../../support/database.ts";
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../../support/demo.ts";
+import { databaseTest } from "../../support/fixtures.ts";
 
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 
 /** Nothing listens there. */
 const AWAY = "http://127.0.0.1:1/sql";
 
-let database: TestDatabase;
+const it = databaseTest;
 let deps: Audience;
 let people: string[];
 
-beforeAll(async () => {
-  database = await startDatabase({ seeded: true });
-}, 60_000);
-afterAll(() => database.close());
-beforeEach(async () => {
+it.beforeEach(async ({ database }) => {
   await database.query("truncate users, broadcasts cascade");
   const rows = await database.query(
     "insert into users (brand_id, tier) select $1::uuid, 'standard' from generate_series(1, 5) returning id",
@@ -82,7 +78,7 @@ describe("POST /api/broadcast", () => {
     ]);
   });
 
-  it("hands it on to be written and rung for [B1.3.4]", async () => {
+  it("hands it on to be written and rung for [B1.3.4]", async ({ database }) => {
     const { body } = await send({ metadata: { campaign: "spring" } });
     expect(await database.query("select id, content, request_id, metadata_json from broadcasts")).toEqual([
       {
@@ -166,7 +162,7 @@ describe("POST /api/broadcast", () => {
 });
 
 describe("GET /api/broadcasts/{id}", () => {
-  it("counts its recipients by state, as they are", async () => {
+  it("counts its recipients by state, as they are", async ({ database }) => {
     const path = await sent();
     expect((await call("GET", path)).body.data).toMatchObject({
       state: "sending",
@@ -195,7 +191,7 @@ describe("GET /api/broadcasts/{id}", () => {
     expect(pages.flatMap(({ recipients }) => recipients.map((one: any) => one.user_id))).toEqual(people.toSorted());
   });
 
-  it("gives those in one state, with what went wrong", async () => {
+  it("gives those in one state, with what went wrong", async ({ database }) => {
     const path = await sent();
     await database.query(
       `update broadcast_recipients set state = 'failed', attempts = 5, error_code = 'SERVICE_UNAVAILABLE',
@@ -235,7 +231,7 @@ describe("POST /api/broadcasts/{id}/cancel and /retry", () => {
     });
   });
 
-  it("sends once more to whoever failed", async () => {
+  it("sends once more to whoever failed", async ({ database }) => {
     const path = await sent();
     await database.query("update broadcast_recipients set state = 'failed' where user_id = $1", [people[1] ?? ""]);
     const { status, body } = await call("POST", `${path}/retry`);
@@ -256,7 +252,7 @@ describe.each([
   ["POST", "/retry"],
 ])("%s /api/broadcasts/{id}%s", (method, verb) => {
   /** What somebody without a right to it is told, and that nothing came of it. */
-  async function refused(options: Call, id?: string) {
+  async function refused(database: TestDatabase, options: Call, id?: string) {
     const path = await sent();
     await database.query("update broadcast_recipients set state = 'failed' where user_id = $1", [people[1] ?? ""]);
     const before = await database.query("select state, cancelled_at from broadcast_recipients, broadcasts");
@@ -265,28 +261,28 @@ describe.each([
     return [status, body.error.code];
   }
 
-  it("knows nothing of another brand's", async () => {
-    expect(await refused({ key: GLOBEX_KEY })).toEqual([404, "RESOURCE_NOT_FOUND"]);
+  it("knows nothing of another brand's", async ({ database }) => {
+    expect(await refused(database, { key: GLOBEX_KEY })).toEqual([404, "RESOURCE_NOT_FOUND"]);
   });
 
-  it.each([NOBODY, "none"])("knows nothing of /api/broadcasts/%s", async (id) => {
-    expect(await refused({}, `/api/broadcasts/${id}`)).toEqual([404, "RESOURCE_NOT_FOUND"]);
+  it.for([NOBODY, "none"])("knows nothing of /api/broadcasts/%s", async (id, { database }) => {
+    expect(await refused(database, {}, `/api/broadcasts/${id}`)).toEqual([404, "RESOURCE_NOT_FOUND"]);
   });
 
-  it("is not for people", async () => {
-    expect(await refused({ key: await tokenOf(people[0]) })).toEqual([403, "FORBIDDEN"]);
+  it("is not for people", async ({ database }) => {
+    expect(await refused(database, { key: await tokenOf(people[0]) })).toEqual([403, "FORBIDDEN"]);
   });
 
-  it("asks for a key where keys are required", async () => {
+  it("asks for a key where keys are required", async ({ database }) => {
     const on = { ...deps, config: { ...deps.config, authMode: "required" as const } };
-    expect(await refused({ key: null, on })).toEqual([401, "UNAUTHORIZED"]);
+    expect(await refused(database, { key: null, on })).toEqual([401, "UNAUTHORIZED"]);
   });
 });
 
 describe("where credentials are required", () => {
   const strict = () => ({ ...deps, config: { ...deps.config, authMode: "required" as const } });
 
-  it("a broadcast takes a brand's key", async () => {
+  it("a broadcast takes a brand's key", async ({ database }) => {
     const stranger = await send({}, { key: null, on: strict() });
     expect([stranger.status, stranger.body.error.code]).toEqual([401, "UNAUTHORIZED"]);
     expect(await database.query("select id from broadcasts")).toEqual([]);
@@ -298,7 +294,7 @@ describe("where credentials are required", () => {
     expect([status, body.error.code]).toEqual([403, "FORBIDDEN"]);
   });
 
-  it("a key with other scopes does not do", async () => {
+  it("a key with other scopes does not do", async ({ database }) => {
     await database.query(`update api_keys set scopes_json = '["conversations:read"]' where brand_id = $1`, [ACME]);
     const { status, body } = await send({}, { on: strict() });
     await database.query("update api_keys set scopes_json = '[]' where brand_id = $1", [ACME]);

@@ -1,12 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import type { AdapterInput } from "../../../../src/domain/adapter.ts";
 import { MAX_RUNS } from "../../../../src/domain/turn.ts";
 import { answerTurn } from "../../../../durable-objects/conversation/turns/answer.ts";
 import { demoBundle } from "../../../support/bundle.ts";
 import { ACME_KEY, INSTANCE } from "../../../support/demo.ts";
 import { createTestDeps } from "../../../support/deps.ts";
-import { startGateway } from "../../../support/gateway.ts";
-import type { Gateway } from "../../../support/gateway.ts";
 import {
   answerWith,
   breakOff,
@@ -18,18 +16,50 @@ import {
   packed,
   redirect,
   reset,
-  startOrchestrator,
 } from "../../../support/orchestrator.ts";
-import type { Behaviour, OrchestratorStandIn } from "../../../support/orchestrator.ts";
+import type { Behaviour } from "../../../support/orchestrator.ts";
+import { gatewayTest } from "../../../support/fixtures.ts";
 
 const SORRY = "Sorry";
 
-let orchestrator: OrchestratorStandIn;
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-});
-afterAll(() => orchestrator.close());
-beforeEach(() => {
+const it = gatewayTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({
+    ORCHESTRATOR_URL: orchestrator.url,
+    ORCHESTRATOR_TIMEOUT_MS: "150",
+    RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
+  }))
+  /** One run, by the client a deploy has; what it gave, and what it logged. */
+  .extend(
+    "run",
+    { scope: "file" },
+    ({ orchestrator }) =>
+      async ({ env, input = question(), fence = 1, signal = new AbortController().signal }: Options = {}) => {
+        const deps = createTestDeps({ env: { ORCHESTRATOR_URL: orchestrator.url, ...env } });
+        if (deps.orchestrator === null) throw new Error("There is nobody to ask");
+        const turn = { turnId: "turn-1", fence };
+        const result = await answerTurn({ ...deps, orchestrator: deps.orchestrator }, { turn, adapter: input, signal });
+        return { result, lines: deps.lines };
+      },
+  )
+  /** The adapter as it came over the wire. */
+  .extend("asked", { scope: "file" }, ({ run, orchestrator }) => async (changes: Partial<AdapterInput> = {}) => {
+    await run({ input: question(changes) });
+    return orchestrator.calls[0]?.adapter ?? {};
+  })
+  /** Somebody new says something; what they were answered, after everything has been written. */
+  .extend("say", { scope: "file" }, ({ gateway }) => async (changes: Record<string, unknown> = {}) => {
+    const message = {
+      instance_id: INSTANCE.chat,
+      request_id: "r1",
+      content: "Hello",
+      user: { device_id: crypto.randomUUID() },
+    };
+    const { status, body } = await gateway.send("POST", "/web/messages", { ...message, ...changes });
+    expect(status).toBe(200);
+    await gateway.flush();
+    return body.data;
+  });
+it.beforeEach(({ orchestrator }) => {
   orchestrator.behave(echo);
   orchestrator.calls.splice(0);
 });
@@ -53,27 +83,12 @@ type Options = {
   signal?: AbortSignal;
 };
 
-/** One run, by the client a deploy has; what it gave, and what it logged. */
-async function run({ env, input = question(), fence = 1, signal = new AbortController().signal }: Options = {}) {
-  const deps = createTestDeps({ env: { ORCHESTRATOR_URL: orchestrator.url, ...env } });
-  if (deps.orchestrator === null) throw new Error("There is nobody to ask");
-  const turn = { turnId: "turn-1", fence };
-  const result = await answerTurn({ ...deps, orchestrator: deps.orchestrator }, { turn, adapter: input, signal });
-  return { result, lines: deps.lines };
-}
-
-/** The adapter as it came over the wire. */
-async function asked(changes: Partial<AdapterInput> = {}) {
-  await run({ input: question(changes) });
-  return orchestrator.calls[0]?.adapter ?? {};
-}
-
 describe("what the orchestrator is asked", () => {
-  it("says in which session and by whom [B2.3.1]", async () => {
+  it("says in which session and by whom [B2.3.1]", async ({ asked }) => {
     expect(await asked()).toMatchObject({ session_id: "session-1", user_id: "user-1", is_guest: false });
   });
 
-  it("holds the words as they were meant, and what was said before them [B2.3.2]", async () => {
+  it("holds the words as they were meant, and what was said before them [B2.3.2]", async ({ asked }) => {
     const content = "Is 1 < 2 & 'so on'? 👋🏽";
     const history = [{ role: "user", content: "Hi" } as const, { role: "assistant", content: "Hi there" } as const];
     const adapter = await asked({ message: { id: "m", content, channel: "web", metadata: { page: 7 } }, history });
@@ -87,23 +102,23 @@ describe("what the orchestrator is asked", () => {
     expect(adapter.history).toEqual(history);
   });
 
-  it("says for whose instance [B2.3.3]", async () => {
+  it("says for whose instance [B2.3.3]", async ({ asked }) => {
     const { instance } = demoBundle();
     expect((await asked()).routing).toEqual({ brand_id: instance.brandId, instance_id: instance.id });
   });
 
-  it("names the template set and the template that answers [B2.3.4]", async () => {
+  it("names the template set and the template that answers [B2.3.4]", async ({ asked }) => {
     expect(await asked()).toMatchObject({
       template: { id: "00000000-0000-4000-8000-0000000000a1", json: { response: "reply" } },
       plan_key: "reply",
     });
   });
 
-  it("names the template's model and where it runs [B2.3.5]", async () => {
+  it("names the template's model and where it runs [B2.3.5]", async ({ asked }) => {
     expect(await asked()).toMatchObject({ model: "small-1", llm_runtime: "acme" });
   });
 
-  it("holds the session's token plan, or one that is made for it [B2.3.6]", async () => {
+  it("holds the session's token plan, or one that is made for it [B2.3.6]", async ({ asked, orchestrator }) => {
     const made = await asked();
     expect(made.token_plan.templates.reply).toMatchObject({ function: "response", total_budget: 100 });
     const tokenPlan = { templates: {}, created_at: "2026-01-01T00:00:00.000Z" };
@@ -111,7 +126,7 @@ describe("what the orchestrator is asked", () => {
     expect((await asked({ session: { ...question().session, tokenPlan } })).token_plan).toEqual(tokenPlan);
   });
 
-  it("says how the person was recognised, and what may be done for them [B2.3.7]", async () => {
+  it("says how the person was recognised, and what may be done for them [B2.3.7]", async ({ asked, orchestrator }) => {
     const known = await asked();
     orchestrator.calls.splice(0);
     const guest = await asked({ user: { id: "user-2", tier: "guest" }, authState: "guest" });
@@ -121,23 +136,23 @@ describe("what the orchestrator is asked", () => {
     ]);
   });
 
-  it.each([
+  it.for([
     ["a session", { session: { ...question().session, id: "" } }],
     ["a user", { user: { id: "", tier: "standard" } }],
     ["any words", { message: { ...question().message, content: "" } }],
-  ] as const)("is never sent without %s [B2.3.8]", async (_, changes) => {
+  ] as const)("is never sent without %s [B2.3.8]", async ([, changes], { run, orchestrator }) => {
     await expect(run({ input: question(changes) })).rejects.toMatchObject({ code: "VALIDATION_ERROR", status: 400 });
     expect(orchestrator.calls).toEqual([]);
   });
 
-  it("holds no secret, at any depth [B2.3.9]", async () => {
+  it("holds no secret, at any depth [B2.3.9]", async ({ asked }) => {
     const metadata = { password: "s3cret", deep: [{ api_key: "s3cret", Authorization: "s3cret", kept: 1 }] };
     const adapter = await asked({ message: { ...question().message, metadata } });
     expect(adapter.message.metadata).toEqual({ deep: [{ kept: 1 }] });
     expect(JSON.stringify(adapter)).not.toContain("s3cret");
   });
 
-  it("is marked as the turn it is, so that a repeat can be told from a new one", async () => {
+  it("is marked as the turn it is, so that a repeat can be told from a new one", async ({ run, orchestrator }) => {
     await run({ env: { ORCHESTRATOR_TOKEN: "its-token" } });
     expect(orchestrator.calls[0]?.headers).toMatchObject({
       "idempotency-key": "turn-1",
@@ -149,7 +164,7 @@ describe("what the orchestrator is asked", () => {
 });
 
 describe("an answer", () => {
-  it("is told and kept, and its tokens are counted [B2.4.3]", async () => {
+  it("is told and kept, and its tokens are counted [B2.4.3]", async ({ orchestrator, run }) => {
     const answer = { text: "Hi!", mood: "good", token_usage: { prompt_tokens: 12, completion_tokens: 34 } };
     orchestrator.behave(answerWith(answer));
     const { result, lines } = await run();
@@ -163,7 +178,7 @@ describe("an answer", () => {
     expect(lines).toEqual([]);
   });
 
-  it("without words is the default reply, and what it took is counted all the same", async () => {
+  it("without words is the default reply, and what it took is counted all the same", async ({ orchestrator, run }) => {
     orchestrator.behave(answerWith({ text: " ", usage: { input_tokens: 1000, output_tokens: 0 } }));
     const { result } = await run();
     expect(result).toMatchObject({ text: SORRY, fallback: true, usage: { sentTokens: 1000, costUsd: "0.15" } });
@@ -180,7 +195,7 @@ const stall: Behaviour = (_call, response) => {
 
 describe("an orchestrator that fails", () => {
   // With 30 seconds to answer in: none of these is waited for.
-  it.each<[string, Behaviour, string]>([
+  it.for<[string, Behaviour, string]>([
     ["answers 500", answerWith({ text: "no" }, 500), "answered 500"],
     ["answers 404", answerWith({ text: "no" }, 404), "answered 404"],
     ["hangs up", reset, ""],
@@ -190,38 +205,47 @@ describe("an orchestrator that fails", () => {
     ["sends us elsewhere", redirect, "answered 302"],
     ["never stops talking", endless, "larger than"],
     ["says little that unfolds to more than it may say", packed, "larger than"],
-  ])("because it %s, leaves the person with the default reply [B2.4.4]", async (_, behaviour, reason) => {
-    orchestrator.behave(behaviour);
-    const { result, lines } = await run();
-    expect(result).toMatchObject(FALLBACK);
-    const line = lines.find(({ event }) => event === "orchestrator_failed");
-    expect(line).toMatchObject({ level: "error", trace_id: "trace-1", turn_id: "turn-1" });
-    expect(JSON.stringify(line?.error)).toContain(reason);
-    expect(orchestrator.calls).toHaveLength(1);
-  });
+  ] as const)(
+    "because it %s, leaves the person with the default reply [B2.4.4]",
+    async ([, behaviour, reason], { orchestrator, run }) => {
+      orchestrator.behave(behaviour);
+      const { result, lines } = await run();
+      expect(result).toMatchObject(FALLBACK);
+      const line = lines.find(({ event }) => event === "orchestrator_failed");
+      expect(line).toMatchObject({ level: "error", trace_id: "trace-1", turn_id: "turn-1" });
+      expect(JSON.stringify(line?.error)).toContain(reason);
+      expect(orchestrator.calls).toHaveLength(1);
+    },
+  );
 
-  it("because nobody is there, leaves the person with the default reply", async () => {
+  it("because nobody is there, leaves the person with the default reply", async ({ run }) => {
     const { result } = await run({ env: { ORCHESTRATOR_URL: "http://127.0.0.1:9/" } });
     expect(result).toMatchObject(FALLBACK);
   });
 
-  it.each<[string, Behaviour]>([
+  it.for<[string, Behaviour]>([
     ["says nothing", hang],
     ["begins and says no more", stall],
     ["says one character after the other", drip],
-  ])("because it %s, is left when its time is over, and its line is hung up [B2.4.5]", async (_, behaviour) => {
-    const closed = Promise.withResolvers<void>();
-    orchestrator.behave((call, response) => {
-      response.on("close", closed.resolve);
-      return behaviour(call, response);
-    });
-    const { result, lines } = await run({ env: { ORCHESTRATOR_TIMEOUT_MS: "150" } });
-    expect(result).toMatchObject(FALLBACK);
-    expect(JSON.stringify(lines)).toContain("No answer within 150 ms");
-    await closed.promise;
-  });
+  ] as const)(
+    "because it %s, is left when its time is over, and its line is hung up [B2.4.5]",
+    async ([, behaviour], { orchestrator, run }) => {
+      const closed = Promise.withResolvers<void>();
+      orchestrator.behave((call, response) => {
+        response.on("close", closed.resolve);
+        return behaviour(call, response);
+      });
+      const { result, lines } = await run({ env: { ORCHESTRATOR_TIMEOUT_MS: "150" } });
+      expect(result).toMatchObject(FALLBACK);
+      expect(JSON.stringify(lines)).toContain("No answer within 150 ms");
+      await closed.promise;
+    },
+  );
 
-  it("has 30 seconds, and not one millisecond more, unless it is configured otherwise [B2.9.1]", async () => {
+  it("has 30 seconds, and not one millisecond more, unless it is configured otherwise [B2.9.1]", async ({
+    orchestrator,
+    run,
+  }) => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
       const arrived = Promise.withResolvers<void>();
@@ -240,13 +264,13 @@ describe("an orchestrator that fails", () => {
     }
   });
 
-  it("is let go of when the run is replaced", async () => {
+  it("is let go of when the run is replaced", async ({ orchestrator, run }) => {
     const abort = new AbortController();
     orchestrator.behave(() => abort.abort(new Error("The run was replaced")));
     expect((await run({ signal: abort.signal })).result).toMatchObject(FALLBACK);
   });
 
-  it("is not asked again by a run that comes after too many that died", async () => {
+  it("is not asked again by a run that comes after too many that died", async ({ run, orchestrator }) => {
     const { result, lines } = await run({ fence: MAX_RUNS + 1 });
     expect([result, orchestrator.calls]).toMatchObject([FALLBACK, []]);
     expect(lines).toMatchObject([{ event: "turn_abandoned", runs: MAX_RUNS + 1 }]);
@@ -256,12 +280,12 @@ describe("an orchestrator that fails", () => {
 describe("a development machine without an orchestrator", () => {
   const alone = { ORCHESTRATOR_URL: "" };
 
-  it("answers by itself [B2.4.1]", async () => {
+  it("answers by itself [B2.4.1]", async ({ run }) => {
     const { result } = await run({ env: alone });
     expect(result).toMatchObject({ text: "You said: Hello", fallback: false, usage: { costUsd: expect.any(String) } });
   });
 
-  it("warns each time that nobody should rely on it, and says what to set [B2.4.7]", async () => {
+  it("warns each time that nobody should rely on it, and says what to set [B2.4.7]", async ({ run }) => {
     const { lines } = await run({ env: alone });
     expect(lines).toEqual([
       expect.objectContaining({
@@ -275,32 +299,7 @@ describe("a development machine without an orchestrator", () => {
 });
 
 describe("from the person to the record", () => {
-  let gateway: Gateway;
-  beforeAll(async () => {
-    const env = {
-      ORCHESTRATOR_URL: orchestrator.url,
-      ORCHESTRATOR_TIMEOUT_MS: "150",
-      RATE_LIMIT_INSTANCE_PER_MINUTE: "0",
-    };
-    gateway = await startGateway({ env });
-  }, 60_000);
-  afterAll(() => gateway.close());
-
-  /** Somebody new says something; what they were answered, after everything has been written. */
-  async function say(changes: Record<string, unknown> = {}) {
-    const message = {
-      instance_id: INSTANCE.chat,
-      request_id: "r1",
-      content: "Hello",
-      user: { device_id: crypto.randomUUID() },
-    };
-    const { status, body } = await gateway.send("POST", "/web/messages", { ...message, ...changes });
-    expect(status).toBe(200);
-    await gateway.flush();
-    return body.data;
-  }
-
-  it("what a turn took is written down once, at the day's price [B2.6.4]", async () => {
+  it("what a turn took is written down once, at the day's price [B2.6.4]", async ({ orchestrator, say, gateway }) => {
     orchestrator.behave(answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } }));
     const { session_id, token_usage } = await say();
     const rows = await gateway.database.query(
@@ -325,7 +324,11 @@ describe("from the person to the record", () => {
     expect(token_usage).toEqual({ prompt_in: 1_200, completion_out: 340, total: 1_540, cost_usd: "0.000384" });
   });
 
-  it("what took too long costs nothing that is known, and its person has an answer", async () => {
+  it("what took too long costs nothing that is known, and its person has an answer", async ({
+    orchestrator,
+    say,
+    gateway,
+  }) => {
     orchestrator.behave(hang);
     const answer = await say();
     const usage = await gateway.database.query("select id from session_token_usage where session_id = $1", [
@@ -342,7 +345,11 @@ describe("from the person to the record", () => {
     ]);
   });
 
-  it("what a client says of its message is kept without the secrets in it, and so is what the model says [B2.2.3]", async () => {
+  it("what a client says of its message is kept without the secrets in it, and so is what the model says [B2.2.3]", async ({
+    orchestrator,
+    say,
+    gateway,
+  }) => {
     orchestrator.behave(answerWith({ text: "Hi", debug: { api_key: "s3cret", kept: 1 } }));
     const { session_id } = await say({
       metadata: { page: 7, password: "s3cret", deep: { access_token: "s3cret", list: [1] } },
@@ -359,7 +366,7 @@ describe("from the person to the record", () => {
     expect(everything[0]?.["text"]).not.toContain("s3cret");
   });
 
-  it("words for a session that is not there are refused and kept nowhere [B2.1.4]", async () => {
+  it("words for a session that is not there are refused and kept nowhere [B2.1.4]", async ({ gateway }) => {
     const id = "00000000-0000-8000-b000-0000000000cc";
     const before = await gateway.database.query("select count(*) from messages");
     const { status, body } = await gateway.send(
