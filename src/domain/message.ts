@@ -1,30 +1,55 @@
 import { z } from "zod";
-import { MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
-import { cleanText, codePoints } from "./text.ts";
+import { byteLength, inexactPath, isRecord } from "./json.ts";
 import type { Role } from "./role.ts";
-import { byteLength } from "./json.ts";
+import { MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
+import { cleanContent, codePoints, truncate } from "./text.ts";
 
 /** Code points. */
 export const MAX_CONTENT = 10_000;
+const MAX_WARNINGS = 20;
+const MAX_PATH_KEY = 64;
 
-/** What somebody says: cleaned and trimmed, 1 to 10,000 code points. Refused when longer; a person's words are never cut. */
+/** A message's text: cleaned and trimmed, 1 to 10,000 code points. A longer one is refused, never cut. */
 export const MessageContent = z
   .string()
-  .overwrite((text) => cleanText(text).trim())
+  .overwrite(cleanContent)
   .min(1, "must not be empty")
   .refine((text) => codePoints(text) <= MAX_CONTENT, `must be at most ${MAX_CONTENT} characters`)
   .meta({ maxLength: MAX_CONTENT });
 
-/** What a client says about its message: any JSON object of at most 64 KB as it was sent. Comes out sanitised. */
+/** A client's metadata, sanitised; `warnings` name what was left out or changed, by path. */
+export type SanitizedMetadata = { value: Record<string, unknown>; warnings: string[] };
+
+export function sanitizeMetadata(metadata: Record<string, unknown>): SanitizedMetadata {
+  const changes: string[] = [];
+  const onChange = (path: readonly (string | number)[], change: string) => {
+    const keys = path.map((key) => (typeof key === "string" ? truncate(key, MAX_PATH_KEY) : key));
+    changes.push(`${["metadata", ...keys].join(".")}: ${change}`);
+  };
+  const value = sanitizeData(metadata, { onChange });
+  const more = changes.length - MAX_WARNINGS;
+  return {
+    value,
+    warnings: more > 0 ? [...changes.slice(0, MAX_WARNINGS), `metadata: ${more} more changes`] : changes,
+  };
+}
+
+/** Any JSON object of at most 64 KB as it was sent. Refused with a number that can't be kept as it is written. */
 export const MessageMetadata = z
-  .record(z.string(), z.unknown())
+  .custom<Record<string, unknown>>(isRecord, "must be an object")
   .refine(
     (metadata) => byteLength(JSON.stringify(metadata)) <= MAX_METADATA_BYTES,
     `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
   )
-  .overwrite((metadata) => sanitizeData(metadata));
+  .transform((metadata, context) => {
+    const path = inexactPath(metadata);
+    if (path === null) return sanitizeMetadata(metadata).value;
+    context.addIssue({ code: "custom", path, message: "can't be kept exactly: send the number as a string" });
+    return z.NEVER;
+  })
+  .meta({ type: "object", additionalProperties: {}, description: "Any JSON object of at most 64 KB" });
 
-/** A message as it was said. `createdAt` is at least a millisecond after the one before it in its conversation. */
+/** `createdAt` is at least a millisecond after the conversation's message before it. */
 export type Message = {
   id: string;
   role: Role;

@@ -1,12 +1,10 @@
 import { cleanText } from "./text.ts";
 import type { Json } from "./json.ts";
-import { DEFAULTS } from "./sanitize.ts";
-import { sanitizeString } from "./sanitize.ts";
-import { walk } from "./sanitize.ts";
+import { DEFAULTS, sanitizeString, walk } from "./sanitize.ts";
 
 export const REDACTED = "[redacted]";
 
-/** Every quantifier that could scan twice is bounded: a log line must not cost more than its length. */
+/** Quantifiers that could backtrack are bounded, so that redaction is linear in the length of the line. */
 const MASKS: readonly [RegExp, string][] = [
   [/\beyJ[\w-]{8,}(?:\.[\w-]*)*/g, REDACTED],
   [/\bBearer\s{1,8}[\w.~+/=-]+/gi, `Bearer ${REDACTED}`],
@@ -18,10 +16,10 @@ const MASKS: readonly [RegExp, string][] = [
   [/\+[1-9](?:[ ().-]{0,3}\d){6,}/g, "[phone]"],
 ];
 
-/** What every mask needs somewhere: a string without any of it, as most are, is looked through once. */
+/** A string without any of these matches no mask: the cheap test for most strings. */
 const MASKABLE = /eyJ|bearer|parley_|(?:sk|pk|rk|whsec)[-_]|EAA|:\/\/|passw|secret|token|key|@|\+/i;
 
-/** A string without tokens, keys, passwords, e-mail addresses and international phone numbers. */
+/** Masks tokens, keys, passwords, e-mail addresses and international phone numbers. */
 export function redactString(text: string): string {
   const clean = cleanText(text);
   if (!MASKABLE.test(clean)) return clean;
@@ -29,10 +27,11 @@ export function redactString(text: string): string {
 }
 
 /**
- * A copy fit for a log: the values of sensitive keys are "[redacted]", secrets and personal data inside strings are
- * masked by their form, HTML is escaped (logs are read in browsers). Limits as in `sanitizeData`.
+ * A copy for the log: the values of sensitive keys are "[redacted]" unless they are booleans, secrets and personal data
+ * inside strings are masked, HTML is escaped (logs are read in browsers). Limits as in `sanitizeData`.
  */
 export function redact(value: unknown): Json {
   const text = (string: string): string => sanitizeString(redactString(string), { html: true });
-  return walk(value, { ...DEFAULTS, text, key: text, secret: REDACTED }, []);
+  const isSecret = (item: unknown): boolean => typeof item !== "boolean";
+  return walk(value, { ...DEFAULTS, text, key: text, isSecret, secret: REDACTED });
 }

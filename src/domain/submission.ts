@@ -11,6 +11,8 @@ export type Submission = {
   channel: Channel;
   content: string;
   metadata: Record<string, unknown>;
+  /** What was left out of the metadata or changed in it. */
+  warnings?: string[];
   fingerprint: string;
   user: User;
   authState: AuthState;
@@ -37,6 +39,8 @@ export type Answer = {
   text: string;
   token_usage: { prompt_in: number; completion_out: number; total: number; cost_usd: string | null };
   fallback: boolean;
+  /** What was left out or changed, by path; absent when nothing was. */
+  warnings?: string[];
   timing_ms: { total: number; admission: number; orchestrator: number };
 };
 

@@ -1,47 +1,78 @@
 /**
- * Text as it was meant: what is stored, what the model reads and what a channel sends. It is HTML-escaped only where it
- * becomes HTML; escaping on the way in would damage all three.
+ * Text is stored, sent and given to the model as it was meant. It is HTML-escaped only where it becomes HTML: escaping on
+ * input would corrupt the other uses.
  */
 
-/** C0 without \t and \n, DEL, C1; bidi embeddings, overrides and isolates, which can show a text other than it is. */
-// oxlint-disable-next-line no-control-regex
-const UNWANTED = /[\0-\x08\x0B-\x1F\x7F-\x9F\u202A-\u202E\u2066-\u2069]/g;
-
-/** Invisible to people and readable by models: a known way to smuggle instructions. It costs three regional flags their colours. */
-const TAG_BLOCK = /[\u{E0000}-\u{E007F}]/gu;
-
-/** Nothing to clean: printable ASCII, which is most of what an adapter is made of. */
+/** Printable ASCII needs no cleaning. Most strings of an adapter match. */
 const PLAIN = /^[\t\n\x20-\x7E]*$/;
 
+/** CR, CRLF, VT, FF, NEL, LINE SEPARATOR and PARAGRAPH SEPARATOR. */
+const LINE_BREAKS = /\r\n?|[\v\f\x85\u2028\u2029]/g;
+
+/** Bidi embeddings, overrides and isolates, which can display a text other than the one it holds. */
+const BIDI_CONTROLS = /[\u202A-\u202E\u2066-\u2069]/g;
+
 /**
- * Well-formed (a lone surrogate becomes U+FFFD) Unicode NFC with \n line ends, without control characters but \n and \t,
- * without bidi controls and tag characters. Cleaning twice is cleaning once. Postgres takes the result in `text` and `jsonb`.
+ * Tag characters are invisible to people and readable by models: a known way to smuggle instructions. The three flags that
+ * Unicode recommends (RGI: England, Scotland, Wales) are written with them and stay.
+ */
+const TAGS =
+  /(\u{1F3F4}\u{E0067}\u{E0062}(?:\u{E0065}\u{E006E}\u{E0067}|\u{E0073}\u{E0063}\u{E0074}|\u{E0077}\u{E006C}\u{E0073})\u{E007F})|[\u{E0000}-\u{E007F}]+/gu;
+
+/** C0 and C1 without \t, \n and the line breaks above. */
+// oxlint-disable-next-line no-control-regex
+const CONTROLS = /[\0-\x08\x0E-\x1F\x7F-\x84\x86-\x9F]+/g;
+
+/**
+ * Well-formed Unicode (a lone surrogate becomes U+FFFD) in NFC with \n line breaks and no other control character but \t,
+ * no bidi control and no tag character. Idempotent. Postgres accepts the result in `text` and `jsonb`.
  */
 export const cleanText = (text: string): string =>
   PLAIN.test(text)
     ? text
     : text
         .toWellFormed()
-        .replace(/\r\n?|[\u2028\u2029]/g, "\n")
-        .replace(UNWANTED, "")
-        .replace(TAG_BLOCK, "")
+        .replace(LINE_BREAKS, "\n")
+        .replace(BIDI_CONTROLS, "")
+        .replace(TAGS, "$1")
+        .replace(CONTROLS, separator)
         .normalize("NFC");
+
+/** A control character ends a word (UAX #29): a space stands for it unless white space, a mark or the text's end does. */
+const separator = (controls: string, index: number, text: string): string =>
+  /\S$/.test(text.slice(Math.max(0, index - 1), index)) &&
+  /^[^\s\p{M}]/u.test(text.slice(index + controls.length, index + controls.length + 2))
+    ? " "
+    : "";
+
+/**
+ * Whether a text shows nothing: White_Space and Default_Ignorable code points only (which include the Hangul fillers
+ * U+115F, U+1160, U+3164 and U+FFA0), and the blank Braille pattern U+2800.
+ */
+export const isInvisible = (text: string): boolean =>
+  /^[\p{White_Space}\p{Default_Ignorable_Code_Point}\u2800]*$/u.test(text);
+
+/** A cleaned text without the white space around it; "" for an invisible one. */
+export function cleanContent(text: string): string {
+  const clean = cleanText(text).trim();
+  return isInvisible(clean) ? "" : clean;
+}
 
 declare const escaped: unique symbol;
 
-/** Text that is ready to stand in HTML, between tags or in a quoted attribute. */
+/** Text that is safe in HTML, between tags or in a quoted attribute. */
 export type HtmlEscaped = string & { readonly [escaped]: true };
 
 const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/** Escapes & < > " '. What is escaped already does not compile: `&amp;amp;` is how a second time would look. */
+/** Escapes & < > " '. Escaped text is refused by the type, since escaping twice gives `&amp;amp;`. */
 export const escapeHtml = (text: string & { readonly [escaped]?: never }): HtmlEscaped =>
   text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character) as HtmlEscaped;
 
 const isHigh = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
 const isLow = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
-/** The index, in UTF-16 units, at which `count` code points of a text have gone by; its length when it has fewer. */
+/** The index in UTF-16 units after the first `count` code points; the text's length when it has fewer. */
 function indexAfter(text: string, count: number): number {
   let index = 0;
   for (let left = count; left > 0 && index < text.length; left -= 1) {
@@ -50,7 +81,7 @@ function indexAfter(text: string, count: number): number {
   return index;
 }
 
-/** How many code points a text has: what people and JSON Schema call its length. */
+/** The number of code points, which is a string's length in JSON Schema. */
 export function codePoints(text: string): number {
   let count = text.length;
   for (let index = 1; index < text.length; index += 1) {
@@ -59,12 +90,12 @@ export function codePoints(text: string): number {
   return count;
 }
 
-/** A cluster longer than this (UTF-16 units) is no letter any more ("zalgo"); it is cut like anything else. */
+/** UTF-16 units. A longer cluster (a letter with hundreds of marks) is cut like any text. */
 const MAX_GRAPHEME = 64;
 
 /**
- * The text's beginning, at most `maxCodePoints` long. The cut is made before a grapheme rather than inside: a family
- * emoji is kept or left out, never turned into one of its members.
+ * The first `maxCodePoints` of a text. The cut is made between graphemes: a family emoji is kept or left out, never
+ * reduced to one of its members.
  */
 export function truncate(text: string, maxCodePoints: number): string {
   if (text.length <= maxCodePoints) return text;

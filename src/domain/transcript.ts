@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { MAX_CONTENT, MessageMetadata } from "./message.ts";
-import { cleanText, codePoints } from "./text.ts";
+import { cleanContent, codePoints } from "./text.ts";
 import { parseIso } from "./time.ts";
 import { isRecord } from "./json.ts";
 
@@ -39,7 +39,7 @@ export const TranscriptMessage = z
     role: z.enum(["user", "assistant"]),
     content: z
       .string()
-      .overwrite((text) => cleanText(text).trim())
+      .overwrite(cleanContent)
       .refine((text) => codePoints(text) <= MAX_CONTENT, `must be at most ${MAX_CONTENT} characters`)
       .meta({ maxLength: MAX_CONTENT, description: "What was said; of a reply, what was heard of it" }),
     timestamp: Timestamp.nullish(),

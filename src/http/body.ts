@@ -2,6 +2,7 @@ import { createMiddleware } from "hono/factory";
 import { z } from "zod";
 import { BodyTooLargeError, readBounded } from "../domain/bounded-body.ts";
 import { AppError } from "../domain/errors.ts";
+import { parseJson } from "../domain/json.ts";
 import type { AppEnv } from "./context.ts";
 import { echoableRequestId, traceIdOf } from "./request-ids.ts";
 
@@ -54,7 +55,7 @@ function parse(bytes: Uint8Array): unknown {
   const malformed = (message: string, cause?: unknown) => new AppError("MALFORMED_JSON", message, { cause });
   let value: unknown;
   try {
-    value = JSON.parse(DECODER.decode(bytes));
+    value = parseJson(DECODER.decode(bytes));
   } catch (error) {
     throw malformed("The body is not valid JSON", error);
   }

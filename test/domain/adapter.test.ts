@@ -369,7 +369,11 @@ describe("an adapter that isn't one", () => {
 
 describe("an adapter that leaves the house", () => {
   it("holds no secret at any depth, and keeps its token plan [D.4.1]", () => {
-    const given = { password: 1, token_plan: { token: 2, total_budget: 3 }, message: { metadata: [{ secret: 4 }] } };
+    const given = {
+      password: "1",
+      token_plan: { token: "2", total_budget: 3 },
+      message: { metadata: [{ secret: "4" }] },
+    };
     expect(sanitizeAdapter(given)).toEqual({ token_plan: { total_budget: 3 }, message: { metadata: [{}] } });
   });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { MessageContent, MessageMetadata } from "../../src/domain/message.ts";
+import { parseJson } from "../../src/domain/json.ts";
+import { MessageContent, MessageMetadata, sanitizeMetadata } from "../../src/domain/message.ts";
 
 describe("what a person says", () => {
   it("may be 10,000 characters long, an emoji being one of them [F2.4.1]", () => {
@@ -14,9 +15,12 @@ describe("what a person says", () => {
     expect(MessageContent.parse(` \n${"x".repeat(10_000)}\t `)).toBe("x".repeat(10_000));
   });
 
-  it.each([["  "], ["\0\x1b"], ["\u202e"]])("is refused when nothing is left of it: %j", (said) => {
-    expect(MessageContent.safeParse(said).success).toBe(false);
-  });
+  it.each([["  "], ["\0\x1b"], ["\u202e"], ["\u200b\u3164\u2800"]])(
+    "is refused when nothing is left of it: %j",
+    (said) => {
+      expect(MessageContent.safeParse(said).success).toBe(false);
+    },
+  );
 
   it("keeps its HTML: the model gets what was meant", () => {
     expect(MessageContent.parse("<b>hi</b>\0")).toBe("<b>hi</b>");
@@ -29,6 +33,54 @@ describe("what a client says about a message", () => {
       page: "/home",
       session: {},
     });
+  });
+
+  it("tells by path what was left out or changed", () => {
+    const sent = parseJson(`{
+      "password": "p", "__proto__": {"admin": true}, "constructor": "kept", "prototype": [1], "ok": " trimmed ",
+      "list": ${JSON.stringify(Array.from({ length: 150 }, (_, n) => n))},
+      "deep": [{"apiKey": "k", "token": 7, "secret": false, "note": "a\\u0000b"}],
+      "long": "${"x".repeat(10_003)}", "k\\u0000": 1, "same": 1, "same ": 2
+    }`) as Record<string, unknown>;
+    const { value, warnings } = sanitizeMetadata(sent);
+    expect(value).toEqual({
+      constructor: "kept",
+      prototype: [1],
+      ok: "trimmed",
+      list: Array.from({ length: 100 }, (_, n) => n),
+      deep: [{ token: 7, secret: false, note: "a b" }],
+      long: "x".repeat(10_000),
+      k: 1,
+      same: 2,
+    });
+    expect(warnings).toEqual([
+      "metadata.password: removed",
+      "metadata.__proto__: removed",
+      "metadata.list: 50 items left out",
+      "metadata.deep.0.apiKey: removed",
+      "metadata.deep.0.note: characters replaced or removed",
+      "metadata.long: 3 characters left out",
+      "metadata.k: key changed",
+      "metadata.same: given twice, the last one kept",
+    ]);
+  });
+
+  it("tells of entries left out, and of no more than 20 changes one by one", () => {
+    const entries = (count: number, key: string) =>
+      Object.fromEntries(Array.from({ length: count }, (_, n) => [`${key}${n}`, "x"]));
+    expect(sanitizeMetadata({ many: entries(130, "k") }).warnings).toEqual(["metadata.many: 30 entries left out"]);
+    const { warnings } = sanitizeMetadata({ all: Array.from({ length: 30 }, () => ({ token: "t" })) });
+    expect([warnings.length, warnings.at(-1)]).toEqual([21, "metadata: 10 more changes"]);
+  });
+
+  it("says nothing when nothing was changed", () => {
+    expect(sanitizeMetadata({ page: 7, tags: ["a"], nested: { deep: [null, true] } }).warnings).toEqual([]);
+  });
+
+  it("is refused with a number that can't be kept as it is written, by its path", () => {
+    const result = MessageMetadata.safeParse(parseJson('{"order": {"ids": [1, 9007199254740993]}}'));
+    expect(result.error?.issues).toMatchObject([{ path: ["order", "ids", "1"] }]);
+    expect(MessageMetadata.parse(parseJson('{"id": 9007199254740991}'))).toEqual({ id: 9_007_199_254_740_991 });
   });
 
   it.each([[[]], ["x"], [null], [1]])("is refused when it is no object: %j", (sent) => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { fitMetadata, isSensitiveKey, sanitizeData, sanitizeString } from "../../src/domain/sanitize.ts";
+import { fitMetadata, sanitizeData, sanitizeString } from "../../src/domain/sanitize.ts";
+import { isSensitiveKey } from "../../src/domain/sensitive.ts";
 import { redact, redactString } from "../../src/domain/redact.ts";
 
 const nested = (depth: number): unknown => (depth === 0 ? "deep" : { in: nested(depth - 1) });
@@ -17,8 +18,8 @@ describe("a string somebody sent", () => {
     expect(sanitizeString("if a < b && c")).toBe("if a < b && c");
   });
 
-  it("loses control characters, and keeps its lines and tabs [F4.2.3]", () => {
-    expect(sanitizeString("a\0b\x1b[31m\tc\nd")).toBe("ab[31m\tc\nd");
+  it("loses control characters without joining its words, and keeps its lines and tabs [F4.2.3]", () => {
+    expect(sanitizeString("a\0b\x1b[31m\x07\tc\nd")).toBe("a b [31m\tc\nd");
   });
 
   it("is cut at the limit, counted before it is escaped [F4.2.4]", () => {
@@ -59,8 +60,16 @@ describe("data somebody sent", () => {
   });
 
   it("loses a secret however its name is written [F4.3.1]", () => {
-    const sent = { password: 1, Token: 2, apiKey: 3, "X-Api-Key": 4, refresh_token: 5, clientSecret: 6, kept: 7 };
-    expect(sanitizeData(sent)).toEqual({ kept: 7 });
+    const sent = {
+      password: "1",
+      Token: "2",
+      apiKey: "3",
+      "X-Api-Key": "4",
+      refresh_token: "5",
+      clientSecret: "6",
+      kept: "7",
+    };
+    expect(sanitizeData(sent)).toEqual({ kept: "7" });
   });
 
   it("has its keys cleaned, or left as they are [F4.3.2]", () => {
@@ -88,12 +97,26 @@ describe("data somebody sent", () => {
     expect(sanitizeData([[[" x ", { cookie: "c" }]]])).toEqual([[["x", {}]]]);
   });
 
-  it("can't reach a prototype", () => {
+  it("keeps what is no text under the name of a secret: a boolean, a number, an object, but no list of texts", () => {
+    const sent = {
+      password: true,
+      pin_token: 12,
+      credentials: { kind: "key", secret: "s" },
+      cookies: ["a=b"],
+      jwt: [1],
+    };
+    expect(sanitizeData(sent)).toEqual({ password: true, pin_token: 12, credentials: { kind: "key" }, jwt: [1] });
+  });
+
+  it("can't reach a prototype, and keeps other names of the language as data", () => {
     const sent: unknown = JSON.parse(
       '{"__proto__":{"admin":true},"constructor":1,"prototype":2,"__proto__\\u0000":{},"a":3}',
     );
     const kept = sanitizeData(sent);
-    expect([Object.getOwnPropertyNames(kept), Object.getPrototypeOf(kept)]).toEqual([["a"], Object.prototype]);
+    expect([Object.getOwnPropertyNames(kept), Object.getPrototypeOf(kept)]).toEqual([
+      ["constructor", "prototype", "a"],
+      Object.prototype,
+    ]);
   });
 
   it("can't reach one, nor keep a secret, under a name that is known for what it is only once it is cut", () => {
@@ -148,6 +171,8 @@ describe("a key", () => {
     "jwt",
     "ｐａｓｓｗｏｒｄ",
     "pass\u200bword",
+    "pass\0word",
+    "Pass Word",
   ])("%s names a secret", (key) => {
     expect(isSensitiveKey(key)).toBe(true);
   });

@@ -160,7 +160,7 @@ describe("a conversation that is started", () => {
     const ann = await somebody(gateway);
     const metadata = { room: "r-1", note: "a\u0000b", api_key: "s3cret", nested: { password: "x", kept: [1] } };
     const id = await ann.start({ metadata });
-    const kept = { room: "r-1", note: "ab", nested: { kept: [1] } };
+    const kept = { room: "r-1", note: "a b", nested: { kept: [1] } };
     expect((await ann.details(id)).body.data.metadata).toEqual(kept);
     await gateway.flush();
     expect(JSON.parse((await rowOf(id))?.["metadata"] ?? "")).toEqual(kept);
