@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { sql } from "drizzle-orm";
 import { connect, execute } from "../src/db/client.ts";
-import { sessionIdAt, startedAddress } from "../src/domain/address.ts";
+import { createAddresses } from "../src/domain/address.ts";
+import { DEVELOPMENT_ADDRESS_KEY } from "../src/config.ts";
 import { DEMO_INSTANCES } from "./database/demo.ts";
 
 const USAGE = `usage: node scripts/generate-history.ts [--messages 1000000]
@@ -30,8 +31,9 @@ async function generate(args: string[], env: NodeJS.ProcessEnv): Promise<void> {
 
   const db = connect({ databaseUrl: env["DATABASE_URL"] || ANY_DATABASE, endpoint, deadlineMs: DEADLINE_MS });
   const [instance] = DEMO_INSTANCES;
-  const address = startedAddress(instance.id, crypto.randomUUID());
-  const sessionId = sessionIdAt(address, 0);
+  const addresses = createAddresses(env["ADDRESS_KEY"] || DEVELOPMENT_ADDRESS_KEY);
+  const address = addresses.started(instance.id, crypto.randomUUID());
+  const sessionId = addresses.firstSessionId(address);
   const [user] = await execute(
     db,
     sql`insert into users (brand_id, tier) values (${instance.brandId}, 'standard') returning id`,

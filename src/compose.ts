@@ -13,6 +13,8 @@ import { ConcurrencyLimit, isShed } from "./isolate/concurrency-limit.ts";
 import { KeySets } from "./isolate/key-sets.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import { createAddresses } from "./domain/address.ts";
+import type { Addresses } from "./domain/address.ts";
 import { isDatabaseUnavailable } from "./domain/errors.ts";
 import type { IsolateCaches } from "./deps.ts";
 import type { Deps } from "./deps.ts";
@@ -61,7 +63,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
 }
 
 /** Dependencies that follow from the configuration alone; made once per isolate, in which `env` never changes. */
-type Foundation = { config: Config; db: Db; caches: IsolateCaches };
+type Foundation = { config: Config; db: Db; caches: IsolateCaches; addresses: Addresses };
 
 const foundations = new WeakMap<Env, Foundation>();
 
@@ -72,7 +74,7 @@ function foundationOf(env: Env): Foundation {
   const config = parseConfig({ ...env });
   const { databaseUrl, neonEndpoint } = config;
   const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
-  const made = { config, db, caches: isolateCaches(config, env) };
+  const made = { config, db, caches: isolateCaches(config, env), addresses: createAddresses(config.addressKey) };
   foundations.set(env, made);
   return made;
 }
@@ -92,12 +94,13 @@ function whatsAppSender({ whatsappApiBase: base, whatsappApiVersion: version, wh
 
 /** Throws a `ConfigError` when the configuration is not usable. */
 export function createDeps(env: Env, background: Deps["background"] = (work) => void work): Deps {
-  const { config, db, caches } = foundationOf(env);
+  const { config, db, caches, addresses } = foundationOf(env);
   const log = loggerFor(config, "worker");
   return {
     config,
     log,
     now: Date.now,
+    addresses,
     db,
     read: createReader(db),
     caches,
@@ -111,16 +114,17 @@ export function createDeps(env: Env, background: Deps["background"] = (work) => 
 }
 
 export function createObjectDeps(env: Env): ObjectDeps {
-  const { config, db, caches } = foundationOf(env);
+  const { config, db, caches, addresses } = foundationOf(env);
   const log = loggerFor(config, "conversation");
   const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
   return {
     config,
     log,
     now: Date.now,
+    addresses,
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     resolveWebhookMessage: (message, place) =>
-      resolveWebhookMessage({ db, read: createReader(db), caches, now: Date.now, log }, message, place),
+      resolveWebhookMessage({ db, read: createReader(db), caches, addresses, now: Date.now, log }, message, place),
     sendWhatsApp: whatsAppSender(config),
     // Admission refuses without an orchestrator; turns admitted earlier get the default reply.
     orchestrator: orchestrator ?? missingOrchestrator,

@@ -25,6 +25,7 @@ const Environment = z.object({
   JWT_JWKS_URL: url,
   JWT_ISSUER: optional.transform((value) => value ?? "parley"),
   JWT_AUDIENCE: optional.transform((value) => value ?? "parley"),
+  ADDRESS_KEY: optional.pipe(z.string().min(32, "must have at least 32 characters").nullable()),
   API_KEY_PEPPER: optional.pipe(z.string().min(32, "must have at least 32 characters").nullable()),
   ORCHESTRATOR_URL: url,
   ORCHESTRATOR_TOKEN: optional,
@@ -57,48 +58,58 @@ const Environment = z.object({
 
 /** Published in the README: worthless anywhere but in development, and refused there. */
 export const DEVELOPMENT_JWT_SECRET = "parley-development-secret-not-for-production";
+export const DEVELOPMENT_ADDRESS_KEY = "parley-development-address-key-not-for-production";
 const DEVELOPMENT_SECRETS = {
   JWT_SECRET: DEVELOPMENT_JWT_SECRET,
+  ADDRESS_KEY: DEVELOPMENT_ADDRESS_KEY,
   WHATSAPP_APP_SECRET: "parley-dev-app-secret",
   WHATSAPP_VERIFY_TOKEN: "parley-dev-verify",
 } as const;
 
 function refuseDevelopmentSecrets(env: z.output<typeof Environment>, context: z.RefinementCtx): void {
   if (env.ENVIRONMENT === "development") return;
-  for (const name of ["JWT_SECRET", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"] as const) {
+  for (const name of ["JWT_SECRET", "ADDRESS_KEY", "WHATSAPP_APP_SECRET", "WHATSAPP_VERIFY_TOKEN"] as const) {
     if (![env[name]].flat().includes(DEVELOPMENT_SECRETS[name])) continue;
     context.addIssue({ code: "custom", path: [name], message: "is the development secret" });
   }
 }
 
-const ConfigSchema = Environment.superRefine(refuseDevelopmentSecrets).transform((env) => ({
-  environment: env.ENVIRONMENT,
-  databaseUrl: env.DATABASE_URL,
-  neonEndpoint: env.NEON_ENDPOINT,
-  authMode: env.AUTH_MODE ?? (env.ENVIRONMENT === "development" ? "optional" : "required"),
-  jwtSecret: env.JWT_SECRET,
-  jwksUrl: env.JWT_JWKS_URL,
-  jwtIssuer: env.JWT_ISSUER,
-  jwtAudience: env.JWT_AUDIENCE,
-  apiKeyPepper: env.API_KEY_PEPPER,
-  orchestratorUrl: env.ORCHESTRATOR_URL,
-  orchestratorToken: env.ORCHESTRATOR_TOKEN,
-  orchestratorTimeoutMs: env.ORCHESTRATOR_TIMEOUT_MS,
-  sessionTimeoutMinutes: env.SESSION_TIMEOUT_MINUTES,
-  lockExpirySeconds: env.LOCK_EXPIRY_SECONDS,
-  idempotencyTtlMinutes: env.IDEMPOTENCY_TTL_MINUTES,
-  instanceCacheSeconds: env.INSTANCE_CACHE_SECONDS,
-  rateLimitUserPerMinute: env.RATE_LIMIT_USER_PER_MINUTE,
-  rateLimitInstancePerMinute: env.RATE_LIMIT_INSTANCE_PER_MINUTE,
-  whatsappAppSecrets: env.WHATSAPP_APP_SECRET,
-  whatsappVerifyToken: env.WHATSAPP_VERIFY_TOKEN,
-  whatsappAccessToken: env.WHATSAPP_ACCESS_TOKEN,
-  /** null is Meta's own. */
-  whatsappApiBase: env.WHATSAPP_API_BASE,
-  whatsappApiVersion: env.WHATSAPP_API_VERSION,
-  logLevel: env.LOG_LEVEL,
-  logFormat: env.LOG_FORMAT,
-}));
+function requireAddressKey(env: z.output<typeof Environment>, context: z.RefinementCtx): void {
+  if (env.ENVIRONMENT === "development" || env.ADDRESS_KEY !== null) return;
+  context.addIssue({ code: "custom", path: ["ADDRESS_KEY"], message: "is required" });
+}
+
+const ConfigSchema = Environment.superRefine(refuseDevelopmentSecrets)
+  .superRefine(requireAddressKey)
+  .transform((env) => ({
+    environment: env.ENVIRONMENT,
+    databaseUrl: env.DATABASE_URL,
+    neonEndpoint: env.NEON_ENDPOINT,
+    authMode: env.AUTH_MODE ?? (env.ENVIRONMENT === "development" ? "optional" : "required"),
+    jwtSecret: env.JWT_SECRET,
+    jwksUrl: env.JWT_JWKS_URL,
+    jwtIssuer: env.JWT_ISSUER,
+    jwtAudience: env.JWT_AUDIENCE,
+    addressKey: env.ADDRESS_KEY ?? DEVELOPMENT_ADDRESS_KEY,
+    apiKeyPepper: env.API_KEY_PEPPER,
+    orchestratorUrl: env.ORCHESTRATOR_URL,
+    orchestratorToken: env.ORCHESTRATOR_TOKEN,
+    orchestratorTimeoutMs: env.ORCHESTRATOR_TIMEOUT_MS,
+    sessionTimeoutMinutes: env.SESSION_TIMEOUT_MINUTES,
+    lockExpirySeconds: env.LOCK_EXPIRY_SECONDS,
+    idempotencyTtlMinutes: env.IDEMPOTENCY_TTL_MINUTES,
+    instanceCacheSeconds: env.INSTANCE_CACHE_SECONDS,
+    rateLimitUserPerMinute: env.RATE_LIMIT_USER_PER_MINUTE,
+    rateLimitInstancePerMinute: env.RATE_LIMIT_INSTANCE_PER_MINUTE,
+    whatsappAppSecrets: env.WHATSAPP_APP_SECRET,
+    whatsappVerifyToken: env.WHATSAPP_VERIFY_TOKEN,
+    whatsappAccessToken: env.WHATSAPP_ACCESS_TOKEN,
+    /** null is Meta's own. */
+    whatsappApiBase: env.WHATSAPP_API_BASE,
+    whatsappApiVersion: env.WHATSAPP_API_VERSION,
+    logLevel: env.LOG_LEVEL,
+    logFormat: env.LOG_FORMAT,
+  }));
 
 export type Config = z.output<typeof ConfigSchema>;
 

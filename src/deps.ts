@@ -1,6 +1,7 @@
 import type { Orchestrator } from "./clients/orchestrator/port.ts";
 import type { WhatsAppSender } from "./clients/whatsapp.ts";
 import type { Config } from "./config.ts";
+import type { Addresses } from "./domain/address.ts";
 import type { Db } from "./db/client.ts";
 import type { ApiKey, TokenIssuer } from "./db/credentials.ts";
 import type { FoundUser, KnownUsers } from "./db/users.ts";
@@ -35,6 +36,8 @@ export type Deps = {
   config: Config;
   log: Logger;
   now: () => number;
+  /** Makes the addresses of conversations, with the deploy's key. */
+  addresses: Addresses;
   db: Db;
   read: Read;
   caches: IsolateCaches;
@@ -51,7 +54,7 @@ export type Deps = {
 };
 
 /** Dependencies of a Conversation object. It reads Postgres only through `resolveWebhookMessage`. */
-export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "conversation"> & {
+export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "addresses" | "conversation"> & {
   orchestrator: Orchestrator;
   notifyLedger: (address: string) => Promise<unknown>;
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;

@@ -1,11 +1,12 @@
 import { describe, expect, it, vi } from "vitest";
-import { ConfigError, DEVELOPMENT_JWT_SECRET, parseConfig } from "../src/config.ts";
+import { ConfigError, DEVELOPMENT_ADDRESS_KEY, DEVELOPMENT_JWT_SECRET, parseConfig } from "../src/config.ts";
 import { createApp } from "../src/app.ts";
 import { startDatabase } from "./support/database.ts";
 import { INSTANCE } from "./support/demo.ts";
 
 const DATABASE_URL = "postgresql://user:pass@host/db";
-const parse = (env: Record<string, unknown> = {}) => parseConfig({ DATABASE_URL, ...env });
+const ADDRESS_KEY = "an-address-key-that-only-tests-have";
+const parse = (env: Record<string, unknown> = {}) => parseConfig({ DATABASE_URL, ADDRESS_KEY, ...env });
 
 /** What is said of a configuration that is not usable. */
 function faultsOf(env: Record<string, unknown>): string {
@@ -30,7 +31,12 @@ describe("an environment that nobody has named", () => {
     const database = await startDatabase({ seeded: true });
     vi.spyOn(console, "log").mockImplementation(() => undefined);
     // The bindings of a deploy on which somebody has forgotten ENVIRONMENT and ORCHESTRATOR_URL.
-    const env = { DATABASE_URL, NEON_ENDPOINT: database.endpoint, AUTH_MODE: "optional" } as unknown as Env;
+    const env = {
+      DATABASE_URL,
+      ADDRESS_KEY,
+      NEON_ENDPOINT: database.endpoint,
+      AUTH_MODE: "optional",
+    } as unknown as Env;
     const response = await createApp().request(
       "/api/messages",
       {
@@ -86,6 +92,8 @@ describe("what is wrong", () => {
     ["SESSION_TIMEOUT_MINUTES", "-1"],
     ["RATE_LIMIT_USER_PER_MINUTE", "1.5"],
     ["JWT_SECRET", "x".repeat(31)],
+    ["ADDRESS_KEY", undefined],
+    ["ADDRESS_KEY", "x".repeat(31)],
     ["LOG_LEVEL", "loud"],
   ])("%s = %j is named, on a line of its own", (name, value) => {
     expect(() => parse({ [name]: value })).toThrow(new RegExp(`^${name} [^\n]+$`));
@@ -105,6 +113,7 @@ describe("what is wrong", () => {
 
   it.each([
     ["JWT_SECRET", DEVELOPMENT_JWT_SECRET],
+    ["ADDRESS_KEY", DEVELOPMENT_ADDRESS_KEY],
     ["WHATSAPP_APP_SECRET", "parley-dev-app-secret"],
     ["WHATSAPP_APP_SECRET", "a-secret-of-our-own, parley-dev-app-secret"],
     ["WHATSAPP_VERIFY_TOKEN", "parley-dev-verify"],

@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 const WORKER_NAMES = [
   "ENVIRONMENT",
   "AUTH_MODE",
+  "ADDRESS_KEY",
   "JWT_SECRET",
   "JWT_JWKS_URL",
   "JWT_ISSUER",

@@ -1,12 +1,15 @@
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import type { Addresses } from "../domain/address.ts";
 import { CLAIM_MS, MAX_ATTEMPTS } from "../domain/broadcast.ts";
 import type { Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
+import type { Channel } from "../domain/channel.ts";
 import type { ChannelIdentity } from "../domain/inbound-message.ts";
 import type { WhatsAppTemplate } from "../domain/instance.ts";
 import type { StoredIdentifierType } from "../domain/user.ts";
-import type { Db, Row } from "./client.ts";
-import { openSession, toSession } from "./users.ts";
+import type { Db } from "./client.ts";
+import { openAt, openSessions } from "./sessions.ts";
+import type { OpenSession } from "./sessions.ts";
 import { write } from "./write.ts";
 
 /** The next claimed recipients. `dueInMs`: when the next recipient is due, milliseconds from now; null when all are done. */
@@ -17,12 +20,12 @@ export type Round = { broadcast: Broadcast; recipients: Recipient[]; dueInMs: nu
  * different recipients. Null when the broadcast does not exist.
  */
 export async function nextRound(
-  db: Db,
+  { db, addresses }: { db: Db; addresses: Addresses },
   broadcastId: string,
   verdicts: readonly Verdict[],
   size: number,
 ): Promise<Round | null> {
-  const [[found] = [], , , claimed = [], [rest] = []] = await write(db, [
+  const [[found], , , claimed, [rest]] = await write(db, [
     locked(broadcastId),
     applyVerdicts(broadcastId, verdicts),
     failInterrupted(broadcastId),
@@ -32,8 +35,8 @@ export async function nextRound(
   if (found === undefined) return null;
   return {
     broadcast: toBroadcast(found),
-    recipients: claimed.map(toRecipient),
-    dueInMs: rest === undefined ? null : (rest.due_in as number),
+    recipients: claimed.map((row) => toRecipient(row, addresses)),
+    dueInMs: rest === undefined ? null : rest.due_in,
   };
 }
 
@@ -41,7 +44,7 @@ export async function nextRound(
  * Locks the broadcast until the transaction ends: it can't be cancelled meanwhile, and the recipients that the following
  * statements see don't change. Rounds of one broadcast are serialised, so that a cancellation gets its turn too.
  */
-const locked = (broadcastId: string): SQL => sql`
+const locked = (broadcastId: string) => sql<FoundRow>`
   select b.id, b.brand_id, b.instance_id, i.channel, i.is_active, i.recipient_number, i.phone_number_id,
     i.metadata_json -> 'whatsapp_template' as template, c.session_timeout_minutes, b.content, b.metadata_json, b.trace_id
   from broadcasts b
@@ -86,7 +89,7 @@ const failInterrupted = (broadcastId: string): SQL => sql`
     and r.broadcast_id = b.id and r.state = 'claimed' and r.due_at <= now() and c.id = r.id`;
 
 /** Claims pending recipients that are due and expired claims. A claim counts as an attempt, so that a recipient that crashes the consumer fails in the end. */
-const claim = (broadcastId: string, size: number): SQL => sql`
+const claim = (broadcastId: string, size: number) => sql<ClaimedRow>`
   with picked as (
     select r.id from broadcast_recipients r join broadcasts b on b.id = r.broadcast_id
     where b.id = ${broadcastId} and b.cancelled_at is null and r.state in ('pending', 'claimed') and r.due_at <= now()
@@ -97,54 +100,77 @@ const claim = (broadcastId: string, size: number): SQL => sql`
     from picked where r.id = picked.id
     returning r.*
   )
-  select r.id as recipient_id, r.user_id, r.message_id, r.attempts, i.channel, i.id as instance_id, i.brand_id, s.*,
-    ${identifier("phone_e164")} as phone, ${identifier("whatsapp_user_id")} as whatsapp_user_id
+  select r.id as recipient_id, r.user_id, r.message_id, r.attempts, instances.channel, instances.id as instance_id,
+    ${openSessions} as open_sessions, ${identifier("phone_e164")} as phone, ${identifier("whatsapp_user_id")} as whatsapp_user_id
   from claimed r
   join broadcasts b on b.id = r.broadcast_id
-  join instances i on i.id = b.instance_id
-  join users u on u.id = r.user_id
-  ${openSession}`;
+  join instances on instances.id = b.instance_id
+  join users on users.id = r.user_id`;
 
 /** The user's newest identifier of a type on the instance's channel. */
 const identifier = (type: StoredIdentifierType): SQL => sql`(
   select ui.identifier_value from user_identifiers ui
-  where ui.user_id = u.id and ui.brand_id = i.brand_id and ui.channel = i.channel and ui.identifier_type = ${type}
+  where ui.user_id = users.id and ui.brand_id = instances.brand_id and ui.channel = instances.channel
+    and ui.identifier_type = ${type}
   order by ui.created_at desc, ui.id limit 1)`;
 
-const next = (broadcastId: string): SQL => sql`
+const next = (broadcastId: string) => sql<{ due_in: number }>`
   select greatest(0, extract(epoch from min(r.due_at) - now()) * 1000)::float8 as due_in
   from broadcast_recipients r where r.broadcast_id = ${broadcastId} and r.state in ('pending', 'claimed')
   having count(*) > 0`;
 
-const toBroadcast = (row: Row): Broadcast => ({
-  id: row.id as string,
-  brandId: row.brand_id as string,
-  instanceId: row.instance_id as string,
-  channel: row.channel as Broadcast["channel"],
-  isActive: row.is_active as boolean,
-  sessionTimeoutMinutes: row.session_timeout_minutes as number | null,
+type FoundRow = {
+  id: string;
+  brand_id: string;
+  instance_id: string;
+  channel: Channel;
+  is_active: boolean;
+  recipient_number: string | null;
+  phone_number_id: string | null;
+  template: WhatsAppTemplate | null;
+  session_timeout_minutes: number | null;
+  content: string;
+  metadata_json: Record<string, unknown>;
+  trace_id: string | null;
+};
+
+const toBroadcast = (row: FoundRow): Broadcast => ({
+  id: row.id,
+  brandId: row.brand_id,
+  instanceId: row.instance_id,
+  channel: row.channel,
+  isActive: row.is_active,
+  sessionTimeoutMinutes: row.session_timeout_minutes,
   business:
     row.channel === "whatsapp"
-      ? {
-          number: row.recipient_number as string | null,
-          phoneNumberId: row.phone_number_id as string | null,
-          template: row.template as WhatsAppTemplate | null,
-        }
+      ? { number: row.recipient_number, phoneNumberId: row.phone_number_id, template: row.template }
       : null,
-  content: row.content as string,
-  metadata: row.metadata_json as Record<string, unknown>,
-  traceId: row.trace_id as string | null,
+  content: row.content,
+  metadata: row.metadata_json,
+  traceId: row.trace_id,
 });
 
-const toRecipient = (row: Row): Recipient => ({
-  id: row.recipient_id as string,
-  userId: row.user_id as string,
-  messageId: row.message_id as string,
-  attempts: row.attempts as number,
+type ClaimedRow = {
+  recipient_id: string;
+  user_id: string;
+  message_id: string;
+  attempts: number;
+  channel: Channel;
+  instance_id: string;
+  open_sessions: OpenSession[];
+  phone: string | null;
+  whatsapp_user_id: string | null;
+};
+
+const toRecipient = (row: ClaimedRow, addresses: Addresses): Recipient => ({
+  id: row.recipient_id,
+  userId: row.user_id,
+  messageId: row.message_id,
+  attempts: row.attempts,
   ...(row.channel === "whatsapp"
     ? { person: toPerson(row), openSession: null }
-    : { person: null, openSession: row.session_id === null ? null : toSession(row) }),
+    : { person: null, openSession: openAt(addresses.chat(row.instance_id, row.user_id), row.open_sessions) }),
 });
 
-const toPerson = ({ phone, whatsapp_user_id: userId }: Row): ChannelIdentity | null =>
-  phone === null && userId === null ? null : { phone: phone as string | null, userId: userId as string | null };
+const toPerson = ({ phone, whatsapp_user_id: userId }: ClaimedRow): ChannelIdentity | null =>
+  phone === null && userId === null ? null : { phone, userId };

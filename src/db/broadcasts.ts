@@ -1,40 +1,39 @@
 import { and, eq, isNull, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
-import { QueryBuilder } from "drizzle-orm/pg-core";
 import type { BroadcastReply, Progress, RecipientPage } from "../domain/broadcast.ts";
-import type { Db, Row } from "./client.ts";
-import { broadcasts } from "./schema/broadcasts.ts";
+import { build } from "./client.ts";
+import type { Db } from "./client.ts";
+import { query } from "./reader.ts";
 import type { Query } from "./reader.ts";
-import { write } from "./write.ts";
+import { instances } from "./schema/brands.ts";
+import { broadcasts } from "./schema/broadcasts.ts";
+import { users } from "./schema/people.ts";
+import { ids } from "./sql.ts";
+import { writeAndRead } from "./write.ts";
 
 /** The ids that belong to users of the instance's brand. */
-export const usersOfBrand = (instanceId: string, userIds: readonly string[]): Query<Set<string>> => ({
-  statement: sql`
-    select u.id from instances i join users u on u.brand_id = i.brand_id
-    where i.id = ${instanceId} and u.id in (select value::uuid from jsonb_array_elements_text(${JSON.stringify(userIds)}::jsonb))`,
-  read: (rows) => new Set(rows.map(({ id }) => id as string)),
-});
+export const usersOfBrand = (instanceId: string, userIds: readonly string[]): Query<Set<string>> =>
+  query(
+    build
+      .select({ id: users.id })
+      .from(instances)
+      .innerJoin(users, eq(users.brandId, instances.brandId))
+      .where(and(eq(instances.id, instanceId), sql`${users.id} in (${ids(userIds)})`)),
+    (rows) => new Set(rows.map(({ id }) => id)),
+  );
 
 /** An existing broadcast: the fingerprint of its request and its answer. */
 export type StoredBroadcast = { id: string; fingerprint: string; answer: BroadcastReply };
 
-const stored = (instanceId: string, requestId: string): SQL =>
-  new QueryBuilder()
+const stored = (instanceId: string, requestId: string) =>
+  build
     .select({ id: broadcasts.id, fingerprint: broadcasts.fingerprint, answer: broadcasts.answerJson })
     .from(broadcasts)
-    .where(and(eq(broadcasts.instanceId, instanceId), eq(broadcasts.requestId, requestId)))
-    .getSQL();
-
-const toStored = ([row]: Row[]): StoredBroadcast | null =>
-  row
-    ? { id: row.id as string, fingerprint: row.fingerprint as string, answer: row.answer_json as BroadcastReply }
-    : null;
+    .where(and(eq(broadcasts.instanceId, instanceId), eq(broadcasts.requestId, requestId)));
 
 /** The instance's broadcast with this request id, or null. */
-export const broadcastByRequest = (instanceId: string, requestId: string): Query<StoredBroadcast | null> => ({
-  statement: stored(instanceId, requestId),
-  read: toStored,
-});
+export const broadcastByRequest = (instanceId: string, requestId: string): Query<StoredBroadcast | null> =>
+  query(stored(instanceId, requestId), ([found]) => found ?? null);
 
 export type NewBroadcast = {
   id: string;
@@ -56,8 +55,8 @@ export type NewBroadcast = {
 export async function insertBroadcast(db: Db, broadcast: NewBroadcast): Promise<StoredBroadcast> {
   const { id, brandId, instanceId, requestId, traceId, fingerprint, content, metadata, answer } = broadcast;
   const recipients = broadcast.recipients.map(({ userId, messageId }) => ({ user_id: userId, message_id: messageId }));
-  const results = await write(db, [
-    db
+  const statements = [
+    build
       .insert(broadcasts)
       .values({
         id,
@@ -70,17 +69,15 @@ export async function insertBroadcast(db: Db, broadcast: NewBroadcast): Promise<
         metadataJson: metadata,
         answerJson: answer,
       })
-      .onConflictDoNothing({ target: [broadcasts.instanceId, broadcasts.requestId] })
-      .getSQL(),
+      .onConflictDoNothing({ target: [broadcasts.instanceId, broadcasts.requestId] }),
     sql`insert into broadcast_recipients (brand_id, broadcast_id, user_id, message_id)
       select b.brand_id, b.id, r.user_id, r.message_id
       from broadcasts b, jsonb_to_recordset(${JSON.stringify(recipients)}::jsonb) as r(user_id uuid, message_id uuid)
       where b.id = ${id}
       on conflict (broadcast_id, user_id) do nothing`,
-    stored(instanceId, requestId),
-  ]);
-  const found = toStored(results.at(-1) ?? []);
-  if (found === null) throw new Error("The broadcast that was just inserted is missing");
+  ];
+  const [found] = await writeAndRead(db, statements, stored(instanceId, requestId));
+  if (found === undefined) throw new Error("The broadcast that was just inserted is missing");
   return found;
 }
 
@@ -101,8 +98,10 @@ const isDeliveryFailed = sql`(r.state = 'sent' and m.metadata_json #>> '{deliver
 const recipientState = sql`case when ${isDeliveryFailed} then 'failed' else r.state end`;
 
 /** One statement, so that counts and page are consistent; null when no broadcast is in scope. */
-export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | null> => ({
-  statement: sql`
+export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | null> =>
+  query(progressStatement(scope, page), toProgress);
+
+const progressStatement = (scope: Scope, page: RecipientPage) => sql<ProgressRow>`
     select b.id, b.instance_id, b.request_id, b.content,
       (extract(epoch from b.created_at) * 1000)::float8 as created_at,
       (extract(epoch from b.cancelled_at) * 1000)::float8 as cancelled_at,
@@ -135,31 +134,30 @@ export const progressOf = (scope: Scope, page: RecipientPage): Query<Progress | 
             ${page.state === null ? sql`` : sql`and ${recipientState} = ${page.state}`}
           order by r.user_id limit ${page.limit}
         ) p) as recipients
-    from broadcasts b where ${within(scope)}`,
-  read: toProgress,
-});
+    from broadcasts b where ${within(scope)}`;
 
-function toProgress([row]: Row[]): Progress | null {
-  if (row === undefined) return null;
-  return {
-    id: row.id as string,
-    instanceId: row.instance_id as string,
-    requestId: row.request_id as string,
-    content: row.content as string,
-    createdAt: row.created_at as number,
-    cancelledAt: row.cancelled_at as number | null,
-    counts: {
-      pending: 0,
-      claimed: 0,
-      sent: 0,
-      failed: 0,
-      cancelled: 0,
-      ...(row.counts as Partial<Progress["counts"]>),
-    },
-    deliveries: row.deliveries as Progress["deliveries"],
-    recipients: row.recipients as Progress["recipients"],
-  };
-}
+type ProgressRow = Pick<Progress, "id" | "content" | "deliveries" | "recipients"> & {
+  instance_id: string;
+  request_id: string;
+  created_at: number;
+  cancelled_at: number | null;
+  counts: Partial<Progress["counts"]>;
+};
+
+const toProgress = ([row]: ProgressRow[]): Progress | null =>
+  row === undefined
+    ? null
+    : {
+        id: row.id,
+        instanceId: row.instance_id,
+        requestId: row.request_id,
+        content: row.content,
+        createdAt: row.created_at,
+        cancelledAt: row.cancelled_at,
+        counts: { pending: 0, claimed: 0, sent: 0, failed: 0, cancelled: 0, ...row.counts },
+        deliveries: row.deliveries,
+        recipients: row.recipients,
+      };
 
 const COUNTS_ONLY: RecipientPage = { limit: 0, after: null, state: null };
 
@@ -168,18 +166,15 @@ const COUNTS_ONLY: RecipientPage = { limit: 0, after: null, state: null };
  * locks the same row. Null when no broadcast is in scope.
  */
 export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
-  const progress = progressOf(scope, COUNTS_ONLY);
-  const results = await write(db, [
-    db
+  const statements = [
+    build
       .update(broadcasts)
       .set({ cancelledAt: sql`now()`, updatedAt: sql`now()` })
-      .where(and(isInScope(scope), isNull(broadcasts.cancelledAt)))
-      .getSQL(),
+      .where(and(isInScope(scope), isNull(broadcasts.cancelledAt))),
     sql`update broadcast_recipients r set state = 'cancelled', updated_at = now()
       from broadcasts b where ${within(scope)} and r.broadcast_id = b.id and r.state = 'pending'`,
-    progress.statement,
-  ]);
-  return progress.read(results.at(-1) ?? []);
+  ];
+  return toProgress(await writeAndRead(db, statements, progressStatement(scope, COUNTS_ONLY)));
 }
 
 /**
@@ -187,15 +182,9 @@ export async function cancelBroadcast(db: Db, scope: Scope): Promise<Progress | 
  * of a message is removed, since its next delivery starts anew.
  */
 export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | null> {
-  const progress = progressOf(scope, COUNTS_ONLY);
-  const results = await write(db, [
+  const statements = [
     // The broadcast is locked before its recipients in every transaction, to prevent deadlocks.
-    new QueryBuilder()
-      .select({ id: broadcasts.id })
-      .from(broadcasts)
-      .where(isInScope(scope))
-      .for("no key update")
-      .getSQL(),
+    build.select({ id: broadcasts.id }).from(broadcasts).where(isInScope(scope)).for("no key update"),
     sql`with failed as (
         select r.id, r.message_id
         from broadcasts b join broadcast_recipients r on r.broadcast_id = b.id left join messages m on m.id = r.message_id
@@ -207,7 +196,6 @@ export async function retryBroadcast(db: Db, scope: Scope): Promise<Progress | n
       )
       update messages m set metadata_json = m.metadata_json - 'delivery', updated_at = now()
       from failed where m.id = failed.message_id`,
-    progress.statement,
-  ]);
-  return progress.read(results.at(-1) ?? []);
+  ];
+  return toProgress(await writeAndRead(db, statements, progressStatement(scope, COUNTS_ONLY)));
 }

@@ -1,6 +1,5 @@
 import { neon, neonConfig } from "@neondatabase/serverless";
-import { sql } from "drizzle-orm";
-import type { SQL } from "drizzle-orm";
+import { SQL, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/neon-http";
 import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
 
@@ -11,6 +10,24 @@ import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
 export type Db = Omit<NeonHttpDatabase, "transaction">;
 export type Row = Record<string, unknown>;
 
+/** Drizzle's query builder without a connection: what it builds is run by `transaction`. */
+export const build = drizzle.mock();
+
+/** A builder's query, typed by the schema; or SQL, the rows typed by `sql<Row>`. */
+export type Statement = SQL | Built;
+type Built = Parameters<NeonHttpDatabase["batch"]>[0][number];
+
+/** The rows of a statement. */
+export type RowOf<S> =
+  S extends SQL<infer R>
+    ? unknown extends R
+      ? Row
+      : R
+    : S extends { readonly _: { readonly result: readonly (infer R)[] } }
+      ? R
+      : never;
+export type RowsOf<S extends readonly Statement[]> = { -readonly [Index in keyof S]: RowOf<S[Index]>[] };
+
 export type Connection = {
   databaseUrl: string;
   /** A Neon-compatible `/sql` endpoint; the driver's own when null. */
@@ -19,12 +36,12 @@ export type Connection = {
   deadlineMs: number;
 };
 
-/** No connection is held: what is made here may live as short as a request. */
+/** Holds no connection: the result may live as short as a request. */
 export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
   neonConfig.fetchFunction = exchange;
   const fetchOptions = {
     ...(endpoint === null ? {} : { endpoint }),
-    // Read by the driver at every request, which is when the clock has to start.
+    // The driver reads it at every request, when the deadline has to start.
     get signal() {
       return AbortSignal.timeout(deadlineMs);
     },
@@ -33,8 +50,8 @@ export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
 }
 
 /**
- * One request of the driver, to its end: whatever fails on the way there or back fails in here, where the driver makes a
- * `NeonDbError` of it. The endpoint comes with the request, because the driver knows one for all of them.
+ * One request of the driver, including its body: every failure of the exchange is thrown in here, where the driver makes a
+ * `NeonDbError` of it. The endpoint comes with the request, because the driver has one setting for all connections.
  */
 async function exchange(
   address: string,
@@ -52,24 +69,29 @@ export type TransactionOptions = {
 };
 
 /**
- * Runs statements as one transaction in one round trip, all or nothing; the rows of each. Whatever goes wrong on the way to
- * Postgres, there or back is thrown as the driver's `NeonDbError`; anything else is a bug.
+ * Runs statements as one transaction in one round trip, all or nothing; returns the rows of each. A failure on the way to
+ * Postgres, in it or on the way back is thrown as the driver's `NeonDbError`; anything else thrown is a bug.
  */
-export async function transaction(
+export async function transaction<const S extends readonly Statement[]>(
   db: Db,
-  statements: readonly SQL[],
+  statements: S,
   options: TransactionOptions = {},
-): Promise<Row[][]> {
+): Promise<RowsOf<S>> {
   const settings = settingsOf(options);
-  const [first, ...rest] = [...settings, ...statements].map((statement) => db.execute<Row>(statement));
-  if (first === undefined) return [];
-  const results = await db.batch([first, ...rest]);
-  return results.slice(settings.length).map((result) => result.rows);
+  const all: readonly Statement[] = [...settings, ...statements];
+  const [first, ...rest] = all.map((statement) => (statement instanceof SQL ? db.execute<Row>(statement) : statement));
+  const results = first === undefined ? [] : await db.batch([first, ...rest]);
+  const rows = results.slice(settings.length).map(rowsIn);
+  // The one place where rows get the types their statements declare.
+  return rows as RowsOf<S>;
 }
 
-/** One statement, which is its own transaction. */
-export async function execute(db: Db, statement: SQL): Promise<Row[]> {
-  const [rows = []] = await transaction(db, [statement]);
+/** A builder's result is its rows; the driver's result of plain SQL has them in a field. */
+const rowsIn = (result: unknown): unknown => (Array.isArray(result) ? result : (result as { rows: Row[] }).rows);
+
+/** Runs one statement, which is its own transaction. */
+export async function execute<S extends Statement>(db: Db, statement: S): Promise<RowOf<S>[]> {
+  const [rows] = await transaction(db, [statement]);
   return rows;
 }
 

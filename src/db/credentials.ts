@@ -1,6 +1,9 @@
-import { sql } from "drizzle-orm";
+import { and, eq, isNotNull, isNull, sql } from "drizzle-orm";
+import { build } from "./client.ts";
 import type { Db } from "./client.ts";
+import { query } from "./reader.ts";
 import type { Query } from "./reader.ts";
+import { apiKeys, brands, keySets } from "./schema/brands.ts";
 import { iso } from "./sql.ts";
 import { write } from "./write.ts";
 
@@ -13,38 +16,36 @@ export type ApiKey = {
   lastUsedAt: number | null;
 };
 
-/** A key that has not been revoked, by the hash of the whole key (lower-case hex). Expiry is for the caller to judge. */
-export const apiKeyByHash = (hash: string): Query<ApiKey | null> => ({
-  statement: sql`
-    select k.id, k.brand_id, k.scopes_json, (extract(epoch from k.expires_at) * 1000)::float8 as expires_at,
-      (extract(epoch from k.last_used_at) * 1000)::float8 as last_used_at
-    from api_keys k join brands b on b.id = k.brand_id and b.is_active
-    where k.secret_hash = ${hash} and k.revoked_at is null`,
-  read: ([row]) =>
-    row
-      ? {
-          id: row.id as string,
-          brandId: row.brand_id as string,
-          scopes: row.scopes_json as string[],
-          expiresAt: row.expires_at as number | null,
-          lastUsedAt: row.last_used_at as number | null,
-        }
-      : null,
-});
+/** A key of an active brand that has not been revoked, by the hash of the whole key (lower-case hex). The caller checks its expiry. */
+export const apiKeyByHash = (hash: string): Query<ApiKey | null> =>
+  query(
+    build
+      .select({
+        id: apiKeys.id,
+        brandId: apiKeys.brandId,
+        scopes: apiKeys.scopesJson,
+        expiresAt: apiKeys.expiresAt,
+        lastUsedAt: apiKeys.lastUsedAt,
+      })
+      .from(apiKeys)
+      .innerJoin(brands, and(eq(brands.id, apiKeys.brandId), brands.isActive))
+      .where(and(eq(apiKeys.secretHash, hash), isNull(apiKeys.revokedAt))),
+    ([key]) => key ?? null,
+  );
 
 export type NewApiKey = {
   brandId: string;
   name: string;
-  /** What names the key, and may be shown: its beginning, up to the secret. */
+  /** The public beginning of the key, up to the secret; it names the key. */
   prefix: string;
   hash: string;
   scopes: readonly string[];
   expiresAt: number | null;
 };
 
-/** Keeps a new key; false when there is no such brand. */
+/** Inserts a new key; false when there is no such brand. */
 export async function insertApiKey(db: Db, key: NewApiKey): Promise<boolean> {
-  const [rows = []] = await write(db, [
+  const [inserted] = await write(db, [
     sql`
       insert into api_keys (brand_id, name, prefix, secret_hash, scopes_json, expires_at)
       select b.id, ${key.name}, ${key.prefix}, ${key.hash}, ${JSON.stringify(key.scopes)}::jsonb,
@@ -53,52 +54,52 @@ export async function insertApiKey(db: Db, key: NewApiKey): Promise<boolean> {
       on conflict (secret_hash) do update set updated_at = now()
       returning id`,
   ]);
-  return rows.length > 0;
+  return inserted.length > 0;
 }
 
-/** Revokes the key that goes by this prefix; false when none does. It is refused as soon as no isolate remembers it. */
+/** Revokes the key with this prefix; false when there is none. Isolates refuse it once their cached copy has expired. */
 export async function revokeApiKey(db: Db, prefix: string): Promise<boolean> {
-  const [rows = []] = await write(db, [
-    sql`
-      update api_keys set revoked_at = coalesce(revoked_at, now()), updated_at = now()
-      where prefix = ${prefix} returning id`,
+  const [revoked] = await write(db, [
+    build
+      .update(apiKeys)
+      .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())`, updatedAt: sql`now()` })
+      .where(eq(apiKeys.prefix, prefix))
+      .returning({ id: apiKeys.id }),
   ]);
-  return rows.length > 0;
+  return revoked.length > 0;
 }
 
-/** Notes that a key is in use; never back. */
+/** Moves the time of a key's last use forward, never back. */
 export async function touchApiKey(db: Db, id: string, usedAt: number): Promise<void> {
   await write(db, [
-    sql`update api_keys set last_used_at = greatest(last_used_at, ${iso(usedAt)}::timestamptz) where id = ${id}`,
+    build
+      .update(apiKeys)
+      .set({ lastUsedAt: sql`greatest(${apiKeys.lastUsedAt}, ${iso(usedAt)}::timestamptz)` })
+      .where(eq(apiKeys.id, id)),
   ]);
 }
 
-/** What a brand's own tokens must say, and where its keys are; null for a brand that has none of its own. */
+/** The address of a brand's own key set, and the issuer and audience its tokens must have. */
 export type TokenIssuer = { jwksUrl: string; issuer: string | null; audience: string | null };
 
-export const tokenIssuerOf = (brandId: string): Query<TokenIssuer | null> => ({
-  statement: sql`
-    select jwks_url, jwt_issuer, jwt_audience from brands
-    where id = ${brandId} and is_active and jwks_url is not null`,
-  read: ([row]) =>
-    row
-      ? {
-          jwksUrl: row.jwks_url as string,
-          issuer: row.jwt_issuer as string | null,
-          audience: row.jwt_audience as string | null,
-        }
-      : null,
-});
+/** null for a brand without a key set of its own. */
+export const tokenIssuerOf = (brandId: string): Query<TokenIssuer | null> =>
+  query(
+    build
+      .select({ jwksUrl: sql<string>`${brands.jwksUrl}`, issuer: brands.jwtIssuer, audience: brands.jwtAudience })
+      .from(brands)
+      .where(and(eq(brands.id, brandId), brands.isActive, isNotNull(brands.jwksUrl))),
+    ([issuer]) => issuer ?? null,
+  );
 
-/** A key set as it was last fetched by anybody; null when nobody ever has. `fetchedAt` is epoch milliseconds. */
-export const keySetAt = (url: string): Query<{ keys: Record<string, unknown>[]; fetchedAt: number } | null> => ({
-  statement: sql`
-    select keys_json, (extract(epoch from fetched_at) * 1000)::float8 as fetched_at from key_sets where url = ${url}`,
-  read: ([row]) =>
-    row ? { keys: row.keys_json as Record<string, unknown>[], fetchedAt: row.fetched_at as number } : null,
-});
+/** A key set as an isolate last fetched and stored it; null when none has. `fetchedAt` is epoch milliseconds. */
+export const keySetAt = (url: string): Query<{ keys: Record<string, unknown>[]; fetchedAt: number } | null> =>
+  query(
+    build.select({ keys: keySets.keysJson, fetchedAt: keySets.fetchedAt }).from(keySets).where(eq(keySets.url, url)),
+    ([set]) => set ?? null,
+  );
 
-/** Keeps a key set that has just been fetched; an older one never replaces it. */
+/** Stores a key set that has just been fetched; an older one never replaces it. */
 export async function saveKeySet(db: Db, url: string, keys: readonly unknown[], fetchedAt: number): Promise<void> {
   await write(db, [
     sql`

@@ -68,7 +68,7 @@ async function deleteSessions(db: Db, brandId: string, sessionIds: readonly stri
 
 /** The brands whose sessions are not kept for ever, and for how many days they are. */
 export async function brandsWithRetention(db: Db): Promise<{ brandId: string; days: number }[]> {
-  const [rows = []] = await write(db, [
+  const [rows] = await write(db, [
     sql`select id, retention_days from brands where retention_days is not null order by id`,
   ]);
   return rows.map((row) => ({ brandId: row.id as string, days: row.retention_days as number }));
@@ -82,7 +82,7 @@ export async function deleteExpiredSessions(
   db: Db,
   { brandId, endedBefore, limit, timeoutMinutes }: ExpiredSessions,
 ): Promise<number> {
-  const [rows = []] = await write(db, [
+  const [rows] = await write(db, [
     sql`
       select s.id from sessions s
       left join instance_configs c on c.instance_id = s.instance_id and c.is_active
@@ -104,7 +104,7 @@ export type ExpiredSessions = { brandId: string; endedBefore: number; limit: num
 
 /** Deletes up to `limit` locks whose lifetime is over by `now` (epoch milliseconds), the oldest first; how many there were. */
 export async function deleteExpiredLocks(db: Db, now: number, limit: number): Promise<number> {
-  const [rows = []] = await write(db, [
+  const [rows] = await write(db, [
     sql`
       delete from idempotency_locks where id in (
         select id from idempotency_locks where expires_at <= ${iso(now)}::timestamptz order by expires_at limit ${limit}
@@ -116,7 +116,7 @@ export async function deleteExpiredLocks(db: Db, now: number, limit: number): Pr
 
 /** Deletes up to `limit` tombstones made before a moment (epoch milliseconds); how many there were. */
 export async function deleteTombstones(db: Db, madeBefore: number, limit: number): Promise<number> {
-  const [rows = []] = await write(db, [
+  const [rows] = await write(db, [
     sql`
       delete from erased_sessions where session_id in (
         select session_id from erased_sessions where created_at < ${iso(madeBefore)}::timestamptz order by created_at limit ${limit})

@@ -1,14 +1,18 @@
-import { sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
+import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Cursor } from "../domain/page.ts";
 import type { UsageRecord } from "../domain/usage.ts";
-import type { Row } from "./client.ts";
+import { build } from "./client.ts";
+import { query } from "./reader.ts";
 import type { Query } from "./reader.ts";
-import { sessionColumns, toStoredSession } from "./sessions.ts";
+import { instanceConfigs } from "./schema/brands.ts";
+import { sessions, sessionTokenUsage as usage } from "./schema/conversations.ts";
+import { activeConfig, isNoneOf, isOwner, isSession, sessionColumns } from "./sessions.ts";
 import type { Scope, StoredSession } from "./sessions.ts";
-import { ids, iso } from "./sql.ts";
+import { iso } from "./sql.ts";
 
-/** What some turns took. Money is USD, exact; null when nothing of it has a price. */
+/** Sums over turns. Money is USD, exact; null when no turn has a price. */
 export type UsageSums = {
   turns: number;
   plannedTokens: number;
@@ -18,104 +22,130 @@ export type UsageSums = {
   costUsd: string | null;
 };
 
-/** What one template took in a session. */
+/** The sums of one template in a session. */
 export type TemplateUsage = UsageSums & { templateKey: string; functionName: string };
 
-/** A row of the ledger of tokens. `createdAt` is epoch milliseconds. */
+/** A row of `session_token_usage`. `createdAt` is epoch milliseconds. */
 export type StoredUsage = UsageRecord & { id: string; createdAt: number };
 
-/** What a brand's session took, by template, `except` not counted; null when the brand has no such session. */
-export const usageByTemplate = (
+const sum = (column: PgColumn): SQL<number> => sql<number>`sum(${column})::float8`;
+
+/** The usage of a brand's session by template, `except` not counted; null when the brand has no such session. */
+export function usageByTemplate(
   scope: Scope,
   sessionId: string,
   except: readonly string[],
-): Query<{ session: StoredSession; templates: TemplateUsage[] } | null> => ({
-  statement: sql`
-    select ${sessionColumns}, u.*
-    from sessions s
-    left join lateral (
-      select u.template_key, max(u.function_name) as function_name, count(*)::int as turns,
-        sum(u.planned_tokens)::float8 as planned, sum(u.sent_tokens)::float8 as sent,
-        sum(u.received_tokens)::float8 as received, sum(u.total_tokens)::float8 as total,
-        trim_scale(sum(u.cost_usd))::text as cost
-      from session_token_usage u
-      where ${ofSession(scope, except)}
-      group by u.template_key
-    ) u on true
-    where s.id = ${sessionId} and s.brand_id = ${scope.brandId}
-    order by u.template_key`,
-  read: (rows) => {
-    const [first] = rows;
-    if (first === undefined) return null;
-    return {
-      session: toStoredSession(first),
-      templates: rows.filter(({ template_key }) => template_key !== null).map(toTemplateUsage),
-    };
-  },
-});
+): Query<{ session: StoredSession; templates: TemplateUsage[] } | null> {
+  const sums = build
+    .select({
+      templateKey: usage.templateKey,
+      functionName: sql<string>`max(${usage.functionName})`.as("function_name"),
+      turns: sql<number>`count(*)::int`.as("turns"),
+      plannedTokens: sum(usage.plannedTokens).as("planned"),
+      sentTokens: sum(usage.sentTokens).as("sent"),
+      receivedTokens: sum(usage.receivedTokens).as("received"),
+      totalTokens: sum(usage.totalTokens).as("total"),
+      costUsd: sql<string | null>`trim_scale(sum(${usage.costUsd}))::text`.as("cost"),
+    })
+    .from(usage)
+    .where(and(eq(usage.sessionId, sessions.id), isOwner(scope), isNoneOf(usage.id, except)))
+    .groupBy(usage.templateKey)
+    .as("sums");
+  const { templateKey, functionName, turns, plannedTokens, sentTokens, receivedTokens, totalTokens, costUsd } = sums;
+  return query(
+    build
+      .select({
+        session: sessionColumns,
+        template: { templateKey, functionName, turns, plannedTokens, sentTokens, receivedTokens, totalTokens, costUsd },
+      })
+      .from(sessions)
+      .leftJoin(instanceConfigs, activeConfig)
+      .leftJoinLateral(sums, sql`true`)
+      .where(isSession(sessionId, scope))
+      .orderBy(templateKey),
+    (rows) => {
+      const [first] = rows;
+      if (first === undefined) return null;
+      return { session: first.session, templates: rows.flatMap(({ template }) => template ?? []) };
+    },
+  );
+}
 
 export type UsageWindow = {
-  /** null for all of them. */
+  /** null for all templates. */
   templateKey: string | null;
-  /** Only what came later. */
+  /** Only later rows. */
   after: Cursor<string> | null;
   limit: number;
 };
 
 /** The rows themselves, in the order they were written. */
-export const usageRecords = (
+export function usageRecords(
   scope: Scope,
   sessionId: string,
   { templateKey, after, limit }: UsageWindow,
-): Query<{ session: StoredSession; records: StoredUsage[] } | null> => ({
-  statement: sql`
-    select ${sessionColumns}, u.*
-    from sessions s
-    left join lateral (
-      select u.id, u.template_key, u.function_name, u.planned_tokens, u.sent_tokens, u.received_tokens, u.total_tokens,
-        u.llm_model_id, u.input_price_per_1k::text, u.output_price_per_1k::text, u.cost_usd::text as cost,
-        (extract(epoch from u.created_at) * 1000)::float8 as recorded_at
-      from session_token_usage u
-      where ${ofSession(scope, [])} ${templateKey === null ? sql`` : sql`and u.template_key = ${templateKey}`}
-        ${after === null ? sql`` : sql`and (u.created_at, u.id) > (${iso(after.at)}::timestamptz, ${after.tie}::uuid)`}
-      order by u.created_at, u.id
-      limit ${limit}
-    ) u on true
-    where s.id = ${sessionId} and s.brand_id = ${scope.brandId}
-    order by u.recorded_at, u.id`,
-  read: (rows) => {
-    const [first] = rows;
-    if (first === undefined) return null;
-    return { session: toStoredSession(first), records: rows.filter(({ id }) => id !== null).map(toStoredUsage) };
-  },
-});
+): Query<{ session: StoredSession; records: StoredUsage[] } | null> {
+  const isLater =
+    after === null
+      ? undefined
+      : sql`(${usage.createdAt}, ${usage.id}) > (${iso(after.at)}::timestamptz, ${after.tie}::uuid)`;
+  const page = build
+    .select(usageColumns)
+    .from(usage)
+    .where(
+      and(
+        eq(usage.sessionId, sessions.id),
+        isOwner(scope),
+        templateKey === null ? undefined : eq(usage.templateKey, templateKey),
+        isLater,
+      ),
+    )
+    .orderBy(usage.createdAt, usage.id)
+    .limit(limit)
+    .as("page");
+  return query(
+    build
+      .select({
+        session: sessionColumns,
+        record: {
+          id: page.id,
+          createdAt: page.createdAt,
+          templateKey: page.templateKey,
+          functionName: page.functionName,
+          plannedTokens: page.plannedTokens,
+          sentTokens: page.sentTokens,
+          receivedTokens: page.receivedTokens,
+          totalTokens: page.totalTokens,
+          llmModelId: page.llmModelId,
+          inputPricePer1k: page.inputPricePer1k,
+          outputPricePer1k: page.outputPricePer1k,
+          costUsd: page.costUsd,
+        },
+      })
+      .from(sessions)
+      .leftJoin(instanceConfigs, activeConfig)
+      .leftJoinLateral(page, sql`true`)
+      .where(isSession(sessionId, scope))
+      .orderBy(page.createdAt, page.id),
+    (rows) => {
+      const [first] = rows;
+      if (first === undefined) return null;
+      return { session: first.session, records: rows.flatMap(({ record }) => record ?? []) };
+    },
+  );
+}
 
-const ofSession = ({ userId }: Scope, except: readonly string[]): SQL => sql`
-  u.session_id = s.id and (${userId}::uuid is null or s.user_id = ${userId}::uuid)
-  ${except.length === 0 ? sql`` : sql`and u.id not in (${ids(except)})`}`;
-
-const toTemplateUsage = (row: Row): TemplateUsage => ({
-  templateKey: row.template_key as string,
-  functionName: row.function_name as string,
-  turns: row.turns as number,
-  plannedTokens: row.planned as number,
-  sentTokens: row.sent as number,
-  receivedTokens: row.received as number,
-  totalTokens: row.total as number,
-  costUsd: row.cost as string | null,
-});
-
-const toStoredUsage = (row: Row): StoredUsage => ({
-  id: row.id as string,
-  createdAt: row.recorded_at as number,
-  templateKey: row.template_key as string,
-  functionName: row.function_name as string,
-  plannedTokens: row.planned_tokens as number,
-  sentTokens: row.sent_tokens as number,
-  receivedTokens: row.received_tokens as number,
-  totalTokens: row.total_tokens as number,
-  llmModelId: row.llm_model_id as string | null,
-  inputPricePer1k: row.input_price_per_1k as string | null,
-  outputPricePer1k: row.output_price_per_1k as string | null,
-  costUsd: row.cost as string | null,
-});
+const usageColumns = {
+  id: usage.id,
+  createdAt: usage.createdAt,
+  templateKey: usage.templateKey,
+  functionName: usage.functionName,
+  plannedTokens: usage.plannedTokens,
+  sentTokens: usage.sentTokens,
+  receivedTokens: usage.receivedTokens,
+  totalTokens: usage.totalTokens,
+  llmModelId: usage.llmModelId,
+  inputPricePer1k: usage.inputPricePer1k,
+  outputPricePer1k: usage.outputPricePer1k,
+  costUsd: usage.costUsd,
+};

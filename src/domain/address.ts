@@ -1,52 +1,63 @@
-import { createHash } from "node:crypto";
+import { hmacSha256Sync } from "./crypto.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import { canonicalNumber } from "./phone-number.ts";
 
 /**
- * The address of a conversation: the name of the object that decides for it. All of them are made here, from what is
- * known before any query.
- *
- * An address is the first 88 bits of a SHA-256, in hex: short enough to stand inside the id of every session that begins
- * there. So the id alone tells where its conversation lives, also while Postgres hasn't heard of it; and neither a log
- * nor a queue holds a phone number because it holds an address. (By chance two of a billion conversations share an
- * address with a probability of 2e-9; the second would be refused by the object, as anybody who is not its owner.)
+ * The addresses of conversations: an address is the name of the Conversation object that decides for it. All of them are
+ * made here, with the deploy's `ADDRESS_KEY`, from values that are known before any query.
  */
-const addressOf = (whose: string): string => createHash("sha256").update(whose).digest("hex").slice(0, 22);
-
-/** A person's chat with an instance. `db/identities.ts` makes the same in SQL. */
-export const chatAddress = (instanceId: string, userId: string): string => addressOf(`${instanceId}:${userId}`);
-
-/** A conversation that was begun by itself (`start`). The same key is the same conversation. */
-export const startedAddress = (instanceId: string, key: string): string => addressOf(`start:${instanceId}:${key}`);
-
-/**
- * The messages between a WhatsApp user and a business. The business's phone number id counts before its display number,
- * which a webhook may leave out; a user is addressed by their phone number, else by their business-scoped id. A user with
- * two ids has two addresses, and one of them forwards to the other (`forwardsTo`).
- */
-export function whatsappAddress(business: ChannelEndpoint, person: ChannelIdentity): string {
-  const to = business.phoneNumberId ?? business.number;
-  const from = person.phone === null ? person.userId : canonicalNumber(person.phone);
-  if (to === null || from === null) throw new Error("An address has two ends");
-  return addressOf(`wa:${to}:${from}`);
-}
+export type Addresses = {
+  /** A user's chat with an instance. */
+  chat: (instanceId: string, userId: string) => string;
+  /** A conversation that `start` began. The same key is the same conversation. */
+  started: (instanceId: string, key: string) => string;
+  /**
+   * The messages between a WhatsApp user and a business. The business's phone number id counts before its display number,
+   * which a webhook may leave out; a user is addressed by their phone number, else by their business-scoped id. A user
+   * with two ids has two addresses, and one of them forwards to the other (`forwardsTo`).
+   */
+  whatsapp: (business: ChannelEndpoint, person: ChannelIdentity) => string;
+  /** The id of the first session at an address: two callers that begin it at once make the same one. */
+  firstSessionId: (address: string) => string;
+};
 
 const ADDRESS = /^[0-9a-f]{22}$/;
 const SESSION_ID = /^[0-9a-f]{8}-([0-9a-f]{4})-8([0-9a-f]{3})-b([0-9a-f]{3})-([0-9a-f]{12})$/;
 
 /**
- * The id of a session that begins at an address: a UUID (version 8) of a number, 32 bits, and the address. The number is
- * the second in which the session began, so ids sort by time; 0 for a first session, which two callers may make at once.
+ * An address is the first 88 bits of an HMAC-SHA-256, in hex: short enough to be part of the id of every session that
+ * begins there. So the id alone tells where its conversation lives, also while Postgres has no row of it. Without the key
+ * neither can be computed from a phone number or a user's id. (Two of a billion conversations share an address with a
+ * probability of 2e-9; the object refuses the second as it refuses anyone who is not its owner.)
  */
-export function sessionIdAt(name: string, number: number): string {
-  const address = ADDRESS.test(name) ? name : addressOf(name);
-  const second = number.toString(16).padStart(8, "0");
-  return `${second}-${address.slice(0, 4)}-8${address.slice(4, 7)}-b${address.slice(7, 10)}-${address.slice(10)}`;
+export function createAddresses(key: string): Addresses {
+  const addressOf = (kind: string, ...parts: string[]): string =>
+    hmacSha256Sync(key, JSON.stringify([kind, ...parts])).slice(0, 22);
+  return {
+    chat: (instanceId, userId) => addressOf("chat", instanceId, userId),
+    started: (instanceId, startKey) => addressOf("start", instanceId, startKey),
+    whatsapp: (business, person) => {
+      const to = business.phoneNumberId ?? business.number;
+      const from = person.phone === null ? person.userId : canonicalNumber(person.phone);
+      if (to === null || from === null) throw new Error("An address has two ends");
+      return addressOf("whatsapp", to, from);
+    },
+    firstSessionId: (address) =>
+      sessionIdAt(address, Number.parseInt(hmacSha256Sync(key, JSON.stringify(["first", address])).slice(0, 8), 16)),
+  };
 }
 
-/** The number of a session's id (`sessionIdAt`). */
-export const numberOfSession = (sessionId: string): number => Number.parseInt(sessionId.slice(0, 8), 16);
+/** The id of a session: a UUID (version 8) of a 32-bit number and the address. */
+export function sessionIdAt(name: string, number: number): string {
+  const address = ADDRESS.test(name) ? name : hmacSha256Sync("", name).slice(0, 22);
+  const first = number.toString(16).padStart(8, "0");
+  return `${first}-${address.slice(0, 4)}-8${address.slice(4, 7)}-b${address.slice(7, 10)}-${address.slice(10)}`;
+}
 
-/** Where a session lives, told by its id alone; null for an id that was not made by `sessionIdAt`. */
+/** The id of a later session at an address. Random, so that the id of one session tells nothing of the next one's. */
+export const newSessionId = (address: string): string =>
+  sessionIdAt(address, crypto.getRandomValues(new Uint32Array(1))[0] ?? 0);
+
+/** The address in a session's id; null for an id that was not made by `sessionIdAt`. */
 export const addressOfSession = (sessionId: string): string | null =>
   SESSION_ID.exec(sessionId)?.slice(1).join("") ?? null;

@@ -1,3 +1,5 @@
+import { createHmac } from "node:crypto";
+
 /** Lower-case hex SHA-256. */
 export async function sha256(text: string): Promise<string> {
   return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))));
@@ -10,6 +12,10 @@ export async function hmacSha256(secret: string, text: string): Promise<string> 
   const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, ["sign"]);
   return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, encoder.encode(text))));
 }
+
+/** The same, for code that can't wait: an object's transactions are synchronous. */
+export const hmacSha256Sync = (secret: string, text: string): string =>
+  createHmac("sha256", secret).update(text).digest("hex");
 
 /** Random letters and digits, uniformly distributed: 43 of them hold 256 bits. */
 export function randomText(length: number): string {

@@ -4,7 +4,7 @@ import { verdictOn } from "../domain/broadcast.ts";
 import type { Attempt, Broadcast, Recipient, Verdict } from "../domain/broadcast.ts";
 import { timeOfUuid } from "../domain/ids.ts";
 import { sessionTimeoutMs } from "../domain/session.ts";
-import { chatAddress, whatsappAddress } from "../domain/address.ts";
+import type { Addresses } from "../domain/address.ts";
 import type { Recording } from "../rpc/conversation.ts";
 import { withTimeout } from "../domain/deadline.ts";
 import { invalid } from "../domain/errors.ts";
@@ -22,7 +22,7 @@ const ATTEMPT_MS = 10_000;
 /** A broadcast that is not in Postgres this long after its id was made was never inserted. */
 const NEVER_WRITTEN_MS = 60_000;
 
-type DeliverDeps = Pick<Deps, "config" | "log" | "now" | "db" | "conversation" | "broadcastTimer">;
+type DeliverDeps = Pick<Deps, "config" | "log" | "now" | "db" | "addresses" | "conversation" | "broadcastTimer">;
 
 /**
  * Delivers a broadcast to the recipients that are due, round by round, and schedules its timer for the next ones. When it
@@ -33,7 +33,7 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
   const start = await timer.current();
   let verdicts: Verdict[] = [];
   for (;;) {
-    const round = await nextRound(deps.db, broadcastId, verdicts, ROUND_SIZE);
+    const round = await nextRound(deps, broadcastId, verdicts, ROUND_SIZE);
     if (round === null && timeOfUuid(broadcastId) > deps.now() - NEVER_WRITTEN_MS) return;
     if (round === null || round.recipients.length === 0) return timer.rest(start, round?.dueInMs ?? null);
     verdicts = await Promise.all(
@@ -53,7 +53,7 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
 async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recipient): Promise<Attempt> {
   if (!broadcast.isActive) return refused("No such instance");
   if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to send from");
-  const address = addressOf(broadcast, recipient);
+  const address = addressOf(deps.addresses, broadcast, recipient);
   if (address === null) return refused("The user has no WhatsApp number or id");
   try {
     const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config.sessionTimeoutMinutes));
@@ -103,7 +103,11 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
 }
 
 /** The address of the recipient's conversation with the instance; null without an identity on its channel. */
-export function addressOf({ instanceId, business }: Broadcast, { userId, person }: Recipient): string | null {
-  if (business === null) return chatAddress(instanceId, userId);
-  return person && whatsappAddress(business, person);
+export function addressOf(
+  addresses: Addresses,
+  { instanceId, business }: Broadcast,
+  { userId, person }: Recipient,
+): string | null {
+  if (business === null) return addresses.chat(instanceId, userId);
+  return person && addresses.whatsapp(business, person);
 }

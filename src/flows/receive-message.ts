@@ -1,5 +1,4 @@
 import type { Deps } from "../deps.ts";
-import { chatAddress } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import { AppError, toServiceUnavailable } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
@@ -60,7 +59,7 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     openSession,
     receivedAt: message.receivedAt,
   };
-  const outcome = await submitMessage(deps, chatAddress(ready.instance.id, user.id), submission);
+  const outcome = await submitMessage(deps, deps.addresses.chat(ready.instance.id, user.id), submission);
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
 }
 

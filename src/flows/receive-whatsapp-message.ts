@@ -1,7 +1,6 @@
 import { describe } from "../channels/whatsapp/message.ts";
 import { phoneOf } from "../channels/whatsapp/contact.ts";
 import type { Deps } from "../deps.ts";
-import { whatsappAddress } from "../domain/address.ts";
 import { AppError, invalid, toServiceUnavailable } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
@@ -51,7 +50,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const status =
     endpoint &&
     (await deps
-      .conversation(whatsappAddress(endpoint, person))
+      .conversation(deps.addresses.whatsapp(endpoint, person))
       .requestStatus({ requestId, fingerprint: print, instanceId }));
   if (status?.kind === "status") {
     const principal = await authenticate(deps, incoming.credential).catch(toServiceUnavailable);
@@ -88,7 +87,7 @@ async function identify(
   const [principal, found, users] = await awaitAll([
     authenticate(deps, credential),
     finding,
-    findWhatsAppUsers(deps, { instance: key, address: whatsappAddress(named, person), person }),
+    findWhatsAppUsers(deps, { instance: key, address: deps.addresses.whatsapp(named, person), person }),
   ]);
   const bundle = requireReady(found, instanceId ?? to, brandOf(principal));
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
@@ -97,7 +96,7 @@ async function identify(
   // The instance's own number counts, whatever `to` says. An instance without any number is addressed by its id.
   const endpoint = { number, phoneNumberId: phoneNumberId ?? (number === null ? id : null) };
   deps.caches.endpoints.set(instanceId ?? to, endpoint);
-  const address = whatsappAddress(endpoint, person);
+  const address = deps.addresses.whatsapp(endpoint, person);
   const sender = await resolveWhatsAppUser(deps, bundle.instance, { instance: key, address, person }, users);
   if (sender === null) throw new AppError("UNAUTHORIZED", "The sender is unknown and guests are not accepted");
   return { bundle, sender, address };

@@ -1,6 +1,6 @@
 import { readWebhook } from "../channels/whatsapp/webhook.ts";
 import type { Deps } from "../deps.ts";
-import { whatsappAddress } from "../domain/address.ts";
+import type { Addresses } from "../domain/address.ts";
 import type { WebhookBatch } from "../rpc/conversation.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "../domain/inbound-message.ts";
 import { unavailable } from "../domain/errors.ts";
@@ -17,7 +17,7 @@ export type Summary = { messages: number; duplicates: number; statuses: number; 
  * new counts.
  */
 export async function receiveWhatsAppWebhook(
-  { conversation, log }: Pick<Deps, "conversation" | "log">,
+  { conversation, log, addresses }: Pick<Deps, "conversation" | "log" | "addresses">,
   payload: unknown,
   circumstances: Circumstances,
 ): Promise<Summary> {
@@ -25,18 +25,18 @@ export async function receiveWhatsAppWebhook(
   for (const { what, type } of skipped) {
     log.warn(EVENT.webhookSkipped, { what, type, trace_id: circumstances.traceId });
   }
-  const arrivals = new Arrivals(circumstances);
+  const arrivals = new Arrivals(addresses, circumstances);
   for (const message of messages.toSorted((a, b) => a.sentAt - b.sentAt)) {
     const { person, business, became } = message;
     const arrival = arrivals.at(business, person);
     arrival.messages.push(message);
-    arrival.aliases.push(...otherAddresses(business, person, became));
+    arrival.aliases.push(...otherAddresses(addresses, business, person, became));
   }
   for (const { person, business, status } of statuses) arrivals.at(business, person).statuses.push(status);
 
   const received = await deliver(conversation, log, arrivals);
   // A status names the person by both ids, and the conversation may be known by the other.
-  const elsewhere = new Arrivals(circumstances);
+  const elsewhere = new Arrivals(addresses, circumstances);
   for (const { person, business, status } of statuses) {
     const isUnheard = received.some(({ unmatched }) =>
       unmatched.some(({ id, state }) => id === status.id && state === status.state),
@@ -56,14 +56,16 @@ export async function receiveWhatsAppWebhook(
 /** What a notification brings, by conversation. */
 class Arrivals {
   readonly #arrivals = new Map<string, WebhookBatch>();
+  readonly #addresses: Addresses;
   readonly #circumstances: Circumstances;
 
-  constructor(circumstances: Circumstances) {
+  constructor(addresses: Addresses, circumstances: Circumstances) {
+    this.#addresses = addresses;
     this.#circumstances = circumstances;
   }
 
   at(business: ChannelEndpoint, person: ChannelIdentity): WebhookBatch {
-    const address = whatsappAddress(business, person);
+    const address = this.#addresses.whatsapp(business, person);
     const arrival = this.#arrivals.get(address) ?? { messages: [], statuses: [], aliases: [], ...this.#circumstances };
     this.#arrivals.set(address, arrival);
     return arrival;
@@ -76,12 +78,13 @@ class Arrivals {
 
 /** The person's address by the channel's id, when they have been named by their number; and the one they will have. */
 function otherAddresses(
+  addresses: Addresses,
   business: ChannelEndpoint,
   { phone, userId }: ChannelIdentity,
   became: ChannelIdentity | null,
 ): string[] {
   const ids = [phone === null ? null : userId, became?.phone === null ? became.userId : null];
-  return ids.flatMap((id) => (id === null ? [] : [whatsappAddress(business, { phone: null, userId: id })]));
+  return ids.flatMap((id) => (id === null ? [] : [addresses.whatsapp(business, { phone: null, userId: id })]));
 }
 
 async function deliver(conversation: Deps["conversation"], log: Deps["log"], arrivals: Arrivals) {

@@ -15,7 +15,7 @@ const SENT_AGAIN_MS = 7 * 24 * 3_600_000;
 /** Postgres can't be reached, or can't do anything at all: it will be back. */
 const AWAY: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR", "DATABASE_ERROR"];
 
-type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log">;
+type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "addresses">;
 
 /**
  * Finds out to whom and by whom a message is that came through a webhook: the instance by its number, the person by

@@ -1,7 +1,6 @@
 import { transaction } from "../db/client.ts";
 import { insertSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
-import { sessionIdAt, startedAddress } from "../domain/address.ts";
 import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
@@ -26,7 +25,7 @@ export type Start = {
   requestId: string | null;
 };
 
-type StartDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "conversation">;
+type StartDeps = Pick<Deps, "db" | "addresses" | "read" | "caches" | "now" | "log" | "conversation">;
 
 /**
  * Starts a conversation before its first message, for a voice call whose transcript follows. It is planned at once and
@@ -38,12 +37,12 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   const bundle = requireReady(await findInstance(deps, instanceId), instanceId, caller.brandId);
   const { brandId, channel } = bundle.instance;
   authorize(caller, "conversations:write", instanceOf(bundle.instance));
-  const address = startedAddress(instanceId, keyOf(caller, start));
+  const address = deps.addresses.started(instanceId, keyOf(caller, start));
   const user = await findPerson(deps, caller, bundle.instance, { ...start, address });
 
   const now = deps.now();
   const session = {
-    id: sessionIdAt(address, 0),
+    id: deps.addresses.firstSessionId(address),
     brandId,
     instanceId,
     userId: user.id,

@@ -1,5 +1,6 @@
-import { addIdentifiers, createUser, userById, usersByIdentifiers } from "../db/users.ts";
-import type { FoundUser, KnownUsers } from "../db/users.ts";
+import { createUser } from "../db/user-create.ts";
+import { addIdentifiers, userById, usersByIdentifiers } from "../db/users.ts";
+import type { AddressOf, FoundUser, KnownUsers } from "../db/users.ts";
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
 import { AppError } from "../domain/errors.ts";
@@ -30,15 +31,17 @@ const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): strin
 
 /** Looks up everybody the claims name; at most one round trip, shared with whatever else is read in the same tick. */
 export async function findKnownUsers(
-  { read, caches }: Pick<Deps, "read" | "caches">,
+  { read, caches, addresses }: Pick<Deps, "read" | "caches" | "addresses">,
   claims: Claims,
 ): Promise<KnownUsers> {
   const { instanceId, tokenUserId, identifiers } = claims;
   if (tokenUserId === null && identifiers.length === 0) return { byToken: null, byIdentifier: [] };
+  const addressOf: AddressOf = (user) => addresses.chat(instanceId, user.userId);
+  const scope = { instance: { id: instanceId }, channel: claims.channel, addressOf };
   const lookUp = async () => {
     const [byToken, byIdentifier] = await Promise.all([
-      tokenUserId === null ? null : read(userById(instanceId, tokenUserId)),
-      identifiers.length === 0 ? [] : read(usersByIdentifiers(claims, identifiers)),
+      tokenUserId === null ? null : read(userById(instanceId, tokenUserId, addressOf)),
+      identifiers.length === 0 ? [] : read(usersByIdentifiers(scope, identifiers)),
     ]);
     return { byToken, byIdentifier };
   };
@@ -51,7 +54,7 @@ export async function findKnownUsers(
  * the person is made. null when nothing was claimed at all; refuses (401) a token of nobody.
  */
 export async function resolveSender(
-  deps: Pick<Deps, "db" | "caches" | "now">,
+  deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   claims: Claims,
   found: KnownUsers,
@@ -91,13 +94,13 @@ const priority = ({ by }: FoundUser): number => STORED_IDENTIFIER_TYPES.findInde
 
 /** First contact. However many come at once with the same claims, one user is made. */
 async function createOnFirstContact(
-  deps: Pick<Deps, "db" | "caches" | "now">,
+  deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   claims: Claims,
 ): Promise<Sender> {
   const person = await deps.caches.newUsers.get(keyOf(claims), () =>
     deps.caches.lookups.run(() =>
-      createUser(deps.db, {
+      createUser(deps.db, deps.addresses, {
         instanceId: instance.id,
         brandId: instance.brandId,
         channel: claims.channel,
@@ -121,7 +124,7 @@ async function createOnFirstContact(
  * from where, so a retry is the same guest.
  */
 export async function guestSender(
-  deps: Pick<Deps, "db" | "caches" | "now">,
+  deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   channel: Channel,
   visit: { requestId: string; fingerprint: string; clientAddress: string; unverified: Record<string, unknown> },
@@ -130,7 +133,7 @@ export async function guestSender(
   const id = await uuidOf(JSON.stringify(["guest", instance.id, channel, requestId, fingerprint, clientAddress]));
   const person = await deps.caches.newUsers.get(id, () =>
     deps.caches.lookups.run(() =>
-      createUser(deps.db, {
+      createUser(deps.db, deps.addresses, {
         instanceId: instance.id,
         brandId: instance.brandId,
         channel,

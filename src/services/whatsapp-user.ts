@@ -1,4 +1,5 @@
-import { createUser, moveIdentifiers, usersOnWhatsApp } from "../db/users.ts";
+import { createUser } from "../db/user-create.ts";
+import { moveIdentifiers, usersByIdentifiers } from "../db/users.ts";
 import type { FoundUser } from "../db/users.ts";
 import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
@@ -37,7 +38,9 @@ export async function findWhatsAppUsers(
   const identifiers = identifiersOf(person);
   const { byIdentifier } = await caches.knownUsers.get(keyOf(correspondent), async () => ({
     byToken: null,
-    byIdentifier: await read(usersOnWhatsApp(instance, address, identifiers)),
+    byIdentifier: await read(
+      usersByIdentifiers({ instance, channel: "whatsapp", addressOf: () => address }, identifiers),
+    ),
   }));
   return byIdentifier;
 }
@@ -48,7 +51,7 @@ export async function findWhatsAppUsers(
  * null when the instance takes no guests. Refuses (400) an instance without a brand.
  */
 export async function resolveWhatsAppUser(
-  deps: Pick<Deps, "db" | "caches" | "now">,
+  deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   correspondent: WhatsAppContact,
   found: readonly FoundUser[],
@@ -95,13 +98,13 @@ export async function renameWhatsAppUser(
 }
 
 async function createOnFirstContact(
-  deps: Pick<Deps, "db" | "caches" | "now">,
+  deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   correspondent: WhatsAppContact,
   identifiers: StoredIdentifier[],
 ): Promise<Sender> {
   const { user, openSession } = await deps.caches.newUsers.get(keyOf(correspondent), () =>
-    createUser(deps.db, {
+    createUser(deps.db, deps.addresses, {
       instanceId: instance.id,
       brandId: instance.brandId,
       channel: "whatsapp",

@@ -4,7 +4,7 @@ import { describe, expect } from "vitest";
 import { parseAst } from "vitest/node";
 import { broadcastByRequest, progressOf, usersOfBrand } from "../../src/db/broadcasts.ts";
 import { apiKeyByHash } from "../../src/db/credentials.ts";
-import { userById, usersByIdentifiers, usersOnWhatsApp } from "../../src/db/users.ts";
+import { userById, usersByIdentifiers } from "../../src/db/users.ts";
 import { instanceBy, instanceById } from "../../src/db/instances.ts";
 import { isChannelMessageKnown, messageById, messagesPage } from "../../src/db/messages.ts";
 import type { Query } from "../../src/db/reader.ts";
@@ -233,6 +233,7 @@ const describeFound = (found: unknown): unknown => {
 describe("a query", () => {
   const scope = { brandId: ACME, userId: null };
   const page = { before: null, offset: 0, limit: 20 };
+  const atChat = () => "a chat";
   const device = (value: string) => [{ type: "device_id", value }] as const;
   /** Everything a caller's text could get to, below all that checks it. */
   const QUERIES: [string, (value: string) => Query<unknown>][] = [
@@ -240,12 +241,12 @@ describe("a query", () => {
     ["an instance by its id", instanceById],
     ["an instance by its number", (value) => instanceBy({ channel: "whatsapp", recipientNumber: value })],
     ["an instance by a webhook", (value) => instanceBy({ endpoint: { number: value, phoneNumberId: value } })],
-    ["a person by their id", (value) => userById(INSTANCE.chat, value)],
+    ["a person by their id", (value) => userById(INSTANCE.chat, value, atChat)],
     [
       "a person by an identifier",
-      (value) => usersByIdentifiers({ instanceId: INSTANCE.chat, channel: "api" }, device(value)),
+      (value) =>
+        usersByIdentifiers({ instance: { id: INSTANCE.chat }, channel: "api", addressOf: atChat }, device(value)),
     ],
-    ["a person by an address", (value) => usersOnWhatsApp({ id: INSTANCE.chat }, value, device(value))],
     ["a session", (value) => sessionById(ACME, value)],
     ["a session and its messages", (value) => sessionWithCounts(scope, value, [])],
     ["a person's sessions", (value) => sessionsPage({ brandId: ACME, userId: value }, page)],

@@ -1,7 +1,7 @@
 import { describe, expect, vi } from "vitest";
 import { sql } from "drizzle-orm";
 import { transaction } from "../../src/db/client.ts";
-import { createUser } from "../../src/db/users.ts";
+import { createUser } from "../../src/db/user-create.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { replyMessageIdOf, uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
@@ -9,6 +9,7 @@ import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -17,7 +18,7 @@ const it = databaseTest
   .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
   .extend("guest", { scope: "file" }, ({ deps }) => async (): Promise<string> => {
     const id = uuidv7(Date.now());
-    const { user } = await createUser(deps.db, {
+    const { user } = await createUser(deps.db, addresses, {
       instanceId: INSTANCE.chat,
       brandId: ACME,
       channel: "api",

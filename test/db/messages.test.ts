@@ -1,3 +1,4 @@
+import type { SQLWrapper } from "drizzle-orm";
 import { PgDialect } from "drizzle-orm/pg-core";
 import { describe, expect } from "vitest";
 import { messageById, messagesPage } from "../../src/db/messages.ts";
@@ -13,7 +14,7 @@ const SESSION = "6b031755-9a66-8154-bd03-e3f122a66063";
 const it = databaseTest
   /** How Postgres goes about it: every node of the plan, by name. */
   .extend("planOf", { scope: "file" }, ({ database }) => async (query: Query<unknown>) => {
-    const { sql, params } = new PgDialect().sqlToQuery(query.statement);
+    const { sql, params } = new PgDialect().sqlToQuery((query.statement as SQLWrapper).getSQL());
     const [row] = await database.query(
       `explain (analyze, format json) ${sql}`,
       params.map((param) => (param === null ? null : `${param as string | number}`)),

@@ -1,6 +1,6 @@
 import { describe, expect } from "vitest";
 import { writeEntries } from "../../src/db/ledger.ts";
-import { createUser } from "../../src/db/users.ts";
+import { createUser } from "../../src/db/user-create.ts";
 import { writeNotices } from "../../src/db/notices.ts";
 import type { DeliveryState } from "../../src/domain/delivery.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
@@ -9,6 +9,7 @@ import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, letter, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const it = databaseTest
   .extend("db", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }).db)
@@ -22,7 +23,7 @@ it.beforeEach(async ({ database, db }) => {
   await database.query("truncate users, dead_letters cascade");
   const user = { id: uuidv7(Date.now()), tier: "guest" as const };
   const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
-  await createUser(db, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
+  await createUser(db, addresses, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
   const entry = answeredTurn(sessionOf(user.id), { metadata: { kept: "as it is" } });
   await writeEntries(db, [await keyed(entry)]);
   messageId = entry.messages[1]!.id;

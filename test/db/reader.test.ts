@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { describe, expect } from "vitest";
 import { connect } from "../../src/db/client.ts";
-import { createReader } from "../../src/db/reader.ts";
+import { createReader, query } from "../../src/db/reader.ts";
 import type { Query } from "../../src/db/reader.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
@@ -12,10 +12,8 @@ const it = databaseTest
   );
 it.beforeEach(({ database }) => database.forget());
 
-const number = (n: number): Query<number> => ({
-  statement: sql`select ${n}::int as n`,
-  read: ([row]) => Number(row?.["n"]),
-});
+const number = (n: number): Query<number> =>
+  query(sql<{ n: number }>`select ${n}::int as n`, ([row]) => Number(row?.n));
 
 describe("what is asked in one tick", () => {
   it("travels together, and each question gets its own answer", async ({ db, database }) => {

@@ -1,6 +1,7 @@
 import { describe, expect } from "vitest";
-import { addIdentifiers, createUser } from "../../src/db/users.ts";
-import type { NewUser } from "../../src/db/users.ts";
+import { createUser } from "../../src/db/user-create.ts";
+import { addIdentifiers } from "../../src/db/users.ts";
+import type { NewUser } from "../../src/db/user-create.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { StoredIdentifier } from "../../src/domain/user.ts";
 import { findKnownUsers, resolveSender } from "../../src/services/identity.ts";
@@ -9,6 +10,7 @@ import { findInstance, requireReady } from "../../src/services/instance.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const CALLERS = 20;
 
@@ -21,7 +23,7 @@ const it = databaseTest
     { scope: "file" },
     ({ deps }) =>
       (users: NewUser[]) =>
-        Promise.all(users.map((user) => createUser(deps.db, user))),
+        Promise.all(users.map((user) => createUser(deps.db, addresses, user))),
   )
   /** Identifiers by owner, as "type value". */
   .extend("owners", { scope: "file" }, ({ database }) => async (): Promise<Record<string, string[]>> => {
@@ -167,7 +169,7 @@ describe("people who come for the first time at the same moment", () => {
     owners,
   }) => {
     const [ann, bob] = await atOnce([newUser([email(1)]), newUser([phone(1)])]);
-    const late = await createUser(deps.db, newUser([email(1), device(1), phone(1)]));
+    const late = await createUser(deps.db, addresses, newUser([email(1), device(1), phone(1)]));
     expect(late.user.id).toBe(bob?.user.id);
     expect(await owners()).toEqual({
       [ann?.user.id ?? ""]: ["email u1@example.com"],
@@ -179,15 +181,21 @@ describe("people who come for the first time at the same moment", () => {
 describe("a first contact whose answer was lost", () => {
   it("is the same when it is sent again", async ({ deps, owners }) => {
     const contact = newUser([phone(1), email(1)]);
-    const [first, again] = [await createUser(deps.db, contact), await createUser(deps.db, contact)];
+    const [first, again] = [
+      await createUser(deps.db, addresses, contact),
+      await createUser(deps.db, addresses, contact),
+    ];
     expect(again).toEqual(first);
     expect(Object.keys(await owners())).toEqual([contact.user.id]);
   });
 
   it("is the same when it is sent again after somebody else had come first", async ({ deps, owners }) => {
-    const earlier = await createUser(deps.db, newUser([email(1)]));
+    const earlier = await createUser(deps.db, addresses, newUser([email(1)]));
     const contact = newUser([phone(1), email(1)]);
-    const [first, again] = [await createUser(deps.db, contact), await createUser(deps.db, contact)];
+    const [first, again] = [
+      await createUser(deps.db, addresses, contact),
+      await createUser(deps.db, addresses, contact),
+    ];
     expect([first.user.id, again.user.id]).toEqual([earlier.user.id, earlier.user.id]);
     expect(Object.keys(await owners())).toEqual([earlier.user.id]);
   });
@@ -203,11 +211,11 @@ describe("known people who say the same new thing at the same moment", () => {
   });
 
   it("get nothing that a newcomer took a moment before, and lose nothing to them", async ({ deps, owners }) => {
-    const known = await createUser(deps.db, newUser([email(1)]));
+    const known = await createUser(deps.db, addresses, newUser([email(1)]));
     const brand = { brandId: ACME, channel: "web" as const };
     await Promise.all([
       ...times(10, () => addIdentifiers(deps.db, brand, known.user.id, [phone(1)])),
-      ...times(10, () => createUser(deps.db, newUser([phone(1), device(1)]))),
+      ...times(10, () => createUser(deps.db, addresses, newUser([phone(1), device(1)]))),
     ]);
     const rows = await owners();
     expect(rows[known.user.id]).toContain("email u1@example.com");

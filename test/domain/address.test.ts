@@ -1,37 +1,50 @@
 import { describe, expect, it } from "vitest";
-import {
-  addressOfSession,
-  chatAddress,
-  numberOfSession,
-  sessionIdAt,
-  startedAddress,
-  whatsappAddress,
-} from "../../src/domain/address.ts";
+import { addressOfSession, createAddresses, newSessionId, sessionIdAt } from "../../src/domain/address.ts";
 import { Uuid } from "../../src/domain/ids.ts";
+import { addresses } from "../support/addresses.ts";
 
 const [acme, globex] = ["00000000-0000-4000-8000-000000000010", "00000000-0000-4000-8000-000000000030"];
 const [ann, bob] = ["01a203c1-5b09-7963-9685-2aef74277b10", "01a203c1-5b09-7963-9685-2aef74277b11"];
+const number = { number: "+15550001111", phoneNumberId: "100000000000001" };
+const person = { phone: "+15551234567", userId: null };
 
 describe("the address of a conversation", () => {
-  it("is one for a person and an instance, and another for anybody and anything else", () => {
-    expect(chatAddress(acme, ann)).toBe(chatAddress(acme, ann));
-    const others = [chatAddress(acme, bob), chatAddress(globex, ann), startedAddress(acme, "a")];
-    expect(new Set([chatAddress(acme, ann), ...others, startedAddress(acme, "b")]).size).toBe(5);
+  it("is the same for the same user and instance, and differs from every other conversation's", () => {
+    expect(addresses.chat(acme, ann)).toBe(addresses.chat(acme, ann));
+    const others = [addresses.chat(acme, bob), addresses.chat(globex, ann), addresses.started(acme, "a")];
+    expect(new Set([addresses.chat(acme, ann), ...others, addresses.started(acme, "b")]).size).toBe(5);
   });
 
-  it("says nothing of whose it is", () => {
-    expect(chatAddress(acme, ann)).toMatch(/^[0-9a-f]{22}$/);
+  it("is 88 bits in hex, and shows nothing of the user", () => {
+    expect(addresses.chat(acme, ann)).toMatch(/^[0-9a-f]{22}$/);
+  });
+
+  it("can't be computed without the deploy's key", () => {
+    const others = createAddresses("another key of at least 32 characters");
+    expect(others.chat(acme, ann)).not.toBe(addresses.chat(acme, ann));
+    expect(others.started(acme, "a")).not.toBe(addresses.started(acme, "a"));
+    expect(others.whatsapp(number, person)).not.toBe(addresses.whatsapp(number, person));
+    const address = addresses.chat(acme, ann);
+    expect(others.firstSessionId(address)).not.toBe(addresses.firstSessionId(address));
+  });
+
+  it("differs for parts that are the same text when they are joined", () => {
+    expect(addresses.started("a", "b:c")).not.toBe(addresses.started("a:b", "c"));
   });
 });
 
 describe("the address of a WhatsApp conversation", () => {
   const business = { number: "+15550001111", phoneNumberId: "100" };
-  const at = (phone: string) => whatsappAddress(business, { phone, userId: null });
+  const at = (phone: string) => addresses.whatsapp(business, { phone, userId: null });
 
   it("is the same with and without the business's display number", () => {
     const person = { phone: "+16505551234", userId: null };
-    expect(whatsappAddress({ number: null, phoneNumberId: "100" }, person)).toBe(whatsappAddress(business, person));
-    expect(whatsappAddress({ ...business, phoneNumberId: "101" }, person)).not.toBe(whatsappAddress(business, person));
+    expect(addresses.whatsapp({ number: null, phoneNumberId: "100" }, person)).toBe(
+      addresses.whatsapp(business, person),
+    );
+    expect(addresses.whatsapp({ ...business, phoneNumberId: "101" }, person)).not.toBe(
+      addresses.whatsapp(business, person),
+    );
   });
 
   it.each([
@@ -52,21 +65,29 @@ describe("the address of a WhatsApp conversation", () => {
 });
 
 describe("the id of a session", () => {
-  it("is a UUID that tells where the session lives", () => {
-    const address = chatAddress(acme, ann);
-    const id = sessionIdAt(address, 1_795_357_000);
-    expect(Uuid.parse(id)).toBe(id);
-    expect([addressOfSession(id), numberOfSession(id)]).toEqual([address, 1_795_357_000]);
+  it("is a UUID that holds the address of its conversation", () => {
+    const address = addresses.chat(acme, ann);
+    for (const id of [sessionIdAt(address, 1), newSessionId(address), addresses.firstSessionId(address)]) {
+      expect(Uuid.parse(id)).toBe(id);
+      expect(addressOfSession(id)).toBe(address);
+    }
   });
 
-  it("sorts by the second in which it began", () => {
-    const address = chatAddress(acme, ann);
-    const ids = [0, 1, 255, 4096, 1_795_357_000, 4_294_967_295].map((number) => sessionIdAt(address, number));
-    expect(ids.toSorted()).toEqual(ids);
+  it("is the same for two callers that begin a conversation at once", () => {
+    const address = addresses.chat(acme, ann);
+    expect(addresses.firstSessionId(address)).toBe(addresses.firstSessionId(address));
+  });
+
+  it("can't be told from an earlier id of the same conversation", () => {
+    const address = addresses.chat(acme, ann);
+    const numbers = Array.from({ length: 100 }, () => newSessionId(address).slice(0, 8));
+    expect(new Set(numbers).size).toBe(100);
+    // Neither the time of day nor a count: the first byte alone takes many values.
+    expect(new Set(numbers.map((digits) => digits.slice(0, 2))).size).toBeGreaterThan(30);
   });
 
   it.each(["01a203c1-5b09-7963-9685-2aef74277b10", "b7f9b0a2-6f0e-4d58-8d8e-0c5f4a4f0b1e", "no uuid"])(
-    "tells nothing when it was not made here: %s",
+    "has no address when another service made it: %s",
     (id) => {
       expect(addressOfSession(id)).toBeNull();
     },

@@ -21,7 +21,14 @@ let orchestrator: OrchestratorStandIn;
 
 beforeAll(async () => {
   orchestrator = await startOrchestrator();
-  service = await startService({ env: { ENVIRONMENT: "", JWT_SECRET, ORCHESTRATOR_URL: orchestrator.url } });
+  service = await startService({
+    env: {
+      ENVIRONMENT: "",
+      JWT_SECRET,
+      ADDRESS_KEY: "an-address-key-that-only-tests-have",
+      ORCHESTRATOR_URL: orchestrator.url,
+    },
+  });
   const rows = [
     [ACME, KEYS.acme, null, null],
     [GLOBEX, KEYS.globex, null, null],

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, vi } from "vitest";
 import { nextRound } from "../../src/db/broadcast-claims.ts";
-import { chatAddress } from "../../src/domain/address.ts";
 import { CLAIM_MS, MAX_ATTEMPTS } from "../../src/domain/broadcast.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import { deliverBroadcast, ROUND_SIZE, recordingOf } from "../../src/flows/deliver-broadcast.ts";
@@ -10,6 +9,7 @@ import { createAudience } from "../support/audience.ts";
 import type { Audience } from "../support/audience.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const ANYBODY = { kind: "anonymous" } as const;
 const TEXT = "We are open again";
@@ -123,7 +123,7 @@ describe("a broadcast that is sent", () => {
     await database.query(
       `insert into sessions (brand_id, instance_id, user_id, channel, address, started_at, last_message_at)
        values ($1, $2, $3, 'web', $4, now() - interval '40 minutes', now() - interval '30 minutes')`,
-      [ACME, INSTANCE.chat, person, chatAddress(INSTANCE.chat, person)],
+      [ACME, INSTANCE.chat, person, addresses.chat(INSTANCE.chat, person)],
     );
     await consume(id);
     const [message] = await messages();
@@ -155,11 +155,11 @@ describe("a broadcast that is sent", () => {
 describe("a consumer that dies", () => {
   /** Claims, reaches the first `reached` of them, and is never heard of again. */
   async function die(id: string, size: number, reached: number): Promise<void> {
-    const round = await nextRound(deps.db, id, [], size);
+    const round = await nextRound(deps, id, [], size);
     if (round === null) throw new Error("no such broadcast");
     for (const recipient of round.recipients.slice(0, reached)) {
       const { broadcast } = round;
-      const address = chatAddress(broadcast.instanceId, recipient.userId);
+      const address = addresses.chat(broadcast.instanceId, recipient.userId);
       await deps.conversation(address).record(recordingOf(broadcast, recipient, 3_600_000));
     }
   }
@@ -212,13 +212,13 @@ describe("a consumer that dies", () => {
 
   it("is believed when it turns out to have reached somebody after all", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(1);
-    const round = await nextRound(deps.db, id, [], 1);
+    const round = await nextRound(deps, id, [], 1);
     const [recipient] = round?.recipients ?? [];
     await cancel(deps, ANYBODY, id);
     await later("claimed");
     await consume(id);
     expect(await counts(id)).toEqual({ ...NONE, failed: 1 });
-    await nextRound(deps.db, id, [{ recipientId: recipient?.id ?? "", state: "sent", pauseMs: 0, error: null }], 1);
+    await nextRound(deps, id, [{ recipientId: recipient?.id ?? "", state: "sent", pauseMs: 0, error: null }], 1);
     expect((await progress(id)).recipients[0]).toMatchObject({ state: "sent", error: null });
   });
 });
@@ -265,7 +265,7 @@ describe("somebody who can't be reached", () => {
   it("because their conversation is another brand's is failed at once", async ({ broadcastTo }) => {
     const { id, people } = await broadcastTo(1);
     const [person = ""] = people;
-    await deps.conversation(chatAddress(INSTANCE.chat, person)).record({
+    await deps.conversation(addresses.chat(INSTANCE.chat, person)).record({
       brandId: GLOBEX,
       instanceId: INSTANCE.globex,
       userId: person,

@@ -1,6 +1,5 @@
 import { describe, expect } from "vitest";
 import { createApp } from "../../src/app.ts";
-import { chatAddress } from "../../src/domain/address.ts";
 import { receiveMessage } from "../../src/flows/receive-message.ts";
 import type { IncomingMessage } from "../../src/flows/receive-message.ts";
 import { readCredential } from "../../src/services/authentication.ts";
@@ -8,6 +7,7 @@ import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const PHONE = "+14155550123";
 
@@ -200,7 +200,7 @@ describe("who speaks, and to what", () => {
       instance: INSTANCE.chat,
       config: config?.["id"],
     });
-    expect(given.address).toBe(chatAddress(INSTANCE.chat, given.submission.user.id));
+    expect(given.address).toBe(addresses.chat(INSTANCE.chat, given.submission.user.id));
     expect(given.submission.bundle.config?.templateSet?.templates).not.toEqual({});
   });
 });
@@ -287,7 +287,7 @@ describe("what a client sends", () => {
       });
       const [{ submission, address } = { submission: null, address: "" }] = deps.conversations.submissions;
       expect(submission).toMatchObject({ channel, requestId: "r1", traceId: "t", content: "Hello", metadata });
-      expect(address).toBe(chatAddress(INSTANCE.chat, submission?.user.id ?? ""));
+      expect(address).toBe(addresses.chat(INSTANCE.chat, submission?.user.id ?? ""));
       expect([status, body.data.user_id, body.data.text]).toEqual([200, submission?.user.id, "You said: Hello"]);
     },
   );

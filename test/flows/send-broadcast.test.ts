@@ -114,7 +114,7 @@ describe("a broadcast that comes in", () => {
     await send(crowd);
     const [reading, writing, ...more] = database.requests;
     expect(more).toEqual([]);
-    expect(reading?.queries.filter((query) => query.includes("join users"))).toHaveLength(1);
+    expect(reading?.queries.filter((query) => query.includes('join "users"'))).toHaveLength(1);
     expect(writing?.queries.filter((query) => query.includes("insert into broadcast_recipients"))).toHaveLength(1);
   });
 

@@ -3,7 +3,7 @@ import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
-import { createUser } from "../../src/db/users.ts";
+import { createUser } from "../../src/db/user-create.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
@@ -13,6 +13,7 @@ import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, letter, sessionOf } from "../support/entries.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const it = databaseTest;
 let deps: TestDeps;
@@ -40,7 +41,7 @@ it("a reply's delivery that is told with its turn is written after it, and what 
 }) => {
   const user = { id: uuidv7(Date.now()), tier: "guest" as const };
   const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
-  await createUser(deps.db, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
+  await createUser(deps.db, addresses, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
   const session = sessionOf(user.id);
   const entry = answeredTurn(session);
   const messageId = entry.messages[1]!.id;

@@ -5,7 +5,7 @@ import { StateStore } from "../../durable-objects/conversation/stores/state.ts";
 import { Outbox } from "../../durable-objects/conversation/stores/outbox.ts";
 import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
-import { createUser } from "../../src/db/users.ts";
+import { createUser } from "../../src/db/user-create.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
@@ -17,6 +17,7 @@ import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, sessionOf } from "../support/entries.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const it = databaseTest
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
@@ -58,7 +59,7 @@ it.beforeEach(async ({ database }) => {
   deps = createTestDeps({ endpoint: database.endpoint });
   deps.conversation = conversationAt;
   userId = uuidv7(Date.now());
-  await createUser(deps.db, {
+  await createUser(deps.db, addresses, {
     instanceId: INSTANCE.chat,
     brandId: ACME,
     channel: "api",

@@ -41,10 +41,11 @@ describe("whoever is known", () => {
   it("goes on with what is known of them when it is time to ask again and everybody is asking", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const variables = { ENVIRONMENT: "development", DATABASE_URL: "postgresql://crowd:crowd@localhost/crowd" };
-    const { caches, config } = createDeps(variables as unknown as Env);
+    const { caches, config, addresses } = createDeps(variables as unknown as Env);
     const identifiers = [{ type: "device", value: "theirs" }] as const;
     const claims = { instanceId: INSTANCE.chat, channel: "api", tokenUserId: null, tokenDecides: false, identifiers };
-    const ask = (read: () => Promise<unknown>) => findKnownUsers({ read: read as never, caches }, claims as never);
+    const ask = (read: () => Promise<unknown>) =>
+      findKnownUsers({ read: read as never, caches, addresses }, claims as never);
     const known = await ask(async () => ["somebody"]);
     vi.setSystemTime(Date.now() + config.instanceCacheSeconds * 1_000 + 1);
     const crowd = () => caches.lookups.run(() => new Promise(() => undefined));

@@ -1,6 +1,7 @@
 import { describe, expect } from "vitest";
-import { createUser, userById, usersByIdentifiers } from "../../src/db/users.ts";
-import { chatAddress } from "../../src/domain/address.ts";
+import { createUser } from "../../src/db/user-create.ts";
+import type { NewUser } from "../../src/db/user-create.ts";
+import { userById, usersByIdentifiers } from "../../src/db/users.ts";
 import { presented } from "../../src/domain/identity.ts";
 import type { Identifiers } from "../../src/domain/identity.ts";
 import { findKnownUsers, guestSender, resolveSender } from "../../src/services/identity.ts";
@@ -10,9 +11,13 @@ import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const PHONE = "+14155550123";
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
+
+const addressOf = ({ instanceId, userId }: { instanceId: string; userId: string }) =>
+  addresses.chat(instanceId, userId);
 
 const it = databaseTest
   /** An isolate that has just started: it knows nobody. */
@@ -239,7 +244,9 @@ describe("somebody who says nothing of themselves", () => {
     expect(await database.query("select metadata_json from users")).toEqual([{ metadata_json: '{"email": "a@b.co"}' }]);
     expect(
       await deps.read(
-        usersByIdentifiers({ instanceId: INSTANCE.chat, channel: "web" }, [{ type: "email", value: "a@b.co" }]),
+        usersByIdentifiers({ instance: { id: INSTANCE.chat }, channel: "web", addressOf }, [
+          { type: "email", value: "a@b.co" },
+        ]),
       ),
     ).toEqual([]);
   });
@@ -247,7 +254,9 @@ describe("somebody who says nothing of themselves", () => {
 
 describe("a person who is looked up", () => {
   const byPhone = (instanceId: string, value = PHONE) =>
-    deps.read(usersByIdentifiers({ instanceId, channel: "web" }, [{ type: "phone_e164", value }]));
+    deps.read(
+      usersByIdentifiers({ instance: { id: instanceId }, channel: "web", addressOf }, [{ type: "phone_e164", value }]),
+    );
 
   it("is found by an identifier they go by [C1.4.1]", async () => {
     const ann = await userOf({ phone_e164: PHONE });
@@ -266,8 +275,8 @@ describe("a person who is looked up", () => {
 
   it("is found by id within their brand only", async () => {
     const ann = await userOf({ phone_e164: PHONE });
-    expect(await deps.read(userById(INSTANCE.guestless, ann ?? ""))).toMatchObject({ user: { id: ann } });
-    expect(await deps.read(userById(INSTANCE.globex, ann ?? ""))).toBeNull();
+    expect(await deps.read(userById(INSTANCE.guestless, ann ?? "", addressOf))).toMatchObject({ user: { id: ann } });
+    expect(await deps.read(userById(INSTANCE.globex, ann ?? "", addressOf))).toBeNull();
   });
 
   it("is somebody else with another brand [C1.4.3]: the same phone is Ann here [C1.8.1] and Bob there [C1.8.2]", async ({
@@ -366,7 +375,7 @@ describe("a known person who says more of themselves", () => {
 });
 
 describe("first contact", () => {
-  const newUser = (changes: Partial<Parameters<typeof createUser>[1]> = {}): Parameters<typeof createUser>[1] => ({
+  const newUser = (changes: Partial<NewUser> = {}): NewUser => ({
     instanceId: INSTANCE.chat,
     brandId: ACME,
     channel: "web",
@@ -378,7 +387,7 @@ describe("first contact", () => {
   });
 
   it("is refused without a brand [C1.7.1]", async ({ database }) => {
-    await expect(createUser(deps.db, newUser({ brandId: "" }))).rejects.toMatchObject({
+    await expect(createUser(deps.db, addresses, newUser({ brandId: "" }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "brand_id" }] },
     });
@@ -386,7 +395,7 @@ describe("first contact", () => {
   });
 
   it("is refused without an identifier, unless a guest is made [C1.7.2]", async ({ count }) => {
-    await expect(createUser(deps.db, newUser({ identifiers: [] }))).rejects.toMatchObject({
+    await expect(createUser(deps.db, addresses, newUser({ identifiers: [] }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "user" }] },
     });
@@ -414,7 +423,7 @@ describe("first contact", () => {
         instance_id: INSTANCE.chat,
         user_id: ann?.user.id,
         channel: "web",
-        address: chatAddress(INSTANCE.chat, ann?.user.id ?? ""),
+        address: addresses.chat(INSTANCE.chat, ann?.user.id ?? ""),
       },
     ]);
     expect(ann?.openSession).toMatchObject({ userId: ann?.user.id, channel: "web", tokenPlan: null });
@@ -431,9 +440,9 @@ describe("first contact", () => {
   });
 
   it("leaves nothing behind when it can't be completed", async ({ count }) => {
-    await expect(createUser(deps.db, newUser({ instanceId: NOBODY }))).rejects.toThrow(/not there/);
-    await expect(createUser(deps.db, newUser({ instanceId: INSTANCE.globex }))).rejects.toThrow(/not there/);
-    await expect(createUser(deps.db, newUser({ channel: "fax" as "web" }))).rejects.toMatchObject({
+    await expect(createUser(deps.db, addresses, newUser({ instanceId: NOBODY }))).rejects.toThrow(/not there/);
+    await expect(createUser(deps.db, addresses, newUser({ instanceId: INSTANCE.globex }))).rejects.toThrow(/not there/);
+    await expect(createUser(deps.db, addresses, newUser({ channel: "fax" as "web" }))).rejects.toMatchObject({
       code: "DATABASE_CONSTRAINT_ERROR",
     });
     expect([await count("users"), await count("user_identifiers"), await count("sessions")]).toEqual([0, 0, 0]);

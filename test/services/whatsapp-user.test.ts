@@ -1,5 +1,4 @@
 import { describe, expect } from "vitest";
-import { whatsappAddress } from "../../src/domain/address.ts";
 import { findInstanceBy } from "../../src/services/instance.ts";
 import {
   findWhatsAppUsers,
@@ -13,6 +12,7 @@ import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { BUSINESS } from "../support/whatsapp.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { addresses } from "../support/addresses.ts";
 
 const it = databaseTest.extend(
   "identifiers",
@@ -37,7 +37,7 @@ it.beforeEach(async ({ database }) => {
 const business = { number: `+${BUSINESS.number}`, phoneNumberId: BUSINESS.phoneNumberId };
 const correspondent = (phone: string | null, userId: string | null = null) => ({
   instance: { endpoint: business },
-  address: whatsappAddress(business, { phone, userId }),
+  address: addresses.whatsapp(business, { phone, userId }),
   person: { phone, userId },
 });
 /** As an isolate does it that has never heard of anybody. */

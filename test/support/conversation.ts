@@ -9,6 +9,7 @@ import type { ObjectDeps } from "../../src/deps.ts";
 import type { Submission, SubmitOutcome } from "../../src/domain/submission.ts";
 import { createLogger } from "../../src/telemetry/logger.ts";
 import { demoBundle } from "./bundle.ts";
+import { addresses } from "./addresses.ts";
 
 export const LEASE_MS = 300_000;
 export const LIFETIME_MS = 86_400_000;
@@ -63,6 +64,7 @@ export function objectDeps({
     config: env === undefined ? DEFAULTS : parseConfig({ ...ENVIRONMENT, ...env }),
     log: createLogger({ level: "info", format: "json", write: (line) => lines.push(JSON.parse(line)), now }),
     now,
+    addresses,
     conversation: () => {
       throw new Error("not part of this test");
     },

@@ -1,6 +1,7 @@
 import { fetchKeySet } from "../../src/clients/jwks.ts";
 import { createOrchestrator } from "../../src/clients/orchestrator/create.ts";
 import { parseConfig } from "../../src/config.ts";
+import { addresses } from "./addresses.ts";
 import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
@@ -35,6 +36,7 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
     DATABASE_URL: "postgresql://test:test@localhost/test",
     NEON_ENDPOINT: endpoint,
     JWT_SECRET: "parley-development-secret-not-for-production",
+    ADDRESS_KEY: "an-address-key-that-only-tests-have",
     ...env,
   });
   const clock = now ?? Date.now;
@@ -56,6 +58,7 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
     log,
     lines,
     now: clock,
+    addresses,
     db,
     read: createReader(db),
     caches: emptyCaches(config.instanceCacheSeconds * 1000, clock),

@@ -6,7 +6,6 @@ import {
   textRequest,
 } from "../../../src/channels/whatsapp/reply.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
-import { whatsappAddress } from "../../../src/domain/address.ts";
 import type {
   WebhookBatch,
   Outbound,
@@ -30,7 +29,10 @@ const MAX_ATTEMPTS = 5;
 
 type Options = Stores & {
   address: string;
-  deps: Pick<ObjectDeps, "config" | "conversation" | "resolveWebhookMessage" | "log" | "now" | "sendWhatsApp">;
+  deps: Pick<
+    ObjectDeps,
+    "addresses" | "config" | "conversation" | "resolveWebhookMessage" | "log" | "now" | "sendWhatsApp"
+  >;
   /** Tells the ledger that entries wait. */
   notifyLedger: () => void;
   /** Rejects the waiters of these turns. */
@@ -87,7 +89,7 @@ export class Correspondence {
     const preparation = await this.#lookUp(turn.inbound, attempt);
     if (preparation.kind === "unavailable") return false;
     if (preparation.kind === "ready" && became !== null && became.phone !== null) {
-      await moveAliases(this.#options, whatsappAddress(business, became), deps.conversation);
+      await moveAliases(this.#options, deps.addresses.whatsapp(business, became), deps.conversation);
     }
     const config = preparation.kind === "ready" ? preparation.bundle.config : null;
     const cancelled = resolve(this.#options, turn, preparation, {

@@ -1,4 +1,4 @@
-import { addressOfSession, numberOfSession, sessionIdAt } from "../../../src/domain/address.ts";
+import { newSessionId } from "../../../src/domain/address.ts";
 import type { Channel } from "../../../src/domain/channel.ts";
 import { isOver } from "../../../src/domain/session.ts";
 import type { Session } from "../../../src/domain/session.ts";
@@ -39,7 +39,7 @@ export function sessionFor(state: StateStore, busy: boolean, visit: SessionLooku
   if (openSession !== null && isOpen(openSession) && !isErased(state, openSession.id)) return openSession;
   const { address, brandId, instanceId, userId, channel } = visit;
   return {
-    id: sessionIdAt(address, nextNumber(state, now)),
+    id: newSessionId(address),
     brandId,
     instanceId,
     userId,
@@ -50,10 +50,6 @@ export function sessionFor(state: StateStore, busy: boolean, visit: SessionLooku
     tokenPlan: null,
   };
 }
-
-/** The second the session starts in, or one more than the highest number used, so that no id is used twice. */
-const nextNumber = (state: StateStore, now: number): number =>
-  Math.max(Math.floor(now / 1000), (state.get("lastSessionNumber") ?? 0) + 1);
 
 /** True when the session was ended through the API and has no later message. */
 export function isEnded(state: StateStore, session: Pick<Session, "id" | "lastMessageAt">): boolean {
@@ -71,11 +67,4 @@ export function setCurrentSession(state: StateStore, session: Session, now: numb
   if (current !== null && current.id !== session.id) state.set("closed", { sessionId: current.id, expiredAt: now });
   state.set("owner", { brandId: session.brandId, userId: session.userId });
   state.set("session", session);
-  reserveSessionNumber(state, session.id);
-}
-
-/** Reserves the session's number so that later sessions get a higher one. */
-export function reserveSessionNumber(state: StateStore, sessionId: string): void {
-  if (addressOfSession(sessionId) === null) return;
-  state.set("lastSessionNumber", Math.max(state.get("lastSessionNumber") ?? 0, numberOfSession(sessionId)));
 }

@@ -5,7 +5,7 @@ import type { Session } from "../../../src/domain/session.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "../stores/state.ts";
-import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
+import { isEnded, isErased } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
@@ -50,7 +50,6 @@ export function erase(
     if (session !== null && isLast(state, sessionId)) deletePendingDeadLetters(storage, session.startedAt);
     if (state.get("session")?.id === sessionId) state.remove("session");
     if (state.get("closed")?.sessionId === sessionId) state.remove("closed");
-    reserveSessionNumber(state, sessionId);
     state.set("owner", { brandId: target.brandId, userId: target.userId });
     const others = (state.get("erased") ?? []).filter((tombstone) => tombstone.sessionId !== sessionId);
     state.set("erased", [...others, { sessionId, erasedAt: now }]);

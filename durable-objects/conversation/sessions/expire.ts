@@ -2,7 +2,7 @@ import type { SessionCommand, Expired, Unknown } from "../../../src/rpc/conversa
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import { authorize, conversationOf } from "../../../src/domain/authorization.ts";
 import type { StateStore } from "../stores/state.ts";
-import { isEnded, isErased, reserveSessionNumber } from "./current.ts";
+import { isEnded, isErased } from "./current.ts";
 import { knownSession } from "./unsaved.ts";
 import type { Refused } from "../../../src/domain/errors.ts";
 import { toRefused, sessionNotFound } from "../../../src/domain/errors.ts";
@@ -25,7 +25,6 @@ export function expire(
   if (ended !== null && isEnded(state, session)) return { kind: "expired", expiredAt: ended.expiredAt };
   const closed = { sessionId, expiredAt: Math.max(now, session.lastMessageAt) };
   storage.transactionSync(() => {
-    reserveSessionNumber(state, sessionId);
     const current = state.get("session");
     if (current === null || current.id === sessionId) state.set("ended", closed);
     outbox.add({ id: uuidv7(now), address, session, closed, turn: null, messages: [], usage: null });

@@ -15,8 +15,6 @@ export type ConversationState = {
   erased: { sessionId: string; erasedAt: number }[];
   /** Postgres has the entries up to this position. Written by `Outbox.prune` only. */
   confirmedUpTo: number;
-  /** The highest session number used at this address (`sessionIdAt`). */
-  lastSessionNumber: number;
   /** `created_at` of the newest unresolved webhook message: later messages get a later time. */
   lastSaidAt: number;
   /** When the user last wrote, by the channel's clock. Opens the 24-hour service window. */

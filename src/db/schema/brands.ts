@@ -29,7 +29,7 @@ export const keySets = pgTable(
   "key_sets",
   {
     url: text("url").primaryKey(),
-    keysJson: jsonArray("keys_json"),
+    keysJson: jsonArray<Record<string, unknown>>("keys_json"),
     fetchedAt: moment("fetched_at").notNull(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
@@ -49,7 +49,7 @@ export const apiKeys = pgTable(
     prefix: text("prefix").notNull(),
     /** Lower-case hex SHA-256 of the whole key, or its HMAC with the pepper. A key has enough entropy for a plain hash. */
     secretHash: text("secret_hash").notNull().unique(),
-    scopesJson: jsonArray("scopes_json"),
+    scopesJson: jsonArray<string>("scopes_json"),
     expiresAt: moment("expires_at"),
     revokedAt: moment("revoked_at"),
     lastUsedAt: moment("last_used_at"),

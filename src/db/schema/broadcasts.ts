@@ -1,5 +1,7 @@
-import { index, integer, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core";
+import { sql } from "drizzle-orm";
+import { index, integer, jsonb, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core";
 import { RECIPIENT_STATES } from "../../domain/broadcast.ts";
+import type { BroadcastReply } from "../../domain/broadcast.ts";
 import { brands, instances } from "./brands.ts";
 import { createdAt, id, isObject, isOneOf, jsonObject, moment, updatedAt } from "./columns.ts";
 import { users } from "./people.ts";
@@ -19,7 +21,10 @@ export const broadcasts = pgTable(
     content: text("content").notNull(),
     traceId: text("trace_id"),
     /** The first answer, repeated for the same request id. */
-    answerJson: jsonObject("answer_json"),
+    answerJson: jsonb("answer_json")
+      .$type<BroadcastReply>()
+      .notNull()
+      .default(sql`'{}'::jsonb`),
     cancelledAt: moment("cancelled_at"),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
@@ -52,7 +57,9 @@ export const broadcastRecipients = pgTable(
     state: text("state", { enum: RECIPIENT_STATES }).notNull().default("pending"),
     attempts: integer("attempts").notNull().default(0),
     /** Earliest claim: the end of the pause while `pending`, of the lease while `claimed`. */
-    dueAt: moment("due_at").notNull().defaultNow(),
+    dueAt: moment("due_at")
+      .notNull()
+      .default(sql`now()`),
     errorCode: text("error_code"),
     errorMessage: text("error_message"),
     createdAt: createdAt(),

@@ -1,15 +1,26 @@
 import { sql } from "drizzle-orm";
-import { jsonb, timestamp, uuid, check } from "drizzle-orm/pg-core";
+import { check, customType, jsonb, uuid } from "drizzle-orm/pg-core";
 import type { AnyPgColumn } from "drizzle-orm/pg-core";
 
-/** Column shapes every table shares. Timestamps are epoch-precise `timestamptz`, read as ISO strings by the HTTP driver. */
+/** Column shapes every table shares. */
 export const id = () => uuid("id").primaryKey().defaultRandom();
-export const moment = (name: string) => timestamp(name, { withTimezone: true, mode: "date", precision: 3 });
-export const createdAt = () => moment("created_at").notNull().defaultNow();
-export const updatedAt = () => moment("updated_at").notNull().defaultNow();
+/** A `timestamptz` to the millisecond, which the code reads and writes as epoch milliseconds. */
+export const moment = customType<{ data: number; driverData: string }>({
+  dataType: () => "timestamp (3) with time zone",
+  fromDriver: (text) => Date.parse(text),
+  toDriver: (ms) => new Date(ms).toISOString(),
+});
+export const createdAt = () =>
+  moment("created_at")
+    .notNull()
+    .default(sql`now()`);
+export const updatedAt = () =>
+  moment("updated_at")
+    .notNull()
+    .default(sql`now()`);
 
 export const jsonObject = (name: string) => jsonb(name).$type<Record<string, unknown>>().notNull().default({});
-export const jsonArray = (name: string) => jsonb(name).$type<unknown[]>().notNull().default([]);
+export const jsonArray = <Item = unknown>(name: string) => jsonb(name).$type<Item[]>().notNull().default([]);
 
 /** `jsonb` takes any JSON; these keep an object an object and a list a list. */
 export const isObject = (name: string, column: AnyPgColumn) => check(name, sql`jsonb_typeof(${column}) = 'object'`);

@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import { bigint, boolean, index, integer, jsonb, numeric, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core";
 import { CHANNELS } from "../../domain/channel.ts";
 import { ROLES } from "../../domain/role.ts";
+import type { TokenPlan } from "../../domain/token-plan.ts";
 import { brands, instances, llmModels } from "./brands.ts";
 import { createdAt, id, isObject, isOneOf, jsonObject, moment, updatedAt } from "./columns.ts";
 import { users } from "./people.ts";
@@ -27,13 +28,17 @@ export const sessions = pgTable(
     channel: text("channel", { enum: CHANNELS }).notNull(),
     /** Where its Conversation object lives: the name of the object that decides for this session. */
     address: text("address").notNull(),
-    startedAt: moment("started_at").notNull().defaultNow(),
-    lastMessageAt: moment("last_message_at").notNull().defaultNow(),
+    startedAt: moment("started_at")
+      .notNull()
+      .default(sql`now()`),
+    lastMessageAt: moment("last_message_at")
+      .notNull()
+      .default(sql`now()`),
     lastAssistantMessageAt: moment("last_assistant_message_at"),
     /** null while the session is open (and not timed out, which `last_message_at` tells). */
     expiredAt: moment("expired_at"),
     /** null until the first message has planned it. */
-    tokenPlanJson: jsonb("token_plan_json").$type<Record<string, unknown>>(),
+    tokenPlanJson: jsonb("token_plan_json").$type<TokenPlan>(),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),

@@ -3,18 +3,18 @@ import { acceptAlias } from "../../../../durable-objects/conversation/channel/fo
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
 import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turn.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
-import { whatsappAddress } from "../../../../src/domain/address.ts";
 import type { Conversation } from "../../../../src/rpc/conversation.ts";
 import type { InboundMessage } from "../../../../src/domain/inbound-message.ts";
 import type { Resolution } from "../../../../src/domain/resolution.ts";
 import { demoBundle } from "../../../support/bundle.ts";
 import { answering, conversationOver, objectDeps, submission } from "../../../support/conversation.ts";
 import { sqliteStorage } from "../../../support/sqlite-storage.ts";
+import { addresses } from "../../../support/addresses.ts";
 
 const DAY_MS = 86_400_000;
 const BUSINESS = { number: "+15550001111", phoneNumberId: "100" };
 const PHONE = { phone: "+16505551234", userId: null };
-const ADDRESS = whatsappAddress(BUSINESS, PHONE);
+const ADDRESS = addresses.whatsapp(BUSINESS, PHONE);
 const USER = { id: "01a203c1-5b09-7963-9685-2aef74277b10", tier: "verified" as const };
 
 const message = (id: string, changes: Partial<InboundMessage> = {}): InboundMessage => ({
@@ -384,7 +384,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
 });
 
 describe("two addresses of one person", () => {
-  const BY_ID = whatsappAddress(BUSINESS, { phone: null, userId: "US.1" });
+  const BY_ID = addresses.whatsapp(BUSINESS, { phone: null, userId: "US.1" });
   const isHome = (address: string) => conversationAt(address).state.get("forwardsTo") === null;
 
   it("are one: the other passes on to the one where somebody has spoken", async () => {
