@@ -1,22 +1,37 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { OpenAPIHono } from "@hono/zod-openapi";
+import { createDeps } from "./compose.ts";
 import type { AppEnv } from "./http/context.ts";
+import { documentOf } from "./http/document.ts";
 import { onError } from "./http/errors.ts";
-import { SECURITY_SCHEMES } from "./http/openapi.ts";
 import { requireConfig, requestContext } from "./http/middleware.ts";
 import { unknownRoute } from "./http/not-found.ts";
+import { json, PUBLIC, refusals } from "./http/openapi.ts";
+import { createRouter } from "./http/router.ts";
 import { broadcastRoutes } from "./routes/broadcasts/routes.ts";
 import { conversationReadRoutes } from "./routes/conversations/read.ts";
 import { conversationWriteRoutes } from "./routes/conversations/write.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { messageRoutes } from "./routes/messages/routes.ts";
-import { webhookRoutes } from "./routes/webhooks/whatsapp.ts";
 import { whatsappRoutes } from "./routes/messages/whatsapp.ts";
-import { VERSION } from "./services/health.ts";
-import { createDeps } from "./compose.ts";
+import { webhookRoutes } from "./routes/webhooks/whatsapp.ts";
+
+const describe = createRoute({
+  method: "get",
+  path: "/openapi.json",
+  operationId: "getOpenApiDocument",
+  tags: ["Monitoring"],
+  security: PUBLIC,
+  summary: "Get this document",
+  responses: {
+    200: { description: "OpenAPI 3.1", ...json(z.looseObject({})) },
+    ...refusals("INTERNAL_ERROR", "SERVICE_UNAVAILABLE"),
+  },
+});
 
 /** The HTTP app. Tests pass their own dependencies; production builds them from its bindings. */
 export function createApp(dependencies: typeof createDeps = createDeps): OpenAPIHono<AppEnv> {
-  const app = new OpenAPIHono<AppEnv>();
+  const app = createRouter();
   app.onError(onError);
   app.notFound(unknownRoute(app));
   app.use(requestContext(dependencies));
@@ -28,15 +43,9 @@ export function createApp(dependencies: typeof createDeps = createDeps): OpenAPI
   app.route("/", broadcastRoutes);
   app.route("/", conversationReadRoutes);
   app.route("/", conversationWriteRoutes);
-  for (const [name, scheme] of Object.entries(SECURITY_SCHEMES)) {
-    app.openAPIRegistry.registerComponent("securitySchemes", name, scheme);
-  }
-  app.openAPIRegistry.registerPath({
-    method: "get",
-    path: "/openapi.json",
-    summary: "This document",
-    responses: { 200: { description: "OpenAPI 3.1" } },
+  let document: object | undefined;
+  return app.openapi(describe, (c) => {
+    document ??= documentOf(app);
+    return c.json({ ...document }, 200);
   });
-  app.doc31("/openapi.json", { openapi: "3.1.0", info: { title: "Parley", version: VERSION } });
-  return app;
 }

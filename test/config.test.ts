@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { ConfigError, DEVELOPMENT_ADDRESS_KEY, DEVELOPMENT_JWT_SECRET, parseConfig } from "../src/config.ts";
-import { createApp } from "../src/app.ts";
+import { createTestApp } from "./support/contract.ts";
 import { startDatabase } from "./support/database.ts";
 import { INSTANCE } from "./support/demo.ts";
 
@@ -37,7 +37,7 @@ describe("an environment that nobody has named", () => {
       NEON_ENDPOINT: database.endpoint,
       AUTH_MODE: "optional",
     } as unknown as Env;
-    const response = await createApp().request(
+    const response = await createTestApp().request(
       "/api/messages",
       {
         method: "POST",

@@ -29,11 +29,11 @@ function decodeCursor(text: string): unknown {
   }
 }
 
-/** The largest time a Date can hold, so no cursor has a larger one. */
+/** The farthest time from 1970 a Date can hold, in either direction. */
 const MAX_INSTANT = 8_640_000_000_000_000;
 
 const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
-  const Key = z.tuple([z.int().min(0).max(MAX_INSTANT), tie]);
+  const Key = z.tuple([z.int().min(-MAX_INSTANT).max(MAX_INSTANT), tie]);
   return z
     .string()
     .transform((text, context): Cursor<z.output<Tie>> => {
@@ -44,7 +44,7 @@ const cursor = <Tie extends z.ZodType<string | number>>(tie: Tie) => {
       context.addIssue({ code: "custom", message: "is not a cursor of this list" });
       return z.NEVER;
     })
-    .meta({ type: "string", description: "`next_cursor` of the page before" });
+    .meta({ type: "string", description: "`next_cursor` of the previous page" });
 };
 
 export const limit = z.coerce
@@ -53,7 +53,7 @@ export const limit = z.coerce
   .min(1, "must be at least 1")
   .default(DEFAULT_LIMIT)
   .transform((value) => Math.min(value, MAX_LIMIT))
-  .meta({ type: "integer", minimum: 1, default: DEFAULT_LIMIT, description: `more than ${MAX_LIMIT} is ${MAX_LIMIT}` });
+  .meta({ type: "integer", minimum: 1, default: DEFAULT_LIMIT, description: `Capped at ${MAX_LIMIT}` });
 
 const page = z.coerce
   .number("must be a whole number")
@@ -61,7 +61,7 @@ const page = z.coerce
   .min(1, "must be at least 1")
   .max(MAX_PAGE, `must be at most ${MAX_PAGE}: use before`)
   .optional()
-  .meta({ type: "integer", minimum: 1, maximum: MAX_PAGE, description: "the first by default; not with `before`" });
+  .meta({ type: "integer", minimum: 1, maximum: MAX_PAGE, description: "1 by default; not with `before`" });
 
 /** Query of a page, by cursor or by number. */
 const pageQuery = <Tie extends z.ZodType<string | number>>(tie: Tie) =>
@@ -82,7 +82,7 @@ export type SessionPage = z.output<typeof SessionPageQuery>;
 export const UsagePageQuery = z.object({
   limit,
   after: cursor(Uuid).optional(),
-  template_key: z.string().max(256).optional().meta({ description: "Of one template only" }),
+  template_key: z.string().max(256).optional().meta({ description: "Usage of this template only" }),
 });
 export type UsagePage = z.output<typeof UsagePageQuery>;
 

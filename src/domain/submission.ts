@@ -1,5 +1,7 @@
+import { z } from "zod";
 import type { Channel } from "./channel.ts";
 import type { Refused } from "./errors.ts";
+import { Uuid } from "./ids.ts";
 import type { InstanceBundle } from "./instance.ts";
 import type { Session } from "./session.ts";
 import type { User, AuthState } from "./user.ts";
@@ -29,20 +31,30 @@ export type Submission = {
 export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string };
 
 /** The answer to the first caller, stored for duplicates. Field names are the API's. */
-export type Answer = {
-  request_id: string;
-  session_id: string;
-  user_id: string;
-  is_guest: boolean;
-  inbound_message_id: string;
-  message_id: string;
-  text: string;
-  token_usage: { prompt_in: number; completion_out: number; total: number; cost_usd: string | null };
-  fallback: boolean;
-  /** What was left out or changed, by path; absent when nothing was. */
-  warnings?: string[];
-  timing_ms: { total: number; admission: number; orchestrator: number };
-};
+export const Answer = z.object({
+  request_id: z.string(),
+  session_id: Uuid,
+  user_id: Uuid,
+  is_guest: z.boolean(),
+  inbound_message_id: Uuid,
+  message_id: Uuid,
+  text: z.string().meta({ description: "The reply" }),
+  token_usage: z.object({
+    prompt_in: z.int(),
+    completion_out: z.int(),
+    total: z.int(),
+    cost_usd: z.string().nullable().meta({ description: "Decimal string; null when the model has no price" }),
+  }),
+  fallback: z
+    .boolean()
+    .meta({ description: "True when the instance's default reply was given instead of the model's" }),
+  warnings: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "What was left out or changed on the way in, by path; absent when nothing was" }),
+  timing_ms: z.object({ total: z.number(), admission: z.number(), orchestrator: z.number() }),
+});
+export type Answer = z.infer<typeof Answer>;
 
 /** Every expected outcome; anything else is an exception and a bug. */
 export type SubmitOutcome =

@@ -1,6 +1,6 @@
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import { AppError, toServiceUnavailable } from "../domain/errors.ts";
+import { AppError } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
@@ -44,7 +44,7 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
   if (message.channel === "api") requireKey(deps.config, message.credential);
   const print = await fingerprint({ content: message.content, metadata: message.metadata });
   // Without Postgres, users and instances cached in this isolate are still served; a first contact gets 503.
-  const { bundle: ready, speaker } = await introduce(deps, message, print).catch(toServiceUnavailable);
+  const { bundle: ready, speaker } = await introduce(deps, message, print);
   const { user, authState, openSession } = speaker;
   const submission: Submission = {
     requestId: message.requestId,

@@ -1,7 +1,7 @@
 import { describe } from "../channels/whatsapp/message.ts";
 import { phoneOf } from "../channels/whatsapp/contact.ts";
 import type { Deps } from "../deps.ts";
-import { AppError, invalid, toServiceUnavailable } from "../domain/errors.ts";
+import { AppError, invalid } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
@@ -53,7 +53,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
       .conversation(deps.addresses.whatsapp(endpoint, person))
       .requestStatus({ requestId, fingerprint: print, instanceId }));
   if (status?.kind === "status") {
-    const principal = await authenticate(deps, incoming.credential).catch(toServiceUnavailable);
+    const principal = await authenticate(deps, incoming.credential);
     if (principal.kind === "anonymous") return { ...status, userId: null };
     // Another brand's server gets the answer it would get if the conversation did not exist.
     if (principal.brandId === status.brandId) {
@@ -62,7 +62,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
     }
   }
 
-  const { bundle, sender, address } = await identify(deps, { ...incoming, from, to }).catch(toServiceUnavailable);
+  const { bundle, sender, address } = await identify(deps, { ...incoming, from, to });
   const { user, authState, openSession } = sender;
   const outcome = await submitMessage(deps, address, {
     ...{ requestId, traceId: incoming.traceId, content, fingerprint: print, user, authState, bundle, openSession },

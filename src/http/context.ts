@@ -21,7 +21,8 @@ export type AppEnv = {
   };
 };
 
-export type AppContext = Context<AppEnv>;
+/** A request's context as functions take it; middleware may have added variables of its own. */
+export type AppContext = Pick<Context<AppEnv>, "req" | "var" | "header" | "json" | "text">;
 
 /** Adds to the request's one log line. */
 export const addLogFields = (c: AppContext, fields: LogFields): void => {

@@ -2,11 +2,11 @@ import type { ErrorHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ConfigError } from "../config.ts";
 import { databaseError } from "../db/errors.ts";
-import { AppError, unavailable } from "../domain/errors.ts";
+import { AppError, isDatabaseUnavailable, unavailable } from "../domain/errors.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { addLogFields } from "./context.ts";
 
-/** The error envelope, from the one table. A refusal with `retry_after_ms` says so in the header too. */
+/** The error envelope. `details.retry_after_ms` is repeated as the header `Retry-After`. */
 export function errorResponse(c: AppContext, error: AppError): Response {
   addLogFields(c, { error_code: error.code });
   const retryAfterMs = error.details.retry_after_ms;
@@ -19,28 +19,33 @@ export function errorResponse(c: AppContext, error: AppError): Response {
   return c.json(body, error.status as ContentfulStatusCode);
 }
 
-/** Refusals as they are; anything else is a bug: logged in full, told as one generic sentence. */
+/** Answers with the error's own code. Anything but an `AppError` is a bug: logged in full, answered with a generic sentence. */
 export const onError: ErrorHandler<AppEnv> = (thrown, c) => {
   const error = toAppError(thrown);
   if (error.status >= 500) addLogFields(c, { error: thrown });
   return errorResponse(c, error);
 };
 
+/**
+ * The one place where an unreachable Postgres or object becomes a 503. A handler that has already accepted the caller's
+ * work must answer with what it accepted instead of throwing.
+ */
 function toAppError(thrown: unknown): AppError {
   if (thrown instanceof ConfigError) {
     return unavailable("The service is not configured", thrown);
   }
-  if (isObjectAway(thrown)) return unavailable("The conversation can't be reached", thrown);
+  if (isObjectUnavailable(thrown)) return unavailable("The conversation can't be reached", thrown);
   const known = databaseError(thrown);
+  if (isDatabaseUnavailable(known)) return unavailable("The database can't be reached", thrown);
   return known instanceof AppError ? known : new AppError("INTERNAL_ERROR", "Something went wrong", { cause: thrown });
 }
 
 /**
- * Whether the platform could not ask an object, or lost it while it was asked. What may be repeated the runtime has repeated
- * by then, so we don't; whoever asked may, with the same request id.
+ * Whether the platform could not reach an object, or lost it during the call. The runtime has already retried what is
+ * retryable; the caller may retry with the same request id.
  * https://developers.cloudflare.com/durable-objects/best-practices/error-handling/ and automatic-retries/ beside it
  */
-function isObjectAway(thrown: unknown): boolean {
+function isObjectUnavailable(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
   const { overloaded, retryable, durableObjectReset } = thrown as PlatformError;
   const isMarked = overloaded === true || retryable === true || durableObjectReset === true;

@@ -1,8 +1,15 @@
+import { z } from "zod";
 import { AppError } from "../domain/errors.ts";
 import { newTraceId, SAFE_ID } from "../domain/ids.ts";
 
 /** `00-<trace id>-<parent id>-<flags>`, https://www.w3.org/TR/trace-context/ */
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}/;
+
+/** The body's field in a schema; `requireRequestId`, which also reads the headers, checks it. */
+export const RequestIdField = z.unknown().optional().meta({
+  type: "string",
+  description: "1 to 128 of A-Z a-z 0-9 . _ : -; or the header Idempotency-Key or X-Request-ID",
+});
 
 type Header = (name: string) => string | undefined;
 

@@ -1,7 +1,8 @@
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import type { AppContext, AppEnv } from "../http/context.ts";
+import { createRoute, z } from "@hono/zod-openapi";
+import type { AppContext } from "../http/context.ts";
 import { addLogFields } from "../http/context.ts";
-import { json } from "../http/openapi.ts";
+import { json, PUBLIC, refusals } from "../http/openapi.ts";
+import { createRouter } from "../http/router.ts";
 import { checkHealth, UNCONFIGURED } from "../services/health.ts";
 import type { Health as HealthReport } from "../services/health.ts";
 
@@ -18,27 +19,40 @@ const Health = z
   })
   .meta({ id: "Health" });
 
+const MONITORING = { method: "get" as const, tags: ["Monitoring"], security: PUBLIC };
+
 const live = createRoute({
-  method: "get",
+  ...MONITORING,
   path: "/live",
-  summary: "The service is running",
-  responses: { 200: { description: "Alive", ...json(Live) } },
+  operationId: "getLive",
+  summary: "Check that the service runs",
+  responses: { 200: { description: "Alive", ...json(Live) }, ...refusals("INTERNAL_ERROR") },
 });
 const ready = createRoute({
-  method: "get",
+  ...MONITORING,
   path: "/ready",
-  summary: "The service can take messages",
-  responses: { 200: { description: "Ready", ...json(Ready) }, 503: { description: "Not ready", ...json(Ready) } },
+  operationId: "getReady",
+  summary: "Check that the service can take messages",
+  responses: {
+    200: { description: "Ready", ...json(Ready) },
+    503: { description: "The configuration is invalid or the database does not answer", ...json(Ready) },
+    ...refusals("INTERNAL_ERROR"),
+  },
 });
 const healthz = createRoute({
-  method: "get",
+  ...MONITORING,
   path: "/healthz",
-  summary: "The service in detail",
-  responses: { 200: { description: "Healthy", ...json(Health) }, 503: { description: "Unhealthy", ...json(Health) } },
+  operationId: "getHealth",
+  summary: "Get the service's health in detail",
+  responses: {
+    200: { description: "Healthy", ...json(Health) },
+    503: { description: "The configuration is invalid or the database does not answer", ...json(Health) },
+    ...refusals("INTERNAL_ERROR"),
+  },
 });
 
-/** For monitoring, which reads them as they are: no envelope. */
-export const healthRoutes = new OpenAPIHono<AppEnv>()
+/** For monitoring tools, which read the bodies without the envelope. */
+export const healthRoutes = createRouter()
   .openapi(live, (c) => c.json({ status: "alive" as const }, 200))
   .openapi(ready, async (c) => {
     const { status } = await healthOf(c);

@@ -1,6 +1,7 @@
 import { pingDatabase } from "../db/health.ts";
 import type { Deps } from "../deps.ts";
 import { EVENT } from "../telemetry/events.ts";
+import { VERSION } from "../version.ts";
 
 export type Health = {
   status: "healthy" | "unhealthy";
@@ -9,8 +10,6 @@ export type Health = {
   instance_cache: { hits: number; misses: number; size: number };
   version: string;
 };
-
-export const VERSION = "0.1.0";
 
 /** Without a usable configuration there is nothing to ask. */
 export const UNCONFIGURED: Health = {

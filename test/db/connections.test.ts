@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { describe, expect, vi } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { transaction } from "../../src/db/client.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
 import { INSTANCE } from "../support/demo.ts";
@@ -92,7 +92,7 @@ describe("a thousand requests", () => {
             return { kind: "answered", answer: answerTo(submission) };
           },
         }) as never;
-      const response = await createApp(() => deps).request("/api/messages", {
+      const response = await createTestApp(() => deps).request("/api/messages", {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({

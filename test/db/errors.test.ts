@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { sql } from "drizzle-orm";
 import type { SQL } from "drizzle-orm";
 import { describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { connect, execute, transaction } from "../../src/db/client.ts";
 import { databaseError, databaseErrorCode, isRefusedForContent, isSafeToRetry, sqlState } from "../../src/db/errors.ts";
 import { AppError, ERROR_STATUS } from "../../src/domain/errors.ts";
@@ -40,7 +40,7 @@ const it = databaseTest
   .extend("answer", { scope: "file" }, ({ database }) => async (submit: (deps: TestDeps) => Promise<never>) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
     deps.conversation = () => ({ submit: () => submit(deps) }) as never;
-    const response = await createApp(() => deps).request("/api/messages", {
+    const response = await createTestApp(() => deps).request("/api/messages", {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-Trace-ID": "the-trace" },
       body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: SAID, device_id: "d1" }),

@@ -1,5 +1,5 @@
 import { describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { receiveMessage } from "../../src/flows/receive-message.ts";
 import type { IncomingMessage } from "../../src/flows/receive-message.ts";
 import { readCredential } from "../../src/services/authentication.ts";
@@ -239,7 +239,7 @@ describe("outside development", () => {
 });
 
 const post = async (path: string, body: Record<string, unknown>) => {
-  const response = await createApp(() => deps).request(path, {
+  const response = await createTestApp(() => deps).request(path, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hello", ...body }),

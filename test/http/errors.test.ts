@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { createApp } from "../../src/app.ts";
 import { sessionIdAt } from "../../src/domain/address.ts";
 import { AppError, ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
 import type { ErrorCode, ErrorStatus } from "../../src/domain/errors.ts";
+import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
@@ -41,6 +42,7 @@ async function answerTo(
   thrown: unknown,
   deps: TestDeps = createTestDeps(),
 ): Promise<{ response: Response; body: any }> {
+  // Errors planted here may be of another route's contract.
   const app = createApp(() => ({ ...deps, caches: { ...deps.caches, instances: failing(thrown) } }));
   const response = await app.request("/api/messages", {
     method: "POST",
@@ -113,7 +115,7 @@ describe("a conversation whose object can't be asked", () => {
   it.each(AWAY)("because it %s: history is refused with a time to come back", async (_why, message, properties) => {
     const deps = createTestDeps();
     const unsaved = () => Promise.reject(Object.assign(new Error(message), properties));
-    const app = createApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
+    const app = createTestApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
     const token = await tokenFor("01a203c1-5b09-7963-9685-2aef74277b10");
     const response = await app.request(`/api/v1/conversations/${sessionIdAt("somewhere", 1)}/messages`, {
       headers: { Authorization: `Bearer ${token}` },

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, vi } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
 const it = databaseTest.extend("ask", { scope: "file" }, ({ database }) => {
-  const app = createApp(() => createTestDeps({ endpoint: database.endpoint }));
+  const app = createTestApp(() => createTestDeps({ endpoint: database.endpoint }));
   return async (path: string): Promise<{ status: number; body: any }> => {
     const response = await app.request(path);
     return { status: response.status, body: await response.json() };
@@ -37,7 +37,7 @@ describe("a service with its database", () => {
 
 describe("a service that is not configured", () => {
   // The real dependencies, of an environment in which everything needed is missing or wrong.
-  const app = createApp();
+  const app = createTestApp();
   const env = { ENVIRONMENT: "prodution", JWT_SECRET: "too-short-a-secret" } as unknown as Env;
   const request = (path: string, init?: RequestInit) => app.request(path, init, env);
   const printed: string[] = [];

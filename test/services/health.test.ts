@@ -1,5 +1,5 @@
 import { describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { checkHealth } from "../../src/services/health.ts";
 import { findInstance } from "../../src/services/instance.ts";
 import { INSTANCE } from "../support/demo.ts";
@@ -35,7 +35,7 @@ describe("what can be said of the service from inside", () => {
     database,
   }) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
-    const app = createApp(() => deps);
+    const app = createTestApp(() => deps);
     const say = (requestId: string) =>
       app.request("/api/messages", {
         method: "POST",

@@ -1,5 +1,5 @@
 import { vi } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "./contract.ts";
 import type { Deps } from "../../src/deps.ts";
 import { writeLedger } from "../../src/flows/write-ledger.ts";
 import { startDatabaseProxy } from "./database-proxy.ts";
@@ -97,7 +97,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
     );
   };
 
-  const app = createApp();
+  const app = createTestApp();
   const request = async (path: string, init: RequestInit): Promise<Reply> => {
     const response = await app.request(path, init, env, {
       waitUntil: () => undefined,

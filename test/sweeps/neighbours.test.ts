@@ -1,5 +1,5 @@
 import { describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import { ACME, ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { Gateway } from "../support/gateway.ts";
@@ -134,7 +134,7 @@ const TRIES: Record<string, Try> = {
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 const routes = [
   ...new Set(
-    createApp(() => createTestDeps())
+    createTestApp(() => createTestDeps())
       .routes.filter(({ method }) => METHODS.includes(method))
       .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`),
   ),

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect } from "vitest";
-import { createApp } from "../../src/app.ts";
+import { createTestApp } from "../support/contract.ts";
 import type { Deps } from "../../src/deps.ts";
 import { ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
@@ -34,7 +34,7 @@ const BODIES: Record<string, unknown> = {
 };
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-const app = createApp(() => createTestDeps());
+const app = createTestApp(() => createTestDeps());
 /** "POST /api/broadcasts/{id}/cancel", as the document writes it. */
 const routes = [
   ...new Set(
@@ -46,6 +46,8 @@ const routes = [
 
 type Operation = {
   summary?: string;
+  operationId?: string;
+  tags?: string[];
   security?: Record<string, string[]>[];
   responses: Record<string, { content?: Record<string, { schema: unknown }> }>;
 };
@@ -65,7 +67,7 @@ const it = databaseTest.extend(
         ...deps.conversation(address),
         requestStatus: async () => ({ kind: "status", brandId: ACME, outcome }),
       });
-      return createApp(() => ({ ...deps, conversation })).request(path, {
+      return createTestApp(() => ({ ...deps, conversation })).request(path, {
         method,
         headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -105,6 +107,40 @@ describe("/openapi.json", () => {
       apiKey: { type: "http", scheme: "bearer" },
       metaSignature: { type: "apiKey", in: "header", name: "X-Hub-Signature-256" },
     });
+  });
+
+  it("names each operation once, in one of its tags, with a server", () => {
+    const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods));
+    const ids = operations.map(({ operationId }) => operationId);
+    expect(ids).toEqual([...new Set(ids)].filter((id) => /^[a-z][A-Za-z]+$/.test(id ?? "")));
+    const tags = (document as any).tags.map(({ name }: { name: string }) => name);
+    expect(operations.filter((each) => each.tags?.length !== 1 || !tags.includes(each.tags[0]))).toEqual([]);
+    expect((document as any).servers).toEqual([{ url: "/", description: expect.any(String) }]);
+  });
+
+  it.each(routes)("states for %s the headers of its request and of every response", (route) => {
+    const operation = operationOf(route) as any;
+    const sent = operation.parameters.filter((each: any) => each.in === "header").map(({ name }: any) => name);
+    expect(sent).toEqual(expect.arrayContaining(["X-Trace-ID", "traceparent"]));
+    const isIdempotent = JSON.stringify(operation).includes('"MISSING_REQUEST_ID"');
+    const hasKey = sent.includes("Idempotency-Key") && sent.includes("X-Request-ID");
+    expect(hasKey || !isIdempotent).toBe(true);
+    expect("Idempotency-Replayed" in (operation.responses["200"]?.headers ?? {})).toBe(
+      hasKey && "200" in operation.responses,
+    );
+    const responses = Object.entries<any>(operation.responses);
+    const always = ["X-Trace-ID", "X-Request-ID"];
+    expect(responses.filter(([, { headers }]) => always.some((name) => !(name in headers)))).toEqual([]);
+    const retried = responses.filter(([status]) => ["409", "429", "503"].includes(status));
+    expect(retried.filter(([, { headers }]) => !("Retry-After" in headers))).toEqual([]);
+  });
+
+  it("has no pattern that needs a flag", () => {
+    const patterns = [...JSON.stringify(document).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
+      ([, text = ""]) => JSON.parse(text) as string,
+    );
+    expect(patterns.length).toBeGreaterThan(0);
+    expect(patterns.filter((pattern) => /\\[pPu]\{|^\/|\/[a-z]*$/.test(pattern) || !new RegExp(pattern))).toEqual([]);
   });
 
   it("describes nothing that is not there", () => {

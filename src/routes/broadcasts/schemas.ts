@@ -6,22 +6,25 @@ import { Uuid } from "../../domain/ids.ts";
 import { MessageContent, MessageMetadata } from "../../domain/message.ts";
 import { limit } from "../../domain/page.ts";
 import { formatIso } from "../../domain/time.ts";
+import { RequestIdField } from "../../http/request-ids.ts";
 
 export const BroadcastRequest = z
   .object({
     instance_id: Uuid,
-    // Checked by `requireRequestId`, which also knows the headers.
-    request_id: z.unknown().optional().meta({
-      type: "string",
-      description:
-        "1 to 128 of A-Z a-z 0-9 . _ : -; or the header X-Request-ID or Idempotency-Key. Identifies this broadcast of the instance permanently",
-    }),
+    request_id: RequestIdField.meta({ description: "Identifies this broadcast of the instance permanently" }),
     content: MessageContent,
     user_ids: z.array(Uuid).min(1).max(MAX_RECIPIENTS).meta({ description: "Duplicates are ignored" }),
     trace_id: z.string().nullish(),
     metadata: MessageMetadata.nullish(),
   })
   .meta({ id: "BroadcastRequest" });
+
+export const BROADCAST_EXAMPLE = {
+  instance_id: "7f1d0a52-3c5e-4f0e-9a5e-0d6c1c1b2a10",
+  request_id: "newsletter-2026-11",
+  content: "Our shops are closed on Monday.",
+  user_ids: ["0b6c3d8e-9a41-4d57-8e2b-5f1f2d3c4b5a"],
+};
 
 export const BroadcastProgress = z
   .object({

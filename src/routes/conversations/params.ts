@@ -1,37 +1,42 @@
 import { z } from "@hono/zod-openapi";
-import { invalid, notFound, toServiceUnavailable } from "../../domain/errors.ts";
+import { createMiddleware } from "hono/factory";
+import { invalid, notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import type { Caller } from "../../domain/principal.ts";
-import type { AppContext } from "../../http/context.ts";
+import type { AppContext, AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
+import { SERVICE_REFUSALS } from "../../http/openapi.ts";
 import { requireCaller } from "../../services/authentication.ts";
 
-export const ConversationParams = z.object({ id: Uuid });
+/** Checked by `conversationIdOf`, after authentication: a malformed id is 404 like an unknown one. */
+export const PathId = z.string().meta({ format: "uuid" });
+export const ConversationParams = z.object({ id: PathId });
 
-/** What any of these routes can refuse. */
-export const REFUSALS = [
-  "UNAUTHORIZED",
-  "FORBIDDEN",
-  "RESOURCE_NOT_FOUND",
-  "SERVICE_UNAVAILABLE",
-  "INTERNAL_ERROR",
-] as const;
+/** Errors of every conversation route. */
+export const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", ...SERVICE_REFUSALS] as const;
 
-/** Who is calling; nobody is let in without a credential, whatever AUTH_MODE says. */
-export async function callerOf(c: AppContext): Promise<Caller> {
-  const caller = await requireCaller(c.var.deps, c.req.header("Authorization")).catch(toServiceUnavailable);
+/** Requires a credential, whatever `AUTH_MODE` says; the handler finds its principal as `c.var.caller`. */
+export const withCaller = createMiddleware<AppEnv & { Variables: { caller: Caller } }>(async (c, next) => {
+  const caller = await requireCaller(c.var.deps, c.req.header("Authorization"));
   addLogFields(c, {
     brand_id: caller.brandId,
     ...(caller.kind === "user" ? { user_id: caller.userId } : { key_id: caller.keyId }),
   });
-  return caller;
+  c.set("caller", caller);
+  await next();
+});
+
+/** The conversation id of the path, in lower case. Refuses (400) a blank one and (404) one that is no UUID. */
+export function conversationIdOf(c: AppContext, { id: sent }: z.output<typeof ConversationParams>): string {
+  const id = idOf("conversation", sent);
+  addLogFields(c, { session_id: id });
+  return id;
 }
 
-/** The conversation the path names. Refuses (400) none, and (404) what is no id: nothing goes by that. */
-export function conversationIdOf(c: AppContext): string {
-  const id = (c.req.param("id") ?? "").trim().toLowerCase();
-  if (id === "") throw invalid("conversation_id", "conversation_id is required");
-  if (!Uuid.safeParse(id).success) throw notFound("conversation", id);
-  addLogFields(c, { session_id: id });
+/** A path's id in lower case. Refuses (400) a blank one and (404) one that is no UUID. */
+export function idOf(resourceType: string, sent: string): string {
+  const id = sent.trim().toLowerCase();
+  if (id === "") throw invalid(`${resourceType}_id`, `${resourceType}_id is required`);
+  if (!Uuid.safeParse(id).success) throw notFound(resourceType, id);
   return id;
 }

@@ -1,15 +1,15 @@
-import { createRoute, OpenAPIHono } from "@hono/zod-openapi";
-import { invalid, notFound, toServiceUnavailable } from "../../domain/errors.ts";
+import { createRoute } from "@hono/zod-openapi";
+import { notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
 import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain/page.ts";
-import type { AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
 import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
-import { parseQuery } from "../../http/query.ts";
+import { respond } from "../../http/respond.ts";
+import { createRouter } from "../../http/router.ts";
 import { findMessage, history } from "../../services/history.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
 import { usageRecordsOf, usageStats } from "../../services/usage.ts";
-import { callerOf, conversationIdOf, ConversationParams, REFUSALS } from "./params.ts";
+import { conversationIdOf, ConversationParams, idOf, PathId, REFUSALS, withCaller } from "./params.ts";
 import {
   ConversationDetails,
   ConversationList,
@@ -25,25 +25,34 @@ import {
 } from "./schemas.ts";
 
 const ListQuery = SessionPageQuery.safeExtend({
-  user_id: Uuid.optional().meta({ description: "For a brand's key: the conversations of one person" }),
+  user_id: Uuid.optional().meta({ description: "With an API key: the conversations of one user" }),
 });
 
 const list = createRoute({
   method: "get",
   path: "/api/v1/conversations",
+  operationId: "listConversations",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "The caller's own conversations, the newest first",
+  summary: "List conversations, newest first",
   description:
-    "A person's, or with a key all of the brand's. One that began a moment ago may take some seconds to be listed; by its id it is there at once.",
+    "A user's own; with an API key all of the brand's. A new conversation may take a few seconds to be listed; it is available by its id at once.",
+  middleware: withCaller,
   request: { query: ListQuery },
-  responses: { 200: success("Conversations", ConversationList), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
+  responses: {
+    200: success("A page of conversations", ConversationList),
+    ...refusals("VALIDATION_ERROR", ...REFUSALS),
+  },
 });
 
 const show = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}",
+  operationId: "getConversation",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "A conversation in detail",
+  summary: "Get a conversation",
+  middleware: withCaller,
   request: { params: ConversationParams },
   responses: { 200: success("The conversation", ConversationDetails), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
@@ -51,27 +60,36 @@ const show = createRoute({
 const messages = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/messages",
+  operationId: "listMessages",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "What was said, the newest first",
-  description: "A message is there as soon as its answer was returned. By cursor every page costs the same.",
+  summary: "List messages, newest first",
+  description: "A message is listed as soon as its answer was returned. With a cursor every page costs the same.",
+  middleware: withCaller,
   request: { params: ConversationParams, query: MessagePageQuery },
-  responses: { 200: success("Messages", MessageList), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
+  responses: { 200: success("A page of messages", MessageList), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
 
 const message = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/messages/{message_id}",
+  operationId: "getMessage",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "One message",
-  request: { params: ConversationParams.extend({ message_id: Uuid }) },
+  summary: "Get a message",
+  middleware: withCaller,
+  request: { params: ConversationParams.extend({ message_id: PathId }) },
   responses: { 200: success("The message", Message), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
 
 const usage = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/usage",
+  operationId: "getUsage",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "The token plan against what was used, by template, with cost",
+  summary: "Get the token plan and the tokens used, by template, with cost",
+  middleware: withCaller,
   request: { params: ConversationParams },
   responses: { 200: success("Tokens and cost", Usage), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
@@ -79,67 +97,51 @@ const usage = createRoute({
 const records = createRoute({
   method: "get",
   path: "/api/v1/conversations/{id}/usage/records",
+  operationId: "listUsageRecords",
+  tags: ["Conversations"],
   security: WITH_CREDENTIAL,
-  summary: "What each turn took, in order",
-  description: "By cursor (`after`). A turn that was answered a moment ago may take some seconds to be listed.",
+  summary: "List token usage per turn, oldest first",
+  description: "Paged by cursor (`after`). A turn answered a moment ago may take a few seconds to be listed.",
+  middleware: withCaller,
   request: { params: ConversationParams, query: UsagePageQuery },
-  responses: { 200: success("Turns", UsageRecords), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
+  responses: { 200: success("A page of turns", UsageRecords), ...refusals("VALIDATION_ERROR", ...REFUSALS) },
 });
 
-export const conversationReadRoutes = new OpenAPIHono<AppEnv>();
-const routes = conversationReadRoutes;
-for (const route of [list, show, messages, message, usage, records]) routes.openAPIRegistry.registerPath(route);
-
-routes.get(list.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const { user_id = null, ...page } = parseQuery(c, ListQuery);
-  const { sessions, pagination } = await listSessions(c.var.deps, caller, page, user_id).catch(toServiceUnavailable);
-  const data = { conversations: sessions.map(summaryJson), pagination };
-  return c.json({ success: true, data, message: "Conversations found" });
-});
-
-routes.get(show.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const id = conversationIdOf(c);
-  const session = await sessionInfo(c.var.deps, caller, id).catch(toServiceUnavailable);
-  if (session === null) throw notFound("conversation", id);
-  return c.json({ success: true, data: detailsJson(session), message: "Conversation found" });
-});
-
-routes.get(messages.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const id = conversationIdOf(c);
-  const page = await history(c.var.deps, caller, id, parseQuery(c, MessagePageQuery)).catch(toServiceUnavailable);
-  addLogFields(c, { messages: page.messages.length });
-  const data = {
-    messages: page.messages.map((message) => messageJson(message, id, caller)),
-    pagination: page.pagination,
-  };
-  return c.json({ success: true, data, message: "Messages found" });
-});
-
-routes.get(message.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const id = conversationIdOf(c);
-  const messageId = (c.req.param("message_id") ?? "").trim();
-  if (messageId === "") throw invalid("message_id", "message_id is required");
-  if (!Uuid.safeParse(messageId).success) throw notFound("message", messageId);
-  const found = await findMessage(c.var.deps, caller, id, messageId.toLowerCase()).catch(toServiceUnavailable);
-  if (found === null) throw notFound("message", messageId);
-  return c.json({ success: true, data: messageJson(found, id, caller), message: "Message found" });
-});
-
-routes.get(usage.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const id = conversationIdOf(c);
-  const stats = await usageStats(c.var.deps, caller, id).catch(toServiceUnavailable);
-  return c.json({ success: true, data: usageJson(id, stats), message: "Usage found" });
-});
-
-routes.get(records.getRoutingPath(), async (c) => {
-  const caller = await callerOf(c);
-  const id = conversationIdOf(c);
-  const page = await usageRecordsOf(c.var.deps, caller, id, parseQuery(c, UsagePageQuery)).catch(toServiceUnavailable);
-  const data = { records: page.records.map(recordJson), next_cursor: page.nextCursor };
-  return c.json({ success: true, data, message: "Usage found" });
-});
+export const conversationReadRoutes = createRouter()
+  .openapi(list, async (c) => {
+    const { user_id = null, ...page } = c.req.valid("query");
+    const { sessions, pagination } = await listSessions(c.var.deps, c.var.caller, page, user_id);
+    return respond(c, 200, { conversations: sessions.map(summaryJson), pagination }, "Conversations found");
+  })
+  .openapi(show, async (c) => {
+    const id = conversationIdOf(c, c.req.valid("param"));
+    const session = await sessionInfo(c.var.deps, c.var.caller, id);
+    if (session === null) throw notFound("conversation", id);
+    return respond(c, 200, detailsJson(session), "Conversation found");
+  })
+  .openapi(messages, async (c) => {
+    const { caller, deps } = c.var;
+    const id = conversationIdOf(c, c.req.valid("param"));
+    const page = await history(deps, caller, id, c.req.valid("query"));
+    addLogFields(c, { messages: page.messages.length });
+    const found = page.messages.map((message) => messageJson(message, id, caller));
+    return respond(c, 200, { messages: found, pagination: page.pagination }, "Messages found");
+  })
+  .openapi(message, async (c) => {
+    const { caller, deps } = c.var;
+    const params = c.req.valid("param");
+    const id = conversationIdOf(c, params);
+    const messageId = idOf("message", params.message_id);
+    const found = await findMessage(deps, caller, id, messageId);
+    if (found === null) throw notFound("message", messageId);
+    return respond(c, 200, messageJson(found, id, caller), "Message found");
+  })
+  .openapi(usage, async (c) => {
+    const id = conversationIdOf(c, c.req.valid("param"));
+    return respond(c, 200, usageJson(id, await usageStats(c.var.deps, c.var.caller, id)), "Usage found");
+  })
+  .openapi(records, async (c) => {
+    const id = conversationIdOf(c, c.req.valid("param"));
+    const page = await usageRecordsOf(c.var.deps, c.var.caller, id, c.req.valid("query"));
+    return respond(c, 200, { records: page.records.map(recordJson), next_cursor: page.nextCursor }, "Usage found");
+  });

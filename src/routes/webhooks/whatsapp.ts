@@ -1,11 +1,12 @@
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, z } from "@hono/zod-openapi";
 import { isSigned } from "../../channels/whatsapp/signature.ts";
 import { AppError } from "../../domain/errors.ts";
 import { receiveWhatsAppWebhook } from "../../flows/receive-whatsapp-webhook.ts";
 import { readBytes } from "../../http/body.ts";
-import type { AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
-import { json, refusals, success, WITH_SIGNATURE } from "../../http/openapi.ts";
+import { body, PUBLIC, refusals, SERVICE_REFUSALS, success, WITH_SIGNATURE } from "../../http/openapi.ts";
+import { respond } from "../../http/respond.ts";
+import { createRouter } from "../../http/router.ts";
 import { isSameSecret } from "../../services/authentication.ts";
 import { EVENT } from "../../telemetry/events.ts";
 
@@ -25,56 +26,57 @@ const Received = z
 const subscribe = createRoute({
   method: "get",
   path: "/webhooks/whatsapp",
-  summary: "Meta's subscription handshake",
+  operationId: "verifyWhatsAppWebhook",
+  tags: ["Webhooks"],
+  security: PUBLIC,
+  summary: "Answer Meta's subscription handshake",
   request: { query: Handshake },
   responses: {
     200: { description: "The challenge", content: { "text/plain": { schema: z.string() } } },
-    ...refusals("FORBIDDEN"),
+    ...refusals("FORBIDDEN", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE"),
   },
 });
 
 const notify = createRoute({
   method: "post",
   path: "/webhooks/whatsapp",
+  operationId: "receiveWhatsAppWebhook",
+  tags: ["Webhooks"],
   security: WITH_SIGNATURE,
-  summary: "A notification of the WhatsApp Cloud API, signed in X-Hub-Signature-256",
-  request: {
-    headers: z.object({ "X-Hub-Signature-256": z.string() }),
-    body: { ...json(z.looseObject({}).meta({ id: "WhatsAppNotification" })), required: true },
-  },
+  summary: "Receive a webhook of the WhatsApp Cloud API",
+  description: "Answered once every message is saved, before the orchestrator is called.",
+  request: { body: body(z.looseObject({}).meta({ id: "WhatsAppWebhook" })) },
   responses: {
-    200: success("Every message of it is kept", Received),
-    ...refusals("UNAUTHORIZED", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", "SERVICE_UNAVAILABLE"),
+    200: success("Every message is saved", Received),
+    ...refusals("UNAUTHORIZED", "MALFORMED_JSON", "PAYLOAD_TOO_LARGE", ...SERVICE_REFUSALS),
   },
 });
 
-/** What other companies call us at. */
-export const webhookRoutes = new OpenAPIHono<AppEnv>();
-for (const route of [subscribe, notify]) webhookRoutes.openAPIRegistry.registerPath(route);
+/** Endpoints that Meta calls. */
+export const webhookRoutes = createRouter()
+  .openapi(subscribe, async (c) => {
+    const { whatsappVerifyToken } = c.var.deps.config;
+    const query = c.req.valid("query");
+    const isOurs = query["hub.mode"] === "subscribe" && whatsappVerifyToken !== null;
+    if (!isOurs || !(await isSameSecret(query["hub.verify_token"] ?? "", whatsappVerifyToken))) {
+      throw new AppError("FORBIDDEN", "The verify token is wrong");
+    }
+    return c.text(query["hub.challenge"] ?? "", 200);
+  })
+  .openapi(notify, async (c) => {
+    const { deps, traceId, receivedAt } = c.var;
+    const { config, log } = deps;
+    const bytes = await readBytes(c.req.raw, MAX_NOTIFICATION_BYTES);
+    if (config.whatsappAppSecrets.length === 0) log.error(EVENT.webhookSecretMissing, { trace_id: traceId });
+    if (!(await isSigned(config.whatsappAppSecrets, c.req.header("X-Hub-Signature-256"), bytes))) {
+      throw new AppError("UNAUTHORIZED", "The signature is missing or wrong");
+    }
+    const summary = await receiveWhatsAppWebhook(deps, parse(bytes), { traceId, receivedAt });
+    addLogFields(c, { channel: "whatsapp", ...summary });
+    return respond(c, 200, summary, "Webhook received");
+  });
 
-webhookRoutes.get(subscribe.path, async (c) => {
-  const { whatsappVerifyToken } = c.var.deps.config;
-  const isOurs = c.req.query("hub.mode") === "subscribe" && whatsappVerifyToken !== null;
-  if (!isOurs || !(await isSameSecret(c.req.query("hub.verify_token") ?? "", whatsappVerifyToken))) {
-    throw new AppError("FORBIDDEN", "The verify token is not ours");
-  }
-  return c.text(c.req.query("hub.challenge") ?? "");
-});
-
-webhookRoutes.post(notify.path, async (c) => {
-  const { config, log } = c.var.deps;
-  const body = await readBytes(c.req.raw, MAX_NOTIFICATION_BYTES);
-  if (config.whatsappAppSecrets.length === 0) log.error(EVENT.webhookSecretMissing, { trace_id: c.var.traceId });
-  if (!(await isSigned(config.whatsappAppSecrets, c.req.header("X-Hub-Signature-256"), body))) {
-    throw new AppError("UNAUTHORIZED", "The signature is missing or wrong");
-  }
-  const { traceId, receivedAt } = c.var;
-  const summary = await receiveWhatsAppWebhook(c.var.deps, parse(body), { traceId, receivedAt });
-  addLogFields(c, { channel: "whatsapp", ...summary });
-  return c.json({ success: true, data: summary, message: "Notification received" });
-});
-
-/** What is no UTF-8 is read as well as it can be: the signature says that it is Meta's. */
+/** Malformed UTF-8 is replaced, not refused: the signature proves that Meta sent it. */
 function parse(body: Uint8Array): unknown {
   try {
     return JSON.parse(new TextDecoder().decode(body));

@@ -1,8 +1,8 @@
 import { describe, expect } from "vitest";
-import { createApp } from "../../../src/app.ts";
 import { newTurnId } from "../../../src/domain/ids.ts";
 import { deliverBroadcast } from "../../../src/flows/deliver-broadcast.ts";
 import { guestToken } from "../../../src/services/user-token.ts";
+import { createTestApp } from "../../support/contract.ts";
 import { createAudience } from "../../support/audience.ts";
 import type { Audience } from "../../support/audience.ts";
 import type { TestDatabase } from "../../support/database.ts";
@@ -32,7 +32,7 @@ type Call = { key?: string | null; headers?: Record<string, string>; on?: Audien
 
 /** Calls the app as a client does; as Acme's server unless told otherwise. */
 async function call(method: string, path: string, body?: unknown, { key = ACME_KEY, headers, on = deps }: Call = {}) {
-  const response = await createApp(() => on).request(path, {
+  const response = await createTestApp(() => on).request(path, {
     method,
     headers: {
       ...(body === undefined ? {} : { "Content-Type": "application/json" }),
@@ -331,12 +331,8 @@ it.each(ROUTES)("without Postgres %s %s says when to come back", async (method, 
 it("the OpenAPI document has all of it", async () => {
   const { body } = await call("GET", "/openapi.json");
   expect(body.paths["/api/broadcast"].post.responses).toHaveProperty("409");
-  expect(body.paths["/api/broadcasts/{id}"].get.parameters.map(({ name }: any) => name)).toEqual([
-    "id",
-    "limit",
-    "after",
-    "state",
-  ]);
+  const parameters = body.paths["/api/broadcasts/{id}"].get.parameters.filter((each: any) => each.in !== "header");
+  expect(parameters.map(({ name }: any) => name)).toEqual(["id", "limit", "after", "state"]);
   expect(body.paths).toHaveProperty(["/api/broadcasts/{id}/cancel", "post"]);
   expect(body.paths).toHaveProperty(["/api/broadcasts/{id}/retry", "post"]);
 });

@@ -83,7 +83,7 @@ describe("Meta's handshake", () => {
     const reply = await ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=verify-me");
     expect({ status: reply.status, type: reply.headers.get("Content-Type"), text: reply.text }).toEqual({
       status: 200,
-      type: "text/plain;charset=UTF-8",
+      type: "text/plain; charset=UTF-8",
       text: "1158201444",
     });
   });

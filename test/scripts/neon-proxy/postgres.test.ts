@@ -10,9 +10,9 @@ import { startEndpoint } from "../../../scripts/neon-proxy/server.ts";
 import { DatabaseFailure } from "../../../scripts/neon-proxy/errors.ts";
 import { PostgresBackend } from "../../../scripts/neon-proxy/postgres.ts";
 import type { PostgresOptions } from "../../../scripts/neon-proxy/postgres.ts";
-import { createApp } from "../../../src/app.ts";
 import { connect } from "../../../src/db/client.ts";
 import { write } from "../../../src/db/write.ts";
+import { createTestApp } from "../../support/contract.ts";
 import { openMigrated } from "../../support/database.ts";
 import { startDatabaseProxy } from "../../support/database-proxy.ts";
 import { INSTANCE } from "../../support/demo.ts";
@@ -146,11 +146,14 @@ describe("the pool before a real Postgres", () => {
       await expect(query(full, "select 1")).rejects.toMatchObject({ code: "53300" });
       const endpoint = await startEndpoint({ backend: full });
       try {
-        const response = await createApp(() => createTestDeps({ endpoint: endpoint.url })).request("/api/messages", {
-          method: "POST",
-          headers: { "Content-Type": "application/json" },
-          body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hi", device_id: "d1" }),
-        });
+        const response = await createTestApp(() => createTestDeps({ endpoint: endpoint.url })).request(
+          "/api/messages",
+          {
+            method: "POST",
+            headers: { "Content-Type": "application/json" },
+            body: JSON.stringify({ instance_id: INSTANCE.chat, request_id: "r1", content: "Hi", device_id: "d1" }),
+          },
+        );
         expect([response.status, Number(response.headers.get("Retry-After")) > 0]).toEqual([503, true]);
         expect(await response.json()).toMatchObject({ error: { code: "SERVICE_UNAVAILABLE" } });
         // Who was being served was not disturbed, and afterwards there is room again.
