@@ -20,7 +20,9 @@ import type {
 import type { LedgerPull } from "../src/domain/ledger.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import { firstAlarmMs, submit } from "./conversation/turns/submit.ts";
-import { acceptAlias } from "./conversation/channel/forwarding.ts";
+import { receive } from "./conversation/channel/receive.ts";
+import { send, undeliverable } from "./conversation/channel/send.ts";
+import { acceptAlias, forwardingTarget } from "./conversation/channel/forwarding.ts";
 import { start } from "./conversation/sessions/start.ts";
 import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
 import { expire } from "./conversation/sessions/expire.ts";
@@ -58,10 +60,11 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
   async receive(arrival: WebhookBatch): Promise<Received> {
     if (arrival.messages.length === 0 && this.#isBlank())
       return { accepted: 0, duplicates: 0, unmatched: arrival.statuses };
-    const { correspondence, runner, alarm } = this.#open();
-    const home = await correspondence.forwardTo(arrival.aliases);
-    if (home !== null) return this.#deps.conversation(home).receive(arrival);
-    const received = correspondence.receive(arrival);
+    const conversation = this.#open();
+    const { runner, alarm } = conversation;
+    const forwardsTo = await forwardingTarget(conversation, arrival.aliases);
+    if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).receive(arrival);
+    const received = receive(conversation, arrival);
     alarm.noLaterThan(this.#deps.now() + firstAlarmMs());
     runner.runNext();
     return received;
@@ -85,7 +88,7 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
 
   async record(recording: Recording): Promise<RecordOutcome | Undeliverable> {
     const conversation = this.#open();
-    const { state, ledgerNotifier, alarm, correspondence } = conversation;
+    const { state, ledgerNotifier, alarm } = conversation;
     const home = state.get("forwardsTo");
     if (home !== null) return this.#deps.conversation(home).record(recording);
     const now = this.#deps.now();
@@ -93,10 +96,10 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     const outcome = record(conversation, recording, {
       address: this.#address,
       now,
-      undeliverable: (message) => outbound && correspondence.undeliverable(message, outbound),
+      undeliverable: (message) => outbound && undeliverable(conversation, message, outbound),
     });
     if (outcome.kind !== "recorded") return outcome;
-    if (outbound !== null) for (const message of messages) correspondence.send(message, outbound, null);
+    if (outbound !== null) for (const message of messages) send(conversation, message, outbound, null);
     alarm.noLaterThan(ledgerNotifier.notify(now));
     return outcome;
   }

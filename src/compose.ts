@@ -1,5 +1,7 @@
 import { fetchKeySet } from "./clients/jwks.ts";
 import { createOrchestrator, missingOrchestrator } from "./clients/orchestrator/create.ts";
+import type { ChannelSender } from "./channels/channel.ts";
+import { channelOf } from "./channels/registry.ts";
 import { createWhatsAppSender } from "./clients/whatsapp.ts";
 import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
@@ -11,6 +13,7 @@ import { RateLimits } from "./isolate/rate-limits.ts";
 import { Cache } from "./isolate/cache.ts";
 import { ConcurrencyLimit, isShed } from "./isolate/concurrency-limit.ts";
 import { KeySets } from "./isolate/key-sets.ts";
+import type { Channel } from "./domain/channel.ts";
 import { createLogger } from "./telemetry/logger.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { createAddresses } from "./domain/address.ts";
@@ -117,6 +120,7 @@ export function createObjectDeps(env: Env): ObjectDeps {
   const { config, db, caches, addresses } = foundationOf(env);
   const log = loggerFor(config, "conversation");
   const orchestrator = createOrchestrator(config, orchestratorBinding(env), log);
+  const senders: Partial<Record<Channel, ChannelSender | null>> = { whatsapp: whatsAppSender(config) };
   return {
     config,
     log,
@@ -125,7 +129,8 @@ export function createObjectDeps(env: Env): ObjectDeps {
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     resolveWebhookMessage: (message, place) =>
       resolveWebhookMessage({ db, read: createReader(db), caches, addresses, now: Date.now, log }, message, place),
-    sendWhatsApp: whatsAppSender(config),
+    channel: channelOf,
+    sender: (name) => senders[name] ?? null,
     // Admission refuses without an orchestrator; turns admitted earlier get the default reply.
     orchestrator: orchestrator ?? missingOrchestrator,
     notifyLedger: (address) => env.LEDGER.send(address),

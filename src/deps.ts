@@ -1,5 +1,5 @@
+import type { ChannelDefinition, ChannelSender } from "./channels/channel.ts";
 import type { Orchestrator } from "./clients/orchestrator/port.ts";
-import type { WhatsAppSender } from "./clients/whatsapp.ts";
 import type { Config } from "./config.ts";
 import type { Addresses } from "./domain/address.ts";
 import type { Db } from "./db/client.ts";
@@ -8,6 +8,7 @@ import type { FoundUser, KnownUsers } from "./db/users.ts";
 import type { Read } from "./db/reader.ts";
 import type { Conversation } from "./rpc/conversation.ts";
 import type { ChannelEndpoint, InboundMessage } from "./domain/inbound-message.ts";
+import type { Channel } from "./domain/channel.ts";
 import type { InstanceBundle } from "./domain/instance.ts";
 import type { Resolution, ConversationRef } from "./domain/resolution.ts";
 import type { RateLimits } from "./isolate/rate-limits.ts";
@@ -60,6 +61,7 @@ export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "addresses" | "co
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
   /** Resolves instance and sender of a webhook message. */
   resolveWebhookMessage: (message: InboundMessage, place: ConversationRef) => Promise<Resolution>;
-  /** null without a configured sender. */
-  sendWhatsApp: WhatsAppSender | null;
+  channel: (name: Channel) => ChannelDefinition;
+  /** null when the channel is not configured to send. */
+  sender: (name: Channel) => ChannelSender | null;
 };

@@ -2,22 +2,23 @@ import type { ObjectDeps } from "../../src/deps.ts";
 import type { InstanceBundle } from "../../src/domain/instance.ts";
 import { Alarm } from "../runtime/alarm.ts";
 import type { Storage } from "../runtime/storage.ts";
-import { Correspondence } from "./channel/send.ts";
+import type { ChannelContext } from "./channel/context.ts";
+import { resolve } from "./channel/resolve.ts";
+import { announceDelivery, isServiceWindowOpen, send } from "./channel/send.ts";
+import { DeliverySender } from "./channel/sender.ts";
 import { cleanUp } from "./cleanup.ts";
 import { LedgerNotifier } from "./ledger-notifier.ts";
 import { openStores } from "./stores.ts";
-import type { Stores } from "./stores.ts";
 import { runTurn } from "./turns/run.ts";
 import { TurnRunner } from "./turns/runner.ts";
 import { EVENT } from "../../src/telemetry/events.ts";
 
 /** The stores of a conversation and the workers over them. */
-export type Components = Stores & {
-  address: string;
+export type Components = Omit<ChannelContext, "deliverySender"> & {
   /** Bundles an adapter has been built from, see `admit`. */
   validatedBundles: WeakSet<InstanceBundle>;
   ledgerNotifier: LedgerNotifier;
-  correspondence: Correspondence;
+  deliverySender: DeliverySender;
   runner: TurnRunner;
   alarm: Alarm;
 };
@@ -53,30 +54,34 @@ export function createConversation({
   });
   const wake = (at: number) => alarm.noLaterThan(at);
   const notifyLedger = () => wake(ledgerNotifier.notify(now()));
-  const correspondence = new Correspondence({
-    ...stores,
-    wake,
+  const cancelTurns = (turnIds: readonly string[]) => runner.cancel(turnIds);
+  const deliverySender = new DeliverySender({
+    deliveries: stores.deliveries,
+    sender: deps.sender,
+    isWindowOpen: (channel, at) => isServiceWindowOpen({ ...stores, deps }, channel, at),
+    changed: (messageId) => announceDelivery({ ...stores, notifyLedger }, messageId),
     background,
-    address,
-    deps,
-    notifyLedger,
-    cancelTurns: (turnIds) => runner.cancel(turnIds),
+    wake,
+    now,
+    random: Math.random,
+    log,
   });
+  const channel: ChannelContext = { ...stores, address, deps, deliverySender, notifyLedger, cancelTurns };
   const runner = new TurnRunner({
     turns: stores.turns,
     leaseMs: config.lockExpirySeconds * 1000,
     now,
-    resolve: (turn, attempt) => correspondence.resolve(turn, attempt),
+    resolve: (turn, attempt) => resolve(channel, turn, attempt),
     run: (turn, signal) =>
-      runTurn(stores, { address, deps, notifyLedger, send: (...reply) => correspondence.send(...reply) }, turn, signal),
+      runTurn(stores, { address, deps, notifyLedger, send: (...reply) => send(channel, ...reply) }, turn, signal),
     wake,
     background,
     report: (error, turn) => log.error(EVENT.turnFailed, { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
   });
   const alarm = new Alarm(
-    [runner.resume, correspondence.sender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
+    [runner.resume, deliverySender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
     setAlarm,
     (error) => log.error(EVENT.alarmFailed, { error, address }),
   );
-  return { ...stores, address, validatedBundles: new WeakSet(), ledgerNotifier, correspondence, runner, alarm };
+  return { ...channel, deliverySender, validatedBundles: new WeakSet(), ledgerNotifier, runner, alarm };
 }

@@ -1,25 +1,10 @@
-import { record, text } from "../channels/whatsapp/json.ts";
+import type { ChannelSender, Remedy } from "../channels/channel.ts";
+import { identity, phoneOf, userIdOf } from "../channels/whatsapp/contact.ts";
+import { record, records, text } from "../channels/whatsapp/json.ts";
 import { readError } from "../channels/whatsapp/webhook.ts";
 import { withDeadline } from "../domain/deadline.ts";
 import type { DeliveryError } from "../domain/delivery.ts";
-
-/** How to handle a message that the Graph API refused. */
-export type Remedy =
-  /** The message fails. `alert`: all messages fail until an operator intervenes. */
-  | { kind: "give_up"; alert: boolean }
-  /** Retry later: a rate limit, the limit for this recipient (pair), or a temporary fault of the API. */
-  | { kind: "retry"; pace: "rate" | "pair" | "transient" }
-  /** The service window is closed: only a template is accepted. */
-  | { kind: "template" };
-
-export type SendOutcome =
-  | { kind: "sent"; id: string }
-  | { kind: "refused"; error: DeliveryError; remedy: Remedy; retryAfterMs: number | null }
-  /** The request was sent without an answer: only a status can tell the outcome. */
-  | { kind: "unknown"; error: DeliveryError };
-
-/** Sends one request body to `/{phone_number_id}/messages`. Never throws. */
-export type WhatsAppSender = (phoneNumberId: string, request: Record<string, unknown>) => Promise<SendOutcome>;
+import type { ChannelIdentity } from "../domain/inbound-message.ts";
 
 const FINAL: Remedy = { kind: "give_up", alert: false };
 const STOP: Remedy = { kind: "give_up", alert: true };
@@ -69,7 +54,7 @@ type Options = {
 const AMBIGUOUS = [502, 504, 520, 524];
 
 export const createWhatsAppSender =
-  ({ base, version, token, timeoutMs }: Options): WhatsAppSender =>
+  ({ base, version, token, timeoutMs }: Options): ChannelSender =>
   async (phoneNumberId, request) => {
     const answer = await withDeadline(timeoutMs, async (signal) => {
       const response = await fetch(`${base}/${version}/${encodeURIComponent(phoneNumberId)}/messages`, {
@@ -91,7 +76,7 @@ export const createWhatsAppSender =
     const { response, body } = answer;
     const [message] = Array.isArray(body.messages) ? body.messages : [];
     const id = text(record(message).id);
-    if (response.ok && id !== null) return { kind: "sent", id };
+    if (response.ok && id !== null) return { kind: "sent", id, recipient: recipientOf(body.contacts) };
     if (response.ok || (body.error === undefined && AMBIGUOUS.includes(response.status))) {
       return { kind: "unknown", error: { code: "NO_ANSWER", reason: `HTTP ${response.status} without a message id` } };
     }
@@ -103,6 +88,13 @@ export const createWhatsAppSender =
       retryAfterMs: retryAfterOf(response.headers.get("Retry-After")),
     };
   };
+
+/** The recipient by the ids of the response, which may differ from the one the message was sent to. */
+function recipientOf(contacts: unknown): ChannelIdentity | null {
+  const [contact, ...others] = records(contacts);
+  if (contact === undefined || others.length > 0) return null;
+  return identity(phoneOf(contact.wa_id), userIdOf(contact.user_id));
+}
 
 const unnamed = (status: number): DeliveryError => ({ code: `HTTP_${status}`, reason: "No reason was given" });
 

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { fitMetadata, MAX_METADATA_BYTES, sanitizeData } from "./sanitize.ts";
 import { sha256 } from "./crypto.ts";
@@ -12,13 +11,14 @@ const TRUNCATED = ',"truncated":true';
 export const scopeOf = (instanceId: string, sessionId: string | null): string => `${instanceId}:${sessionId ?? ""}`;
 
 /**
- * Where the request id of a message is unique. On WhatsApp that is the conversation's address, so that a duplicate is
- * known before anything is read from the database.
+ * The scope of a message's request id. On a channel that addresses contacts it is the conversation's address, so a
+ * duplicate is known before anything is read from the database.
  */
 export const scopeFor = (
-  message: { channel: Channel; address: string; instanceId: string },
+  { addressedBy }: { addressedBy: "user" | "contact" },
+  { address, instanceId }: { address: string; instanceId: string },
   sessionId: string | null,
-): string => (message.channel === "whatsapp" ? message.address : scopeOf(message.instanceId, sessionId));
+): string => (addressedBy === "contact" ? address : scopeOf(instanceId, sessionId));
 
 /** A request id made of somebody else's id, however long that is. */
 export const requestIdOf = (id: string): string =>

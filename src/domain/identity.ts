@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { Channel } from "./channel.ts";
 import { invalid } from "./errors.ts";
 import { cleanText } from "./text.ts";
 import type { UserTier } from "./user.ts";
@@ -90,9 +89,9 @@ export const presented = (identifiers: Identifiers): { type: IdentifierType; val
 
 export type UserType = "guest" | "verified";
 
-/** What a new identified user is: WhatsApp vouches for its numbers, elsewhere an identifier is a claim. */
-export const tierFor = (channel: Channel): Exclude<UserTier, "guest"> =>
-  channel === "whatsapp" ? "verified" : "standard";
+/** The tier of a new identified user: `verified` where the channel vouches for identifiers, elsewhere they are claims. */
+export const tierFor = ({ vouchesForIdentifiers }: { vouchesForIdentifiers: boolean }): Exclude<UserTier, "guest"> =>
+  vouchesForIdentifiers ? "verified" : "standard";
 
 /** What the orchestrator is told: a guest, or somebody with a name. */
 export const userTypeFor = (tier: UserTier): UserType => (tier === "guest" ? "guest" : "verified");

@@ -1,3 +1,4 @@
+import type { Channel } from "./channel.ts";
 import type { Role } from "./role.ts";
 
 /** Kinds of messages that are answered. */
@@ -39,6 +40,7 @@ export type ChannelEndpoint = {
 export type InboundMessage = {
   /** The channel's message id, used for deduplication. */
   id: string;
+  channel: Channel;
   kind: InboundKind;
   /** `assistant` when the business wrote it in the channel's own app. */
   role: Exclude<Role, "system">;

@@ -1,3 +1,4 @@
+import type { Channel } from "./channel.ts";
 import type { Delivery } from "./delivery.ts";
 import type { Session } from "./session.ts";
 import type { UsageRecord } from "./usage.ts";
@@ -49,7 +50,7 @@ export type DeadLetter = {
   id: string;
   brandId: string | null;
   address: string;
-  source: "whatsapp";
+  source: Channel;
   reason: string;
   payload: Record<string, unknown>;
 };

@@ -98,7 +98,8 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
         metadata: { ...broadcast.metadata, channel: "broadcast", broadcast_id: id },
       },
     ],
-    outbound: business && person && { person, phoneNumberId: business.phoneNumberId, template: business.template },
+    outbound: business &&
+      person && { channel, person, phoneNumberId: business.phoneNumberId, template: business.template },
   };
 }
 

@@ -1,5 +1,6 @@
 import { transaction } from "../db/client.ts";
 import { insertSession } from "../db/sessions.ts";
+import { channelOf } from "../channels/registry.ts";
 import type { Deps } from "../deps.ts";
 import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
 import { presented } from "../domain/identity.ts";
@@ -98,4 +99,5 @@ async function findPerson(
  * Whether the caller may identify a user by phone or e-mail. On WhatsApp only API keys may: a user token could
  * otherwise claim another user's verified number.
  */
-const mayName = (caller: Caller, { channel }: Instance): boolean => caller.kind === "brand" || channel !== "whatsapp";
+const mayName = (caller: Caller, { channel }: Instance): boolean =>
+  caller.kind === "brand" || !channelOf(channel).vouchesForIdentifiers;

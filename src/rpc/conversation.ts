@@ -27,6 +27,7 @@ export type Recording = {
 
 /** Recipient, sending number and fallback template of messages sent through a channel. */
 export type Outbound = {
+  channel: Channel;
   person: ChannelIdentity;
   /** null when the business has no sending number. */
   phoneNumberId: string | null;

@@ -1,3 +1,4 @@
+import { channelOf } from "../channels/registry.ts";
 import { createUser } from "../db/user-create.ts";
 import { addIdentifiers, userById, usersByIdentifiers } from "../db/users.ts";
 import type { AddressOf, FoundUser, KnownUsers } from "../db/users.ts";
@@ -104,7 +105,7 @@ async function createOnFirstContact(
         instanceId: instance.id,
         brandId: instance.brandId,
         channel: claims.channel,
-        user: { id: uuidv7(deps.now()), tier: tierFor(claims.channel) },
+        user: { id: uuidv7(deps.now()), tier: tierFor(channelOf(claims.channel)) },
         identifiers: claims.identifiers,
         ...(claims.address === undefined ? {} : { address: claims.address }),
         metadata: {},

@@ -1,3 +1,4 @@
+import { whatsapp } from "../channels/whatsapp/channel.ts";
 import { createUser } from "../db/user-create.ts";
 import { moveIdentifiers, usersByIdentifiers } from "../db/users.ts";
 import type { FoundUser } from "../db/users.ts";
@@ -64,7 +65,7 @@ export async function resolveWhatsAppUser(
   const newcomer = () =>
     instance.acceptGuestUsers ? createOnFirstContact(deps, instance, correspondent, identifiers) : null;
   if (known === undefined && owner === null) return newcomer();
-  const user = known?.user ?? { id: owner ?? "", tier: tierFor("whatsapp") };
+  const user = known?.user ?? { id: owner ?? "", tier: tierFor(whatsapp) };
   const isTheirs = ({ type, value }: StoredIdentifier) =>
     found.some(({ by, user: { id } }) => by?.type === type && by.value === value && id === user.id);
   const missing = identifiers.filter((identifier) => !isTheirs(identifier));
@@ -108,7 +109,7 @@ async function createOnFirstContact(
       instanceId: instance.id,
       brandId: instance.brandId,
       channel: "whatsapp",
-      user: { id: uuidv7(deps.now()), tier: tierFor("whatsapp") },
+      user: { id: uuidv7(deps.now()), tier: tierFor(whatsapp) },
       identifiers,
       address: correspondent.address,
       metadata: {},

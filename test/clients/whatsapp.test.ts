@@ -1,6 +1,6 @@
 import { describe, expect } from "vitest";
 import { createWhatsAppSender, remedyFor } from "../../src/clients/whatsapp.ts";
-import type { Remedy } from "../../src/clients/whatsapp.ts";
+import type { Remedy } from "../../src/channels/channel.ts";
 import { hang, refuse, take, takeSilently } from "../support/graph-api.ts";
 import { standInTest } from "../support/fixtures.ts";
 
@@ -22,7 +22,7 @@ describe("a message to the Graph API", () => {
   }) => {
     const outcome = await sender()("100", request);
     const [call] = graph.calls;
-    expect(outcome).toEqual({ kind: "sent", id: call?.id });
+    expect(outcome).toEqual({ kind: "sent", id: call?.id, recipient: { phone: "+16505551234", userId: null } });
     expect(call).toMatchObject({ path: "/v26.0/100/messages", body: request });
     expect(call?.headers.authorization).toBe("Bearer EAAtoken");
   });

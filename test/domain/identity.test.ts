@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { channelOf } from "../../src/channels/registry.ts";
 import { CHANNELS } from "../../src/domain/channel.ts";
 import { Identifiers, presented, tierFor, userTypeFor, validateIdentifier } from "../../src/domain/identity.ts";
 
@@ -117,7 +118,7 @@ describe("who a caller says the person is", () => {
 
 describe("how well a person is known", () => {
   it("is vouched for by WhatsApp, and claimed everywhere else", () => {
-    expect(CHANNELS.filter((channel) => tierFor(channel) === "verified")).toEqual(["whatsapp"]);
+    expect(CHANNELS.filter((channel) => tierFor(channelOf(channel)) === "verified")).toEqual(["whatsapp"]);
   });
 
   it.each([

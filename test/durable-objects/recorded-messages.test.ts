@@ -30,6 +30,7 @@ const recording = (changes: Partial<Recording> = {}): Recording => ({
     },
   ],
   outbound: {
+    channel: "whatsapp" as const,
     person: { phone: "+16505551234", userId: null },
     phoneNumberId: "100",
     template: { name: "news", language: "en" },
@@ -53,7 +54,12 @@ describe("a message that is recorded and sent", () => {
 
   it("is not kept when nothing can be sent: the user has not written for a day and there is no template", async () => {
     const address = newAddress();
-    const outbound = { person: { phone: "+16505551234", userId: null }, phoneNumberId: "100", template: null };
+    const outbound = {
+      channel: "whatsapp" as const,
+      person: { phone: "+16505551234", userId: null },
+      phoneNumberId: "100",
+      template: null,
+    };
     expect(await at(address).record(recording({ outbound }))).toMatchObject({
       kind: "undeliverable",
       code: "WINDOW_CLOSED",

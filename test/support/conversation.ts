@@ -3,6 +3,7 @@ import type { ConversationHost } from "../../durable-objects/conversation/create
 import type { StoredTurn } from "../../durable-objects/conversation/stores/turn.ts";
 import { submit } from "../../durable-objects/conversation/turns/submit.ts";
 import type { Storage } from "../../durable-objects/runtime/storage.ts";
+import { channelOf } from "../../src/channels/registry.ts";
 import type { Orchestrator } from "../../src/clients/orchestrator/port.ts";
 import { parseConfig } from "../../src/config.ts";
 import type { ObjectDeps } from "../../src/deps.ts";
@@ -72,7 +73,8 @@ export function objectDeps({
     notifyLedger: () => Promise.resolve(),
     enqueueBroadcast: unused,
     resolveWebhookMessage: unused,
-    sendWhatsApp: null,
+    channel: channelOf,
+    sender: () => null,
     ...changes,
   };
   return { deps, lines };

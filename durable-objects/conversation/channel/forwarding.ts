@@ -1,4 +1,5 @@
 import type { Conversation, AliasOutcome } from "../../../src/rpc/conversation.ts";
+import type { ChannelContext } from "./context.ts";
 import type { StateStore } from "../stores/state.ts";
 import type { TurnStore } from "../stores/turns.ts";
 
@@ -43,6 +44,16 @@ export async function claimAliases(
     }
     state.set("aliases", [...(state.get("aliases") ?? []), alias]);
   }
+}
+
+/** The address that messages for this one are forwarded to, after its aliases were claimed; null when they stay here. */
+export async function forwardingTarget(
+  context: Pick<ChannelContext, "state" | "turns" | "address"> & { deps: Pick<ChannelContext["deps"], "conversation"> },
+  aliases: readonly string[],
+): Promise<string | null> {
+  const { state, address, deps } = context;
+  if (state.get("forwardsTo") === null) await claimAliases(context, address, aliases, deps.conversation);
+  return state.get("forwardsTo");
 }
 
 /**

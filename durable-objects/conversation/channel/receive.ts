@@ -1,46 +1,54 @@
-import type { WebhookBatch, Received } from "../../../src/rpc/conversation.ts";
+import type { Channel } from "../../../src/domain/channel.ts";
 import { newTurnId } from "../../../src/domain/ids.ts";
 import { requestIdOf } from "../../../src/domain/idempotency.ts";
-import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
-import type { Storage } from "../../runtime/storage.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { Outbox } from "../stores/outbox.ts";
-import type { StoredTurn } from "../stores/turn.ts";
-import type { TurnStore } from "../stores/turns.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
+import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
+import type { WebhookBatch, Received } from "../../../src/rpc/conversation.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
+import type { Stores } from "../stores.ts";
+import type { StoredTurn } from "../stores/turn.ts";
+import type { ChannelContext } from "./context.ts";
+import { announceDelivery } from "./send.ts";
 
-/** How many messages of one conversation may wait. A webhook can't be told to come back, so it is far more than a caller gets. */
+/** Webhook messages that may wait in one conversation: more than callers get, since a webhook is not refused for one. */
 const MAX_WAITING_MESSAGES = 1_000;
 
-type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
 type Options = { address: string; now: number };
 
 /**
- * Takes in messages as they came, each id once, at the end of the line. One synchronous step: when it is over they are
- * written, and nobody has been asked anything.
+ * Stores webhook messages at the end of the queue, each id once, and applies statuses. Synchronous: when it returns
+ * everything is written, and nothing has been looked up.
  */
-export function receive(parts: Parts, arrival: WebhookBatch, options: Options): Omit<Received, "unmatched"> {
-  const { storage, turns } = parts;
-  return storage.transactionSync(() => {
-    let accepted = 0;
-    for (const message of arrival.messages) {
-      if (turns.admission(callOf(message.id, options), () => true, options.now).kind !== "new") continue;
-      take(parts, message, arrival, options);
-      accepted += 1;
+export function receive(context: Omit<ChannelContext, "deliverySender">, batch: WebhookBatch): Received {
+  const { address, deps, storage, turns, deliveries } = context;
+  const options = { address, now: deps.now() };
+  const accepted = storage.transactionSync(() => {
+    let count = 0;
+    for (const message of batch.messages) {
+      if (turns.admission(requestOf(message.id, options), () => true, options.now).kind !== "new") continue;
+      enqueue(context, message, batch, options);
+      count += 1;
     }
-    return { accepted, duplicates: arrival.messages.length - accepted };
+    return count;
   });
+  const unmatched = batch.statuses.filter((status) => {
+    const messageId = deliveries.applyStatus(status);
+    if (messageId !== null) announceDelivery(context, messageId);
+    return messageId === null;
+  });
+  if (unmatched.length > 0) deps.log.info(EVENT.deliveryStatusUnmatched, { count: unmatched.length, address });
+  return { accepted, duplicates: batch.messages.length - accepted, unmatched };
 }
 
-/** By its id a message is known, whatever else it says the second time. */
-const callOf = (id: string, { address }: Options) => ({
+/** A webhook message is identified by its id alone; its content may differ when it is delivered again. */
+const requestOf = (id: string, { address }: Options) => ({
   scope: address,
   requestId: requestIdOf(id),
   fingerprint: "webhook",
 });
 
-function take(
-  { state, turns, outbox }: Parts,
+function enqueue(
+  { state, turns, outbox }: Pick<Stores, "state" | "turns" | "outbox">,
   message: InboundMessage,
   { traceId, receivedAt }: WebhookBatch,
   options: Options,
@@ -48,7 +56,7 @@ function take(
   const { now } = options;
   const before = Math.max(state.get("session")?.lastMessageAt ?? 0, state.get("lastSaidAt") ?? 0);
   const saidAt = Math.max(now, before + 1);
-  const turn = { ...callOf(message.id, options), turnId: newTurnId(now), sessionId: "", admittedAt: saidAt };
+  const turn = { ...requestOf(message.id, options), turnId: newTurnId(now), sessionId: "", admittedAt: saidAt };
   const isFull = turns.pendingCount() >= MAX_WAITING_MESSAGES;
   turns.enqueue({ ...turn, inbound: { message, traceId, receivedAt } });
   state.set("lastSaidAt", saidAt);
@@ -57,9 +65,9 @@ function take(
   if (enqueued !== null) reject({ turns, outbox }, enqueued, { reason: "too_many_waiting", brandId: null }, options);
 }
 
-/** Ends a turn that nothing can be made of, and keeps what came for somebody to look at. */
+/** Rejects a turn, and writes its message to the dead letters. */
 export function reject(
-  { turns, outbox }: Pick<Parts, "turns" | "outbox">,
+  { turns, outbox }: Pick<Stores, "turns" | "outbox">,
   turn: StoredTurn,
   { reason, brandId }: { reason: string; brandId: string | null },
   { address, now }: Options,
@@ -70,8 +78,14 @@ export function reject(
     id: turn.turnId,
     brandId,
     address,
-    source: "whatsapp",
+    source: channelOf(turn),
     reason,
     payload: { message: turn.inbound?.message ?? turn.work, trace_id: (turn.inbound ?? turn.work)?.traceId },
   });
+}
+
+function channelOf({ inbound, work }: StoredTurn): Channel {
+  const channel = inbound?.message.channel ?? work?.channel;
+  if (channel === undefined) throw new Error("A turn without a message can't be rejected");
+  return channel;
 }

@@ -1,106 +1,143 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
+import { toRefused } from "../../../src/domain/errors.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { wantsReply, WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { ResolvedMessage, Resolution } from "../../../src/domain/resolution.ts";
+import { sessionTimeoutMs } from "../../../src/domain/session.ts";
 import type { Session } from "../../../src/domain/session.ts";
-import type { Storage } from "../../runtime/storage.ts";
-import { clearOwner } from "./forwarding.ts";
-import type { StateStore } from "../stores/state.ts";
-import { reject } from "./receive.ts";
-import type { Outbox } from "../stores/outbox.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
 import { setCurrentSession, sessionFor } from "../sessions/current.ts";
+import type { Stores } from "../stores.ts";
 import type { Inbound, StoredTurn, Work } from "../stores/turn.ts";
-import type { TurnStore } from "../stores/turns.ts";
-import { toRefused } from "../../../src/domain/errors.ts";
+import type { ChannelContext } from "./context.ts";
+import { clearOwner, moveAliases } from "./forwarding.ts";
+import { reject } from "./receive.ts";
 
-type Parts = { storage: Storage; state: StateStore; turns: TurnStore; outbox: Outbox };
+/** Failed resolutions of one message before it becomes a dead letter. An unavailable Postgres does not count. */
+const MAX_ATTEMPTS = 5;
+
 type Options = { address: string; sessionTimeoutMs: number; now: number };
+type InboundTurn = StoredTurn & { inbound: Inbound };
+type Resolved = Exclude<Resolution, { kind: "unavailable" }>;
+
+/** Looks up instance and sender of a webhook message and applies the result. Returns false when Postgres is unavailable. */
+export async function resolve(context: ChannelContext, turn: InboundTurn, attempt: number): Promise<boolean> {
+  const { address, deps, notifyLedger, cancelTurns } = context;
+  const { message } = turn.inbound;
+  const resolution = await lookUp(context, turn.inbound, attempt);
+  if (resolution.kind === "unavailable") return false;
+  if (resolution.kind === "ready" && message.became !== null && message.became.phone !== null) {
+    await moveAliases(context, deps.addresses.whatsapp(message.business, message.became), deps.conversation);
+  }
+  const config = resolution.kind === "ready" ? resolution.bundle.config : null;
+  const cancelled = applyResolution(context, turn, resolution, {
+    address,
+    sessionTimeoutMs: sessionTimeoutMs(config, deps.config.sessionTimeoutMinutes),
+    now: deps.now(),
+  });
+  if (cancelled.length > 0) cancelTurns(cancelled);
+  if (resolution.kind === "rejected") {
+    deps.log.warn(EVENT.messageRejected, { reason: resolution.reason, turn_id: turn.turnId, address });
+  }
+  notifyLedger();
+  return true;
+}
+
+/** While Postgres is unavailable a known conversation is resolved from its own state. */
+async function lookUp(
+  { state, deps, address }: Pick<ChannelContext, "state" | "deps" | "address">,
+  { message }: Inbound,
+  attempt: number,
+): Promise<Resolution> {
+  const owner = state.get("owner");
+  const bundle = state.get("bundle");
+  try {
+    const found = await deps.resolveWebhookMessage(message, { address, owner });
+    if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
+    return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
+  } catch (error) {
+    if (attempt < MAX_ATTEMPTS) throw error;
+    deps.log.error(EVENT.messageResolutionFailed, { error, address });
+    return { kind: "rejected", reason: "not_prepared", brandId: owner?.brandId ?? null };
+  }
+}
 
 /**
- * Makes of a message that was taken in as it came what it turned out to be: a turn that can run, words that are only
- * kept, or a letter for somebody to look at. One synchronous step. Gives the turns nobody will be answered any more: the
- * number is somebody else's from now on, and they were the former one's.
+ * Makes a webhook message a turn that can run, a recorded message or a dead letter. Synchronous. Returns the turns that
+ * are rejected with it, because the number belongs to another user from now on.
  */
-export function resolve(
-  parts: Parts,
-  turn: StoredTurn & { inbound: Inbound },
-  preparation: Exclude<Resolution, { kind: "unavailable" }>,
-  options: Options,
-): string[] {
-  const { storage, state } = parts;
+function applyResolution(stores: Stores, turn: InboundTurn, resolution: Resolved, options: Options): string[] {
+  const { storage, state } = stores;
   return storage.transactionSync(() => {
     const before = state.get("session");
-    applyResolution(parts, turn, preparation, options);
-    return before === null || state.get("session")?.id === before.id ? [] : rejectStranded(parts, before, options);
+    apply(stores, turn, resolution, options);
+    return before === null || state.get("session")?.id === before.id ? [] : rejectStranded(stores, before, options);
   });
 }
 
-function applyResolution(
-  parts: Parts,
-  turn: StoredTurn & { inbound: Inbound },
-  preparation: Exclude<Resolution, { kind: "unavailable" }>,
-  options: Options,
-): void {
-  const { turns } = parts;
-  // Whoever erased the conversation while we asked has erased this too.
+function apply(stores: Stores, turn: InboundTurn, resolution: Resolved, options: Options): void {
+  const { turns } = stores;
+  // An erasure during the look-up has erased this message too.
   if (turns.find(turn.scope, turn.requestId)?.state !== "queued") return;
-  if (preparation.kind === "rejected") return reject(parts, turn, preparation, options);
-  if (preparation.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
+  if (resolution.kind === "rejected") return reject(stores, turn, resolution, options);
+  if (resolution.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
 
-  const session = enterSession(parts, turn, preparation, options);
-  const work = workOf(turn, preparation);
-  if (!wantsReply(turn.inbound.message)) return recordMessage(parts, turn, work, session, options);
+  const session = enterSession(stores, turn, resolution, options);
+  const work = workOf(turn, resolution);
+  if (!wantsReply(turn.inbound.message)) return recordMessage(stores, turn, work, session, options);
 
-  const { bundle } = preparation;
+  const { bundle } = resolution;
   const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
   const adapter = { ...work, bundle, session, message, history: [], now: options.now };
   const refusal = toRefused(() => buildAdapter(adapter));
   if (refusal === null) return turns.applyResolution(turn, session.id, work);
   const { brandId } = bundle.instance;
-  return reject(parts, turn, { reason: "not_configured", brandId }, options);
+  return reject(stores, turn, { reason: "not_configured", brandId }, options);
 }
 
-/** The session the message belongs to, made this conversation's. A number that has changed hands begins anew. */
+/** The session the message belongs to, made the current one. A number that has changed hands begins a new session. */
 function enterSession(
-  { storage, state, turns }: Parts,
-  turn: StoredTurn,
+  { storage, state, turns }: Stores,
+  turn: InboundTurn,
   { bundle, user, openSession: saved }: ResolvedMessage,
   { address, sessionTimeoutMs, now }: Options,
 ): Session {
   const { id: instanceId, brandId } = bundle.instance;
+  const { channel } = turn.inbound.message;
   const current = state.get("session");
-  const isSamePlace = current?.brandId === brandId && current.instanceId === instanceId;
-  const isForgotten = isSamePlace && current.userId !== user.id;
-  if (current !== null && (!isSamePlace || isForgotten)) {
+  const isSameInstance = current?.brandId === brandId && current.instanceId === instanceId;
+  const isAnotherUser = isSameInstance && current.userId !== user.id;
+  if (current !== null && (!isSameInstance || isAnotherUser)) {
     state.set("closed", { sessionId: current.id, expiredAt: now });
     state.remove("session");
   }
-  // Postgres was made to forget the person, so what they said is not told to anybody any more.
-  if (isForgotten) storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
-  const visit = { address, brandId, instanceId, userId: user.id, channel: "whatsapp" as const };
-  const openSession = isForgotten && saved?.id === current.id ? null : saved;
-  // Who spoke after it and waits was told a session, and what came before them belongs there too.
+  // Postgres has deleted the user, so the model must not be told what they said.
+  if (isAnotherUser) storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
+  const openSession = isAnotherUser && saved?.id === current.id ? null : saved;
+  // A turn that waits was told its session, and what was said before it belongs there too.
   const isAwaited = current !== null && turns.pendingInSession(current.id).length > 0;
-  const found = sessionFor(state, isAwaited, { ...visit, openSession, sessionTimeoutMs, now });
+  const visit = { address, brandId, instanceId, userId: user.id, channel, openSession, sessionTimeoutMs, now };
+  const found = sessionFor(state, isAwaited, visit);
   const session = { ...found, lastMessageAt: Math.max(found.lastMessageAt, turn.admittedAt) };
   setCurrentSession(state, session, now);
   state.set("bundle", bundle);
   return session;
 }
 
-/** Turns that were admitted to a session this is not the place of any more: it can't be run here, nor said elsewhere. */
-function rejectStranded(parts: Parts, { id, brandId }: Session, options: Options): string[] {
-  const stranded = parts.turns.pendingInSession(id);
-  for (const turn of stranded) reject(parts, turn, { reason: "conversation_left", brandId }, options);
+/** Rejects turns that were admitted to a session the conversation has left. */
+function rejectStranded(stores: Stores, { id, brandId }: Session, options: Options): string[] {
+  const stranded = stores.turns.pendingInSession(id);
+  for (const turn of stranded) reject(stores, turn, { reason: "conversation_left", brandId }, options);
   return stranded.map(({ turnId }) => turnId);
 }
 
-function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bundle, user }: ResolvedMessage): Work {
+function workOf({ inbound, admittedAt }: InboundTurn, { bundle, user }: ResolvedMessage): Work {
   const { message, traceId, receivedAt } = inbound;
+  const { channel } = message;
   const { phoneNumberId, whatsappTemplate } = bundle.instance;
   return {
     traceId,
-    channel: "whatsapp",
+    channel,
     content: message.content,
     metadata: message.metadata,
     user,
@@ -108,6 +145,7 @@ function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bu
     receivedAt,
     saidAt: admittedAt,
     origin: {
+      channel,
       channelMessageId: message.id,
       person: message.person,
       phoneNumberId: message.business.phoneNumberId ?? phoneNumberId,
@@ -116,10 +154,10 @@ function workOf({ inbound, admittedAt }: StoredTurn & { inbound: Inbound }, { bu
   };
 }
 
-/** What is not answered goes to Postgres as it is, in its place. */
+/** Writes a message that gets no reply to the outbox. */
 function recordMessage(
-  { state, turns, outbox }: Parts,
-  turn: StoredTurn & { inbound: Inbound },
+  { state, turns, outbox }: Stores,
+  turn: InboundTurn,
   work: Work,
   session: Session,
   { address, now }: Options,

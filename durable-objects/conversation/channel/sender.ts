@@ -1,8 +1,10 @@
 import { backoff, jittered } from "../../../src/domain/backoff.ts";
-import type { SendOutcome, WhatsAppSender } from "../../../src/clients/whatsapp.ts";
+import type { ChannelSender, RequestBody, SendOutcome } from "../../../src/channels/channel.ts";
+import type { Channel } from "../../../src/domain/channel.ts";
 import type { DeliveryError } from "../../../src/domain/delivery.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
-import type { DeliveryStore, DeliveryPart } from "../stores/deliveries.ts";
+import type { DeliveryStore } from "../stores/deliveries.ts";
+import type { DeliveryPart } from "../stores/delivery-row.ts";
 import { EVENT } from "../../../src/telemetry/events.ts";
 
 /** How often one part is tried before it is given up. */
@@ -26,11 +28,11 @@ const NO_ANSWER: DeliveryError = { code: "NO_ANSWER", reason: "We stopped while 
 
 type Options = {
   deliveries: DeliveryStore;
-  /** null when nothing is configured to send with. */
-  send: WhatsAppSender | null;
-  /** Whether the person may be written to freely now. */
-  windowIsOpen: (now: number) => boolean;
-  /** A message's delivery has changed. */
+  /** null when the channel is not configured to send. */
+  sender: (channel: Channel) => ChannelSender | null;
+  /** Whether the channel accepts free-form messages to the contact now. */
+  isWindowOpen: (channel: Channel, now: number) => boolean;
+  /** Called when a message's delivery has changed. */
   changed: (messageId: string) => void;
   background: (work: Promise<void>) => void;
   /** Asks to be woken at a time. */
@@ -41,8 +43,8 @@ type Options = {
 };
 
 /**
- * Sends what waits, one after the other and in its order: a person is written to by nobody else. What it is sending it
- * knows in memory only; a part that is found on its way by another incarnation may have arrived, and is not sent again.
+ * Sends queued parts one at a time, in order. Which part is being sent is kept in memory only: a part that another
+ * incarnation finds as `sending` may have arrived, so it becomes `unknown` and is not sent again.
  */
 export class DeliverySender {
   readonly #options: Options;
@@ -52,7 +54,7 @@ export class DeliverySender {
     this.#options = options;
   }
 
-  /** Sends the next part that is due, unless one is on its way. */
+  /** Sends the next part that is due, unless one is being sent. */
   sendNext(): void {
     const { deliveries, now, background, wake } = this.#options;
     for (let part = deliveries.next(); part !== null && !this.#busy; part = deliveries.next()) {
@@ -71,7 +73,7 @@ export class DeliverySender {
     }
   }
 
-  /** A duty. */
+  /** Alarm task. */
   readonly resume = (now: number): number | null => {
     this.sendNext();
     const part = this.#options.deliveries.next();
@@ -79,15 +81,16 @@ export class DeliverySender {
     return this.#busy ? now + WATCH_MS : part.dueAt;
   };
 
-  /** What is to be sent and with what, or why nothing may be. */
-  #requestFor(part: DeliveryPart): { send: WhatsAppSender; body: Record<string, unknown> } | DeliveryError {
-    const { send, windowIsOpen, now } = this.#options;
+  /** The request and its sender, or why none may be sent. */
+  #requestFor(part: DeliveryPart): { send: ChannelSender; body: RequestBody } | DeliveryError {
+    const { sender, isWindowOpen, now } = this.#options;
+    const send = sender(part.channel);
     if (send === null) return NOT_CONFIGURED;
-    const body = windowIsOpen(now()) ? part.request : part.template;
+    const body = isWindowOpen(part.channel, now()) ? part.request : part.template;
     return body === null ? WINDOW_CLOSED : { send, body };
   }
 
-  async #send(part: DeliveryPart, send: WhatsAppSender, body: Record<string, unknown>): Promise<void> {
+  async #send(part: DeliveryPart, send: ChannelSender, body: RequestBody): Promise<void> {
     const outcome = await send(part.phoneNumberId, body);
     this.#busy = false;
     this.#settle(part, () => this.#take(part, outcome));

@@ -1,29 +1,17 @@
 import { advance, overall, readReference } from "../../../src/domain/delivery.ts";
+import type { Channel } from "../../../src/domain/channel.ts";
 import type { Delivery, DeliveryError, DeliveryStatus, DeliveryState } from "../../../src/domain/delivery.ts";
+import { templateOf, toPart, visible } from "./delivery-row.ts";
+import type { DeliveryPart, DeliveryRow } from "./delivery-row.ts";
 import type { SqlValue, Storage } from "../../runtime/storage.ts";
 
 /** `read` statuses arrive when the user opens the chat, which may take weeks. */
 const LIFETIME_MS = 30 * 24 * 3_600_000;
 
-/** One part of an outbound message. `sending`: the request was started and its outcome is not known yet. */
-export type DeliveryPart = {
-  position: number;
-  messageId: string;
-  part: number;
-  phoneNumberId: string;
-  state: DeliveryState | "sending";
-  /** The request body; null when no attempt can follow. */
-  request: Record<string, unknown> | null;
-  /** The template sent outside the service window; on the first part only, null when the instance has none. */
-  template: Record<string, unknown> | null;
-  attempts: number;
-  /** Earliest time of the next attempt, epoch milliseconds. */
-  dueAt: number;
-};
-
 /** An outbound message with the request bodies of its parts, in order. */
 export type OutboundMessage = {
   messageId: string;
+  channel: Channel;
   brandId: string;
   phoneNumberId: string;
   requests: Record<string, unknown>[];
@@ -34,24 +22,6 @@ export type OutboundMessage = {
 /** A changed delivery; `content` is what was sent, when that is not the message itself. */
 export type DeliveryChange = { brandId: string; delivery: Delivery; content: string | null; wasFailed: boolean };
 
-type Row = {
-  position: number;
-  message_id: string;
-  part: number;
-  brand_id: string;
-  phone_number_id: string;
-  state: DeliveryPart["state"];
-  request: string | null;
-  template: string | null;
-  template_text: string | null;
-  sent_template: string | null;
-  attempts: number;
-  due_at: number;
-  channel_message_id: string | null;
-  error: string | null;
-  announced: string | null;
-};
-
 /** Outbound message parts of one conversation and their delivery states. */
 export class DeliveryStore {
   readonly #storage: Storage;
@@ -61,12 +31,12 @@ export class DeliveryStore {
   }
 
   /** Queues the parts of a message. A part that was queued before stays as it is, unless it failed: then it is sent again. */
-  queue({ messageId, brandId, phoneNumberId, requests, template }: OutboundMessage, now: number): void {
+  queue({ messageId, channel, brandId, phoneNumberId, requests, template }: OutboundMessage, now: number): void {
     for (const [index, request] of requests.entries()) {
       this.#run(
-        `INSERT INTO deliveries (message_id, part, brand_id, phone_number_id, state, request, template, template_text, due_at,
+        `INSERT INTO deliveries (message_id, part, channel, brand_id, phone_number_id, state, request, template, template_text, due_at,
            expires_at)
-         VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
+         VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)
          ON CONFLICT (message_id, part) DO UPDATE SET state = 'queued', phone_number_id = excluded.phone_number_id,
            request = excluded.request, template = excluded.template, template_text = excluded.template_text,
            due_at = excluded.due_at, expires_at = excluded.expires_at, attempts = 0, error = NULL, sent_template = NULL,
@@ -74,6 +44,7 @@ export class DeliveryStore {
          WHERE state = 'failed'`,
         messageId,
         index + 1,
+        channel,
         brandId,
         phoneNumberId,
         JSON.stringify(request),
@@ -219,33 +190,11 @@ export class DeliveryStore {
     );
   }
 
-  #rows(query: string, ...bindings: SqlValue[]): Row[] {
-    return this.#storage.sql.exec<Row>(query, ...bindings).toArray();
+  #rows(query: string, ...bindings: SqlValue[]): DeliveryRow[] {
+    return this.#storage.sql.exec<DeliveryRow>(query, ...bindings).toArray();
   }
 
   #run(query: string, ...bindings: SqlValue[]): void {
     this.#storage.sql.exec(query, ...bindings);
   }
 }
-
-/** `sending` is internal; the API reports it as `queued`. */
-const visible = ({ state }: Pick<Row, "state">): DeliveryState => (state === "sending" ? "queued" : state);
-
-/** Name and language of the template in a request; null for any other request. */
-function templateOf({ type, template }: Record<string, unknown>): NonNullable<Delivery["template"]> | null {
-  if (type !== "template") return null;
-  const { name, language } = template as { name: string; language: { code: string } };
-  return { name, language: language.code };
-}
-
-const toPart = (row: Row): DeliveryPart => ({
-  position: row.position,
-  messageId: row.message_id,
-  part: row.part,
-  phoneNumberId: row.phone_number_id,
-  state: row.state,
-  request: row.request === null ? null : (JSON.parse(row.request) as Record<string, unknown>),
-  template: row.template === null ? null : (JSON.parse(row.template) as Record<string, unknown>),
-  attempts: row.attempts,
-  dueAt: row.due_at,
-});

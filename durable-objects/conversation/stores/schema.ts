@@ -55,4 +55,9 @@ export const MIGRATIONS: readonly string[] = [
   // `template_text` is the template as text; `sent_template` names it once it was sent instead of the message.
   `ALTER TABLE deliveries ADD COLUMN template_text TEXT`,
   `ALTER TABLE deliveries ADD COLUMN sent_template TEXT`,
+  `ALTER TABLE deliveries ADD COLUMN channel TEXT NOT NULL DEFAULT 'whatsapp'`,
+  // Webhook messages that waited while this version was deployed are of the one channel there was.
+  `UPDATE turns SET inbound = json_set(inbound, '$.message.channel', 'whatsapp') WHERE inbound IS NOT NULL`,
+  `UPDATE turns SET work = json_set(work, '$.origin.channel', 'whatsapp')
+   WHERE json_type(work, '$.origin') = 'object'`,
 ];

@@ -1,3 +1,4 @@
+import type { ChannelDefinition } from "../../../src/channels/channel.ts";
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import type { AdapterInput } from "../../../src/domain/adapter.ts";
 import { scopeFor } from "../../../src/domain/idempotency.ts";
@@ -25,6 +26,7 @@ type Options = {
    * conversation's current bundle proves nothing: a resolved webhook message stores it before it is validated.
    */
   validatedBundles: WeakSet<InstanceBundle>;
+  channel: Pick<ChannelDefinition, "addressedBy">;
   sessionTimeoutMs: number;
   /** New turns of one conversation in a minute; 0 for no limit. */
   turnsPerMinute: number;
@@ -40,7 +42,7 @@ export function admit(
   submission: Submission,
   options: Options,
 ): AdmitOutcome {
-  const message = asOwner(state, submission);
+  const message = asOwner(state, submission, options.channel);
   const { address, now, sessionTimeoutMs, validatedBundles } = options;
   const { instance } = message.bundle;
   const visit = {
@@ -60,7 +62,7 @@ export function admit(
   const current = state.get("session");
   const waiting = turns.pendingCount();
   const session = sessionFor(state, waiting > 0, visit);
-  const scope = scopeFor({ channel: message.channel, address, instanceId: instance.id }, session.id);
+  const scope = scopeFor(options.channel, { address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.hasWaiter, now);
   const prior = priorOutcome(admission);
   if (prior !== null) return prior;
@@ -96,10 +98,14 @@ const adapterInput = (message: Submission, session: Session, turnId: string, now
   now,
 });
 
-/** On WhatsApp the address identifies the user; a stale user id from the caller's cache is replaced by the owner's. */
-function asOwner(state: StateStore, message: Submission): Submission {
+/** Where the contact is the address, it identifies the user: a stale user id from the caller's cache is replaced by the owner's. */
+function asOwner(
+  state: StateStore,
+  message: Submission,
+  { addressedBy }: Pick<ChannelDefinition, "addressedBy">,
+): Submission {
   const owner = state.get("owner");
-  const isTheirs = message.channel === "whatsapp" && owner?.brandId === message.bundle.instance.brandId;
+  const isTheirs = addressedBy === "contact" && owner?.brandId === message.bundle.instance.brandId;
   return isTheirs ? { ...message, user: { ...message.user, id: owner.userId } } : message;
 }
 

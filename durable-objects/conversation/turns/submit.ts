@@ -26,7 +26,7 @@ type Conversation = Pick<Stores, "storage" | "state" | "turns"> & {
 /** Admits a message and waits for its turn's answer. */
 export async function submit(
   conversation: Conversation,
-  { config, now }: Pick<ObjectDeps, "config" | "now">,
+  { channel, config, now }: Pick<ObjectDeps, "channel" | "config" | "now">,
   wire: WireSubmission,
 ): Promise<SubmitOutcome> {
   const { state, turns, runner, alarm, address, validatedBundles } = conversation;
@@ -36,6 +36,7 @@ export async function submit(
     hasWaiter: runner.hasWaiter,
     validatedBundles,
     sessionTimeoutMs: sessionTimeoutMs(submission.bundle.config, config.sessionTimeoutMinutes),
+    channel: channel(submission.channel),
     turnsPerMinute: config.rateLimitUserPerMinute,
     now: now(),
   });

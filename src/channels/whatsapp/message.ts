@@ -39,6 +39,7 @@ export function readMessage(message: Json, { id, person, business, receivedAt }:
   const profile = { sent_at: formatIso(sentAt), person };
   return {
     id,
+    channel: "whatsapp",
     kind,
     role: "user",
     person,

@@ -88,6 +88,7 @@ function idUpdate(item: Json, business: ChannelEndpoint, receivedAt: number): In
   const sentAt = timeOf(item.timestamp, receivedAt);
   return {
     id: `user_id_update:${text(previous) ?? ""}:${userId}`,
+    channel: "whatsapp",
     kind: "system",
     role: "user",
     person,

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { acceptAlias } from "../../../../durable-objects/conversation/channel/forwarding.ts";
+import { acceptAlias, forwardingTarget } from "../../../../durable-objects/conversation/channel/forwarding.ts";
+import { receive as receiveBatch } from "../../../../durable-objects/conversation/channel/receive.ts";
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
 import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turn.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
@@ -19,6 +20,7 @@ const USER = { id: "01a203c1-5b09-7963-9685-2aef74277b10", tier: "verified" as c
 
 const message = (id: string, changes: Partial<InboundMessage> = {}): InboundMessage => ({
   id,
+  channel: "whatsapp",
   kind: "text",
   role: "user",
   person: PHONE,
@@ -69,7 +71,7 @@ function conversationAt(address: string) {
   const conversation = conversationOver({ storage, deps, address });
   const receive = (...messages: InboundMessage[]) => {
     const arrival = { messages, statuses: [], aliases: [], traceId: "trace", receivedAt: clock.now };
-    const received = conversation.correspondence.receive(arrival);
+    const received = receiveBatch(conversation, arrival);
     conversation.runner.runNext();
     return received;
   };
@@ -391,12 +393,12 @@ describe("two addresses of one person", () => {
     const byId = conversationAt(BY_ID);
     byId.receive(message("a", { person: { phone: null, userId: "US.1" } }));
     await hasRun(1);
-    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBe(BY_ID);
+    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBe(BY_ID);
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([false, true]);
   });
 
   it("are one from the first message: the number's", async () => {
-    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBeNull();
+    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
@@ -408,7 +410,7 @@ describe("two addresses of one person", () => {
       conversationAt(address).receive(message(id));
       await hasRun(ran.length + 1);
     }
-    expect(await conversationAt(ADDRESS).correspondence.forwardTo([BY_ID])).toBeNull();
+    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
@@ -417,7 +419,7 @@ describe("two addresses of one person", () => {
     byId.receive(message("a"));
     await hasRun(1);
     const byNumber = conversationAt(ADDRESS);
-    const home = byNumber.correspondence.forwardTo([BY_ID]);
+    const home = forwardingTarget(byNumber, [BY_ID]);
     byNumber.receive(message("b"));
     expect(await home).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);

@@ -4,7 +4,7 @@ import { DeliveryStore } from "../../../../durable-objects/conversation/stores/d
 import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
 import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
-import type { Remedy, SendOutcome } from "../../../../src/clients/whatsapp.ts";
+import type { ChannelSender, Remedy, SendOutcome } from "../../../../src/channels/channel.ts";
 import type { Delivery } from "../../../../src/domain/delivery.ts";
 import { createLogger } from "../../../../src/telemetry/logger.ts";
 import { sqliteStorage } from "../../../support/sqlite-storage.ts";
@@ -42,20 +42,19 @@ beforeEach(() => {
 function incarnation({ isConfigured = true } = {}) {
   const deliveries = new DeliveryStore(storage);
   const background: Promise<void>[] = [];
+  const send: ChannelSender = (phoneNumberId, body) => {
+    const { promise, resolve } = Promise.withResolvers<SendOutcome>();
+    const answer = async (outcome: SendOutcome) => {
+      resolve(outcome);
+      await background.at(-1);
+    };
+    sent.push({ phoneNumberId, body, answer });
+    return promise;
+  };
   const courier = new DeliverySender({
     deliveries,
-    send: isConfigured
-      ? (phoneNumberId, body) => {
-          const { promise, resolve } = Promise.withResolvers<SendOutcome>();
-          const answer = async (outcome: SendOutcome) => {
-            resolve(outcome);
-            await background.at(-1);
-          };
-          sent.push({ phoneNumberId, body, answer });
-          return promise;
-        }
-      : null,
-    windowIsOpen: () => isOpen,
+    sender: () => (isConfigured ? send : null),
+    isWindowOpen: () => isOpen,
     changed: (messageId) => {
       const news = deliveries.takeChange(messageId);
       if (news !== null) told.push([messageId, news.delivery]);
@@ -83,6 +82,7 @@ const parcel = (
   template: { request: Record<string, unknown>; text: string } | null = null,
 ) => ({
   messageId,
+  channel: "whatsapp" as const,
   brandId: "brand",
   phoneNumberId: "100",
   requests: bodies.map(text),
@@ -106,7 +106,7 @@ describe("what is said to a person", () => {
     courier.sendNext();
     courier.sendNext();
     expect(bodies()).toEqual(["1a"]);
-    for (const id of ["a", "b", "c"]) await sent.at(-1)!.answer({ kind: "sent", id });
+    for (const id of ["a", "b", "c"]) await sent.at(-1)!.answer({ kind: "sent", id, recipient: null });
     expect(bodies()).toEqual(["1a", "1b", "2"]);
     expect(told).toEqual([
       [ONE, { state: "queued", ids: ["a"] }],
@@ -149,7 +149,7 @@ describe("a refusal that will pass", () => {
     expect(courier.resume(clock.now)).toBe(clock.now + 2 * first);
     clock.now += 2 * first;
     courier.sendNext();
-    await sent[2]!.answer({ kind: "sent", id: "a" });
+    await sent[2]!.answer({ kind: "sent", id: "a", recipient: null });
     expect(states()).toEqual(["queued", "sent"]);
   });
 
@@ -234,7 +234,7 @@ describe("more than 24 hours after the person wrote", () => {
     courier.sendNext();
     await sent[0]!.answer(refused(131047, { kind: "template" }));
     expect(contents).toEqual([null]);
-    await sent[1]!.answer({ kind: "sent", id: "a" });
+    await sent[1]!.answer({ kind: "sent", id: "a", recipient: null });
     expect(told.at(-1)).toEqual([ONE, { state: "sent", ids: ["a"], template: { name: "come_back", language: "en" } }]);
     expect(contents.at(-1)).toBe("Come back, Ann");
     expect(bodies()).toEqual(["1a", "template"]);
@@ -249,7 +249,7 @@ describe("more than 24 hours after the person wrote", () => {
     expect(deliveries.isUnderWay(ONE)).toBe(false);
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
-    await sent[1]!.answer({ kind: "sent", id: "a" });
+    await sent[1]!.answer({ kind: "sent", id: "a", recipient: null });
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
     expect(bodies()).toEqual(["1", "1"]);
@@ -285,7 +285,7 @@ describe("what left us without an answer", () => {
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
     expect(deliveries.applyStatus({ id: "a", reference: ONE, state: "delivered", error: null })).toBe(ONE);
-    await sent[0]!.answer({ kind: "sent", id: "a" });
+    await sent[0]!.answer({ kind: "sent", id: "a", recipient: null });
     expect(told.at(-1)).toEqual([ONE, { state: "delivered", ids: ["a"] }]);
   });
 
@@ -306,7 +306,7 @@ describe("news", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
-    await sent[0]!.answer({ kind: "sent", id: "a" });
+    await sent[0]!.answer({ kind: "sent", id: "a", recipient: null });
     expect(deliveries.applyStatus({ id: "a", reference: null, state: "read", error: null })).toBe(ONE);
     expect(deliveries.takeChange(ONE)?.delivery.state).toBe("read");
   });

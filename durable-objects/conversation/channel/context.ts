@@ -1,0 +1,17 @@
+import type { ObjectDeps } from "../../../src/deps.ts";
+import type { Stores } from "../stores.ts";
+import type { DeliverySender } from "./sender.ts";
+
+/** The conversation as the functions of its channel see it. */
+export type ChannelContext = Stores & {
+  address: string;
+  deps: Pick<
+    ObjectDeps,
+    "addresses" | "config" | "channel" | "conversation" | "log" | "now" | "resolveWebhookMessage" | "sender"
+  >;
+  deliverySender: Pick<DeliverySender, "sendNext">;
+  /** Tells the ledger that entries wait. */
+  notifyLedger: () => void;
+  /** Rejects the waiters of these turns. */
+  cancelTurns: (turnIds: readonly string[]) => void;
+};
