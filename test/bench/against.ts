@@ -8,8 +8,8 @@ import { ROOT, setStage } from "./stage.ts";
 const NAMES = ["warm message", "first contact", "duplicate"];
 
 /**
- * Other trees of the project beside this one: what a change gained. Each has its own runtime and database; the rounds go
- * from one to the next, so what disturbs one disturbs all. A Markdown table of rates as ratio to the floor and a second.
+ * Measures other trees of the project beside this one. Each has its own runtime and database; rounds alternate, so that
+ * noise affects all alike. Returns a Markdown table of ratios to the floor and rates per second.
  */
 export async function against(trees: readonly string[], rounds: number): Promise<string> {
   const runs = [];

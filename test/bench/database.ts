@@ -1,7 +1,7 @@
 import { startDatabase } from "../support/database.ts";
 
-// A process of its own with the database: a real Postgres where this machine has one. It tells where its endpoint is, then
-// answers questions put to it beside the endpoint, one after the other.
+// The database in its own process: a Postgres server where the machine has one. Prints its endpoint, then answers queries
+// sent beside the endpoint, one at a time.
 
 export type Question = { sql: string; params?: (string | null)[] } | "requests";
 

@@ -9,10 +9,10 @@ type Percentiles = { p50: number; p95: number; p99: number };
 export type Sustained = Percentiles & {
   sent: number;
   errors: number;
-  /** The bare shape of a turn under the same load, right before. */
+  /** The bare turn under the same load, measured just before. */
   floor: Percentiles;
   transactionsPerMessage: number;
-  /** From an answer to its row in Postgres. */
+  /** Time from an answer to its row in Postgres. */
   ledgerLagP95: number;
 };
 
@@ -23,7 +23,7 @@ function percentiles(samples: readonly Sample[]): Percentiles {
   return { p50: percentile(times, 0.5), p95: percentile(times, 0.95), p99: percentile(times, 0.99) };
 }
 
-/** The same load for a while, whatever becomes of it; then what Postgres has of it. */
+/** Applies a constant load, then counts its rows in Postgres. */
 export async function sustain(stage: Stage, load: { perSecond: number; seconds: number }): Promise<Sustained> {
   const speaker = people("sustained", SPEAKERS);
   await closedLoop(() => message(stage, speaker()), { callers: 16, ms: 60_000, most: SPEAKERS });
@@ -56,7 +56,7 @@ export async function sustain(stage: Stage, load: { perSecond: number; seconds: 
   };
 }
 
-/** Looks every quarter of a second which answers have come to Postgres: a lag is known to that. */
+/** Polls every quarter of a second for answers in Postgres, which is the precision of the lag. */
 async function watchLedger(stage: Stage, answeredAt: Map<string, number>, lags: number[], signal: AbortSignal) {
   while (!signal.aborted) {
     await pause(250);
@@ -75,7 +75,7 @@ async function watchLedger(stage: Stage, answeredAt: Map<string, number>, lags: 
 
 const PATIENCE_MS = 120_000;
 
-/** Waits until Postgres has so many answers whose request ids are like this; or as many as it had a while ago. */
+/** Waits until Postgres has this many answers with matching request ids, or until the count stops growing. */
 async function written(stage: Stage, like: string, expected?: number): Promise<number> {
   const deadline = Date.now() + PATIENCE_MS;
   for (let last = -1; ;) {
@@ -93,7 +93,7 @@ async function written(stage: Stage, like: string, expected?: number): Promise<n
 
 export type Burst = { sent: number; answered: number; limited: number; wrong: Sample[]; rows: number };
 
-/** A thousand requests within a second, half of them first contacts; then what Postgres has of them. */
+/** Sends a thousand requests within a second, half of them first contacts, then counts their rows in Postgres. */
 export async function burst(stage: Stage, count = 1_000): Promise<Burst> {
   const known = people("known", SPEAKERS);
   await closedLoop(() => message(stage, known()), { callers: 16, ms: 60_000, most: SPEAKERS });
@@ -115,15 +115,15 @@ export async function burst(stage: Stage, count = 1_000): Promise<Burst> {
   };
 }
 
-/** Bytes: what the process holds, and what of it is JavaScript's after a collection. */
+/** Bytes of resident memory, and of the JavaScript heap after a garbage collection. */
 export type Memory = { messages: number; resident: number; heap: number };
 export type Endured = {
-  /** The last after a minute of rest. */
+  /** The last one after a minute of rest. */
   held: Memory[];
   transactionsPerMessage: number;
 };
 
-/** As many messages as go through, and what the runtime holds after so many of them. */
+/** Sends messages at full speed and measures the runtime's memory at each milestone. */
 export async function endure(
   stage: Stage,
   heapBytes: () => Promise<number>,

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { Hono } from "hono";
 
-// What the runtime costs before any of our own code: what everything else is measured beside.
+// The floor: the cost of the runtime without the product's code.
 
 type Env = { FLOORS: DurableObjectNamespace<Floor>; ORCHESTRATOR_URL: string; NEON_ENDPOINT: string };
 
@@ -16,7 +16,7 @@ export class Floor extends DurableObject<Env> {
     return this.ctx.storage.sql.exec("INSERT INTO kept (body) VALUES (?)", body).rowsWritten;
   }
 
-  /** The bare shape of a turn: a write, the model, a write. */
+  /** A bare turn: a write, the orchestrator, a write. */
   async turn(body: string): Promise<string> {
     this.write(body);
     const response = await fetch(this.env.ORCHESTRATOR_URL, { method: "POST", body });

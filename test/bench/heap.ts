@@ -1,8 +1,8 @@
 type Message = { id?: number; result?: { usedSize: number } };
 
 /**
- * What a Worker's objects take in the runtime's JavaScript heap once what is garbage has been collected, in bytes: that is
- * what the platform's limit of an isolate counts. Read by the protocol of Chrome's DevTools.
+ * Bytes of a Worker in the runtime's JavaScript heap after a garbage collection, which the platform's limit of an isolate
+ * counts. Read over the Chrome DevTools protocol.
  */
 export async function heapBytes(inspectorPort: number, worker: string): Promise<number> {
   const targets = (await (await fetch(`http://127.0.0.1:${inspectorPort}/json`)).json()) as {

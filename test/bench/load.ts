@@ -1,13 +1,13 @@
 import { Agent, request } from "node:http";
 
-/** What one request came to. */
+/** The result of one request. */
 export type Sample = { status: number; ms: number; body: string };
-/** What is sent: an address with what goes with it, as `node:http` takes it. */
+/** A request for `node:http`. */
 export type Call = { method?: string; url: string; headers?: Record<string, string>; body?: string };
 
 const agent = new Agent({ keepAlive: true, maxSockets: 2_000, scheduling: "lifo" });
 
-/** One request over a connection that stays open. Rejects when there is no answer. */
+/** Sends one request over a keep-alive connection. Rejects without a response. */
 export function send({ method = "POST", url, headers = {}, body = "" }: Call): Promise<Sample> {
   const { promise, resolve, reject } = Promise.withResolvers<Sample>();
   const start = performance.now();
@@ -24,7 +24,7 @@ export function send({ method = "POST", url, headers = {}, body = "" }: Call): P
   return promise;
 }
 
-/** So many callers, each sending the next as soon as it has its answer, for so long or until `most` are sent. */
+/** Closed load: each caller sends its next request after its response, for a time or until `most` are sent. */
 export async function closedLoop(
   next: () => Call,
   { callers, ms, most = Number.POSITIVE_INFINITY }: { callers: number; ms: number; most?: number },
@@ -42,7 +42,7 @@ export async function closedLoop(
   return { samples, perSecond: samples.length / ((performance.now() - start) / 1000) };
 }
 
-/** So many a second whatever becomes of them, as people do: who is slow is not waited for. A lost answer has status 0. */
+/** Open load: a constant rate, whatever the response times. A lost response has status 0. */
 export async function openLoop(
   next: () => Call,
   {
@@ -62,7 +62,7 @@ export async function openLoop(
   return Promise.all(pending);
 }
 
-/** The value below which this share of the values lies; nearest rank. */
+/** The percentile of the values by nearest rank. */
 export const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(values.length * share) - 1)] ?? Number.NaN;
 

@@ -15,7 +15,7 @@ import type { Stage } from "./stage.ts";
 import { bundleSize, startUp } from "./start.ts";
 
 // npm run bench [-- --rounds 5] [--seconds 60] [--messages 100000] [--report docs/bench.md]
-// npm run bench -- --against <folder of another tree>...: that beside this one, and nothing else
+// npm run bench -- --against <folder of another tree>...: compares those trees with this one only
 
 const { values } = parseArgs({
   options: {
@@ -33,7 +33,7 @@ if (values.against.length > 0) {
   process.exit(0);
 }
 
-/** Round trips before the answer: to Postgres, of somebody nobody knows, and of the same person right after. */
+/** Round trips to Postgres before the answer, for a new user and for the same user's next message. */
 async function roundTrips(stage: Stage) {
   const trips = async () => {
     const before = await stage.requests();

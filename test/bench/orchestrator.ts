@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
-// A process of its own in the orchestrator's place: it reads the question and answers at once, always the same.
+// The orchestrator's stand-in in its own process: reads the request and returns a fixed reply at once.
 
 const ANSWER = JSON.stringify({
   text: "Your order left the house this morning.",

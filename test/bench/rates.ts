@@ -4,13 +4,13 @@ import { floors } from "./scenarios.ts";
 import type { Floor, Scenario } from "./scenarios.ts";
 import type { Stage } from "./stage.ts";
 
-/** Medians over the rounds; times of one caller who waits for each answer, rates of sixteen. */
+/** Medians over the rounds: times of one sequential caller, rates of sixteen. */
 export type Rate = {
   name: string;
   floor: Floor;
   floorMs: number;
   ms: number;
-  /** null where the answer comes before the work. */
+  /** null where the response precedes the work. */
   perSecond: { floor: number; ours: number } | null;
 };
 
@@ -19,7 +19,7 @@ type Round = { ms: number; perSecond: number };
 
 const CALLERS = 16;
 
-/** Measures what Parley does beside its floor, round by round and each first every other time. Throws at a wrong answer. */
+/** Measures each scenario beside its floor in alternating order. Throws on a wrong response. */
 export async function measureRates(stage: Stage, list: readonly Scenario[], options: Options): Promise<Rate[]> {
   const bare = floors(stage);
   const measured = list.map((scenario) => ({ scenario, ours: [] as Round[], floor: [] as Round[] }));
@@ -31,7 +31,7 @@ export async function measureRates(stage: Stage, list: readonly Scenario[], opti
       ];
       for (const [rounds, next, status] of round % 2 === 0 ? runs : runs.toReversed()) {
         const result = await measure(next, status, { ...options, pace: scenario.pace });
-        // The first is the warm-up.
+        // The first round is a warm-up.
         if (round >= 0) rounds.push(result);
       }
     }

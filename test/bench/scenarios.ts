@@ -7,40 +7,40 @@ import type { Stage } from "./stage.ts";
 
 export type Floor = keyof typeof FLOORS;
 
-/** Something Parley does, with the bare piece of the runtime it is measured beside and the status of its answer. */
+/** An operation of Parley, its floor and the expected status. */
 export type Scenario = {
   name: string;
   floor: Floor;
   status: number;
   next: () => Call;
-  /** A second. Set where the answer comes before the work: sent as fast as it goes, each would wait for the work before it. */
+  /** Requests per second. Set where the response precedes the work: at full speed requests would wait for earlier work. */
   pace?: number;
 };
 
-/** So many that no two callers ever speak in the same conversation at once. */
+/** Enough that no two callers use the same conversation at once. */
 const CONVERSATIONS = 200;
 const CONTENT = "Where is my order? I was told that it would be here on Monday.";
 
-/** What a floor is, in words. */
+/** Floors with their description. */
 export const FLOORS = {
   route: "a bare Hono route",
-  query: "a bare route that asks Postgres once",
-  object: "one object call that writes once",
-  turn: "the bare shape of a turn",
-  "first-turn": "the bare shape of a turn, in a new object",
+  query: "a bare route with one Postgres query",
+  object: "one object call with one write",
+  turn: "a bare turn",
+  "first-turn": "a bare turn in a new object",
 } as const;
 
 let last = 0;
 const fresh = (prefix: string): string => `${prefix}-${process.pid}-${(last += 1)}`;
 
-/** One after the other, round and round. */
+/** Cycles through the items. */
 function inTurn<Item>(items: readonly Item[]): () => Item {
   let index = -1;
   return () => items[(index = (index + 1) % items.length)]!;
 }
 const named = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 
-/** A message of somebody who is known by a device. */
+/** A message of a user identified by a device id. */
 export const message = ({ parley }: Stage, device: string, requestId = fresh("m")): Call => ({
   url: `${parley}/api/messages`,
   body: JSON.stringify({
@@ -49,7 +49,7 @@ export const message = ({ parley }: Stage, device: string, requestId = fresh("m"
   }),
 });
 
-/** People who speak one after the other, as many as are asked for. */
+/** Cycles through this many users. */
 export const people = (prefix: string, count = CONVERSATIONS): (() => string) => inTurn(named(prefix, count));
 
 export function floors({ floor }: Stage): Record<Floor, () => Call> {
@@ -67,7 +67,7 @@ export function floors({ floor }: Stage): Record<Floor, () => Call> {
   };
 }
 
-/** Makes the conversations the scenarios speak in, then gives the scenarios. */
+/** Creates the conversations, then returns the scenarios. */
 export async function scenarios(stage: Stage): Promise<Scenario[]> {
   const device = people("known");
   const known: { session: string; token: string; call: Call }[] = [];
@@ -90,7 +90,7 @@ export async function scenarios(stage: Stage): Promise<Scenario[]> {
     headers: { Authorization: `Bearer ${token}` },
   });
   const transcript = JSON.stringify({ role: "user", content: CONTENT });
-  // Each caller has a conversation of their own, as in a call that goes on.
+  // Each caller has its own conversation, as in a voice call.
   const busy = people("busy", 16);
   return [
     { name: "warm message", floor: "turn", status: 200, next: () => message(stage, device()) },

@@ -8,25 +8,25 @@ import type { BuiltWorker, Runtime } from "../support/built-worker.ts";
 import { freePort } from "../support/service.ts";
 import type { Question } from "./database.ts";
 
-/** Everything a measurement needs, each part in a process of its own. */
+/** All parts of a measurement, each in its own process. */
 export type Stage = {
   parley: string;
   floor: string;
   runtime: Runtime;
   workers: { parley: BuiltWorker; floor: BuiltWorker };
   isPostgres: boolean;
-  /** True when the runtime has a core to itself. */
+  /** True when the runtime has its own core. */
   isPinned: boolean;
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
-  /** Requests the database's endpoint has had: each is one round trip, and one transaction. */
+  /** Requests to the database endpoint: each is one round trip and one transaction. */
   requests(): Promise<number>;
   close(): Promise<void>;
 };
 
 export type StageOptions = {
-  /** Beside what is needed: no limits, and nothing is looked up twice within the hour. */
+  /** Extra configuration: no rate limits, and caches that last an hour. */
   variables?: Record<string, string>;
-  /** Another tree of the project than this one: its predecessor. */
+  /** Another tree of the project; this one by default. */
   root?: string;
   inspectorPort?: number;
 };
@@ -101,9 +101,9 @@ export async function setStage({ variables, root = ROOT, inspectorPort }: StageO
   };
 }
 
-/** Keeps a process and its threads on these cores, where the machine can do that. */
+/** Pins a process and its threads to these cores, where the machine supports it. */
 function pin(pid: number, cores: string): boolean {
-  // A thread that ends meanwhile makes `taskset` fail after it has moved the others.
+  // A thread that ends meanwhile makes `taskset` fail after it has pinned the others.
   const move = () => spawnSync("taskset", ["-a", "-c", "-p", cores, String(pid)]).status === 0;
   return move() || move() || move();
 }

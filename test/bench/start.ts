@@ -9,13 +9,13 @@ import { median, send } from "./load.ts";
 
 export type BundleSize = { bytes: number; gzip: number };
 
-/** What is uploaded. */
+/** The uploaded bundle. */
 export async function bundleSize(folder: string): Promise<BundleSize> {
   const code = await readFile(join(folder, "index.js"));
   return { bytes: code.length, gzip: gzipSync(code).length };
 }
 
-/** From the start of a runtime with nothing but this Worker to its first answer: the median of five, in milliseconds. */
+/** Milliseconds from the start of a runtime with only this Worker to its first response; median of five. */
 export async function startUp(worker: BuiltWorker, path: string): Promise<number> {
   const times: number[] = [];
   for (let round = 0; round < 5; round += 1) {

@@ -13,9 +13,9 @@ const CALL = sessionIdAt("fedcba9876543210fedcba", 0);
 const USER = "00000000-0000-4000-8000-00000000000a";
 const SORRY = "Sorry";
 
-/** A small conversation in which every promise is kept: two turns, one poisoned, a letter, a transcript, a broadcast. */
+/** A small conversation in which every guarantee holds: two turns, one poisoned, a webhook message, a transcript, a broadcast. */
 function sound() {
-  const said = ["first", "second", `third ${POISON}`, "letter"].map((content, index) => {
+  const said = ["first", "second", `third ${POISON}`, "webhook"].map((content, index) => {
     const at = 1_000_000 * (index + 1);
     const turnId = newTurnId(at);
     const run = {
@@ -42,12 +42,12 @@ function sound() {
       fallback: false,
       timing_ms: { total: 1, admission: 0, orchestrator: 1 },
     };
-    const isLetter = content === "letter";
+    const isWebhook = content === "webhook";
     const row = {
       brandId: ACME,
       sessionId: SESSION,
       turnId,
-      requestId: isLetter ? "wamid.1" : `r${index}`,
+      requestId: isWebhook ? "wamid.1" : `r${index}`,
       fallback: false,
     };
     return {
@@ -73,7 +73,7 @@ function sound() {
           content,
           seq: index * 10,
           createdAt: at,
-          channelMessageId: isLetter ? "wamid.1" : null,
+          channelMessageId: isWebhook ? "wamid.1" : null,
           delivery: null,
         },
         {
@@ -84,19 +84,19 @@ function sound() {
           seq: index * 10 + 1,
           createdAt: at + 20,
           channelMessageId: null,
-          delivery: isLetter ? "sent" : null,
+          delivery: isWebhook ? "sent" : null,
         },
       ],
-      letter: { id: turnId, brandId: ACME, reason: "23514", payload: JSON.stringify({ content }) },
+      deadLetter: { id: turnId, brandId: ACME, reason: "23514", payload: JSON.stringify({ content }) },
     };
   });
-  const [first, second, poisoned, letter] = said as [
+  const [first, second, poisoned, webhook] = said as [
     (typeof said)[0],
     (typeof said)[0],
     (typeof said)[0],
     (typeof said)[0],
   ];
-  const written = [first, second, letter];
+  const written = [first, second, webhook];
   const loose = (id: string, sessionId: string, content: string) => ({
     ...{
       id,
@@ -113,7 +113,7 @@ function sound() {
   });
   return {
     turns: [first.turn, second.turn, poisoned.turn],
-    letters: [{ wamid: "wamid.1", phone: "1", content: "letter", sentAt: 4_000_000, knownAt: 4_000_001 }],
+    webhookMessages: [{ wamid: "wamid.1", phone: "1", content: "webhook", sentAt: 4_000_000, knownAt: 4_000_001 }],
     transcripts: [
       {
         ...{ brandId: ACME, sessionId: CALL, sentAt: 1, knownAt: 2 },
@@ -138,7 +138,7 @@ function sound() {
     looks: new Map(["I2", "I6", "I7", "I9"].map((invariant) => [invariant, 1])),
     breaches: [] as { invariant: string; what: string }[],
     runs: said.map(({ run }) => run),
-    sends: [{ id: "wamid.out", body: { biz_opaque_callback_data: letter.messages[1]?.id } }],
+    sends: [{ id: "wamid.out", body: { biz_opaque_callback_data: webhook.messages[1]?.id } }],
     interruptions: [] as { at: number; address: string | null }[],
     leaseMs: 1_000,
     defaultReplies: [SORRY],
@@ -157,7 +157,7 @@ function sound() {
       })),
       usage: written.map(({ usage }) => usage),
       locks: written.map(({ lock }) => lock),
-      deadLetters: [poisoned.letter],
+      deadLetters: [poisoned.deadLetter],
       recipients: [{ broadcastId: "b1", brandId: ACME, userId: USER, messageId: "m1", state: "sent" }],
     },
   } satisfies Evidence;
@@ -174,7 +174,7 @@ const planted = (plant: (evidence: Sound) => void): string[] => {
 };
 
 describe("the auditor", () => {
-  it("has looked at every promise and finds nothing where all are kept", () => {
+  it("checks every guarantee and finds nothing where all hold", () => {
     const findings = audit(sound());
     expect(findings.filter(({ violations }) => violations.length > 0)).toEqual([]);
     expect(findings.filter(({ checked }) => checked === 0)).toEqual([]);
@@ -229,10 +229,18 @@ describe("the auditor", () => {
     ["a row of another brand", "I6", ({ rows }) => void (rows.messages.at(-1)!.brandId = GLOBEX)],
     ["a session of another brand's person", "I6", ({ rows }) => void (rows.sessions[0]!.userBrandId = GLOBEX)],
     ["a run that was told another brand", "I6", ({ runs }) => void (runs[0]!.brandId = GLOBEX)],
-    ["a stranger who saw something", "I6", ({ breaches }) => void breaches.push({ invariant: "I6", what: "" })],
+    [
+      "an unauthorised caller that saw something",
+      "I6",
+      ({ breaches }) => void breaches.push({ invariant: "I6", what: "" }),
+    ],
     ["an error outside the envelope", "I7", ({ breaches }) => void breaches.push({ invariant: "I7", what: "" })],
     ["a request without an end", "I9", ({ breaches }) => void breaches.push({ invariant: "I9", what: "" })],
-    ["a letter that is lost", "WhatsApp", ({ letters }) => void letters.push({ ...letters[0]!, wamid: "wamid.2" })],
+    [
+      "a webhook message that is lost",
+      "WhatsApp",
+      ({ webhookMessages }) => void webhookMessages.push({ ...webhookMessages[0]!, wamid: "wamid.2" }),
+    ],
     ["a reply that was sent twice", "WhatsApp", ({ sends }) => void sends.push({ ...sends[0]! })],
     ["a reply that counts as sent and was not", "WhatsApp", ({ sends }) => void sends.splice(0, 1)],
     [

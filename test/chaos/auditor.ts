@@ -6,15 +6,15 @@ import { auditAgreement, auditKept, auditNothingElse, auditOnce } from "./audit/
 import { auditUsage } from "./audit/usage.ts";
 import type { Evidence } from "./evidence.ts";
 
-/** What clients look at while they talk: no row tells it afterwards. */
+/** Invariants that clients check during the run, since no row shows them afterwards. */
 const SEEN_BY_CLIENTS = {
   I2: "A message is in the history as soon as its answer was returned",
-  I6: "Nobody sees what is another's",
-  I7: "Every error is in the envelope, of the table, and tells nothing",
-  I9: "Every request ends, and becomes known",
+  I6: "No caller sees another user's data",
+  I7: "Every error has the envelope and a code, and reveals nothing",
+  I9: "Every request ends, and its outcome becomes known",
 };
 
-/** Holds what people were told against what is written. Every promise is a finding; one nobody looked at counts nothing. */
+/** Compares the answers that clients received with the rows in Postgres. One finding per guarantee. */
 export function audit(evidence: Evidence): Finding[] {
   return [
     auditOnce(evidence),
@@ -25,15 +25,15 @@ export function audit(evidence: Evidence): Finding[] {
     auditOneAtATime(evidence),
     auditUsage(evidence),
     auditBrands(evidence),
-    ...Object.entries(SEEN_BY_CLIENTS).map(([invariant, promise]) => seenByClients(evidence, invariant, promise)),
+    ...Object.entries(SEEN_BY_CLIENTS).map(([invariant, guarantee]) => seenByClients(evidence, invariant, guarantee)),
     auditWhatsApp(evidence),
     auditBroadcasts(evidence),
     auditTranscripts(evidence),
   ];
 }
 
-function seenByClients({ breaches, looks }: Evidence, invariant: string, promise: string): Finding {
-  const finding = new Finding(invariant, promise);
+function seenByClients({ breaches, looks }: Evidence, invariant: string, guarantee: string): Finding {
+  const finding = new Finding(invariant, guarantee);
   finding.checked = looks.get(invariant) ?? 0;
   for (const breach of breaches) if (breach.invariant === invariant) finding.violations.push(breach.what);
   return finding;

@@ -11,16 +11,16 @@ export type Call = {
   headers?: Record<string, string>;
 };
 
-/** Longer than any promise: a caller behind other turns waits 60 s. */
+/** Longer than any deadline of the service: a caller behind other turns waits 60 s. */
 const DEADLINE_MS = 75_000;
-/** Nobody may have to ask longer than this. */
+/** Limit of all attempts for one request. */
 const PATIENCE_MS = 120_000;
 
-/** Whatever would tell a stranger how we are made, or let them in. */
+/** Texts that would reveal internals or secrets. */
 const SECRETS =
   /\b(select|insert|update|delete)\b.+\b(from|into|set)\b|\bat .+:\d+:\d+|neon|postgres|127\.0\.0\.1|parley_dev|EAAtoken|development-secret|dev-app-secret|eyJ/is;
 
-/** Sends a request and writes down what came of it. Null when nothing came back. */
+/** Sends a request and records its outcome. null without a response. */
 export async function call(
   world: World,
   journal: Journal,
@@ -52,7 +52,7 @@ export async function call(
   }
 }
 
-/** Every error is in the envelope, with a code of the table, its status and the trace id, and tells no secret. */
+/** Checks an error: envelope, code of the table with its status, trace id, no secret. */
 function inspect(journal: Journal, what: string, { status, body }: Reply, text: string, headers: Headers): void {
   journal.look("I7");
   const statuses: readonly number[] = ERROR_STATUS[body?.error?.code as keyof typeof ERROR_STATUS] ?? [];
@@ -63,7 +63,7 @@ function inspect(journal: Journal, what: string, { status, body }: Reply, text: 
     statuses.includes(status) &&
     typeof body.trace_id === "string" &&
     body.trace_id === headers.get("X-Trace-ID");
-  // What somebody is told of their own first answer is theirs.
+  // The first answer inside a duplicate's error belongs to the caller.
   const told = JSON.stringify({
     ...body,
     error: { ...body?.error, details: { ...body?.error?.details, cached_response: null } },
@@ -72,18 +72,18 @@ function inspect(journal: Journal, what: string, { status, body }: Reply, text: 
   else if (SECRETS.test(told)) journal.breach("I7", `${what} told ${told.slice(0, 300)}`);
 }
 
-/** What an answer that is no answer asks for: the same again, a little later. */
+/** The pause that a refusal asks for before the same request is repeated. */
 const mayPass = (reply: Reply | null): boolean =>
   reply === null ||
   reply.status >= 500 ||
-  // Still behind other turns.
+  // Still queued behind other turns.
   reply.status === 202 ||
   reply.status === 429 ||
   reply.body?.error?.details?.state === "in_progress";
 
 /**
- * Asks until it is known what became of it, under the same id each time. Null when it can't become known: a good request
- * was refused, or nobody ever answered; both are breaches.
+ * Repeats a request with the same id until its outcome is known. null when it stays unknown: a valid request was refused
+ * or never answered, which are breaches.
  */
 export async function untilKnown<T>(
   journal: Journal,

@@ -11,7 +11,7 @@ import { queueFaults, serviceFaults } from "./faults/service.ts";
 import { Journal } from "./journal.ts";
 import { chatters } from "./people/chatters.ts";
 import type { Scene } from "./people/scene.ts";
-import { stranger } from "./people/stranger.ts";
+import { unauthorized } from "./people/unauthorized.ts";
 import { broadcaster, pipeline, whatsapp } from "./people/writers.ts";
 import { fork, seeded } from "./random.ts";
 import type { Random } from "./random.ts";
@@ -19,39 +19,39 @@ import { LEASE_MS, startWorld } from "./world.ts";
 import type { World } from "./world.ts";
 
 export type ChaosOptions = {
-  /** The same seed draws the same faults, people and words. */
+  /** The same seed draws the same faults, clients and messages. */
   seed: number;
-  /** How long faults go on; every fault has its turn, however short. */
+  /** Duration of all faults; every fault runs at least once. */
   seconds: number;
-  /** The Postgres in memory, also where a server could be had. */
+  /** Uses the embedded Postgres even when a server is available. */
   embedded?: boolean;
-  /** Is told what goes on. */
+  /** Receives progress messages. */
   say?: (line: string) => void;
 };
 
 export type ChaosReport = {
   seed: number;
   seconds: number;
-  /** False when the database was one in memory: then there are faults that only a real one can have. */
+  /** False with the embedded Postgres, which can't have the faults of a server. */
   isRealPostgres: boolean;
   /** How often each fault fired. */
   fired: Map<string, number>;
   journal: Journal;
   findings: Finding[];
-  /** Seconds from the last fault until all was written and nothing waited any more. */
+  /** Seconds from the last fault until every entry was written. */
   quietAfter: number;
-  /** Broken promises, and faults that never fired. Nothing else counts. */
+  /** Violated guarantees, and faults that never fired. */
   failures: string[];
 };
 
-/** Below this there is no time for each fault alone: they come in pairs from the start. */
+/** Shorter runs have no time for each fault alone, so faults come in pairs from the start. */
 const ALONE_FROM_SECONDS = 120;
-/** How long a fault is on. */
+/** Duration of one fault. */
 const MAX_FAULT_MS = 3_000;
-/** After the last fault everything has to be written by then: a broadcast's claim and its timer take a minute. */
+/** Deadline for all writes after the last fault: a broadcast's claim and its timer take a minute. */
 const QUIET_WITHIN_MS = 120_000;
 
-/** Lets the service run among people and faults, and holds what it told them against what it wrote. */
+/** Runs clients and faults against the service, then audits its answers against Postgres. */
 export async function chaos({
   seed,
   seconds,
@@ -80,7 +80,7 @@ export async function chaos({
       whatsapp(scene),
       pipeline(scene),
       broadcaster(scene, () => elapsed() < seconds / 3),
-      stranger(scene),
+      unauthorized(scene),
     ];
     while (journal.turns.filter(({ answers }) => answers.length > 0).length < 10) await setTimeout(20);
 
@@ -123,7 +123,7 @@ export async function chaos({
       failures: [
         ...(waiting === 0 ? [] : [`${waiting} entries still wait in outboxes`]),
         ...findings.flatMap(({ invariant, violations }) => violations.map((what) => `${invariant} broken: ${what}`)),
-        ...findings.flatMap(({ promise, checked }) => (checked === 0 ? [`never looked at: ${promise}`] : [])),
+        ...findings.flatMap(({ guarantee, checked }) => (checked === 0 ? [`never checked: ${guarantee}`] : [])),
         ...[...fired].flatMap(([name, times]) => (times === 0 ? [`never fired: ${name}`] : [])),
       ],
     };
@@ -133,18 +133,18 @@ export async function chaos({
 }
 
 /**
- * Once nothing waits and every promise is kept, twice in a row: what comes twice may come late. Or at the deadline, with what
- * waits and is broken by then.
+ * Resolves once nothing is pending and every guarantee holds, twice in a row, since a repeated write may be late; or at
+ * the deadline, with the violations found by then.
  */
 async function auditWhenQuiet(world: World, journal: Journal): Promise<{ findings: Finding[]; waiting: number }> {
   const deadline = Date.now() + QUIET_WITHIN_MS;
   for (let inARow = 0; ;) {
     const waiting = await world.waiting();
-    const { turns, letters, transcripts, broadcasts, breaches, looks } = journal;
+    const { turns, webhookMessages, transcripts, broadcasts, breaches, looks } = journal;
     const rows = await readRows(world);
     const defaults = await world.query("select distinct default_reply from instance_configs");
     const findings = audit({
-      ...{ turns, letters, transcripts, broadcasts, breaches, looks, rows },
+      ...{ turns, webhookMessages, transcripts, broadcasts, breaches, looks, rows },
       runs: world.orchestrator.runs,
       sends: world.graph.calls,
       interruptions: world.interruptions,
@@ -158,7 +158,7 @@ async function auditWhenQuiet(world: World, journal: Journal): Promise<{ finding
   }
 }
 
-/** Every fault once, beside one of another kind: whoever is left over at the end goes alone. */
+/** Pairs every fault with one of another kind; those left over run alone. */
 function pairs(random: Random, faults: readonly Fault[]): Fault[][] {
   const left = shuffled(random, faults);
   const result: Fault[][] = [];
@@ -170,8 +170,8 @@ function pairs(random: Random, faults: readonly Fault[]): Fault[][] {
 }
 
 /**
- * In every other round what the service loses its memory by comes first, and then what it has to remember: a crash also
- * mends what was only forgotten, and would hide it. In the others as it comes.
+ * Every other round starts with the crashes, since a crash repairs state that was only forgotten and would hide the
+ * violation. The other rounds keep the drawn order.
  */
 const inOrder = (pairs: readonly Fault[][], round: number): Fault[][] =>
   round % 2 === 1 ? [...pairs] : pairs.toSorted((a, b) => Number(b.some(isOfService)) - Number(a.some(isOfService)));

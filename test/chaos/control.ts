@@ -3,58 +3,58 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Verdict } from "./worker.ts";
 
-/** The named points of a turn, in its order. */
+/** The named points of a turn, in order. */
 export const POINTS = [
-  /** The message is admitted, and the request to the orchestrator has not left. */
+  /** The message is admitted; the request to the orchestrator is not sent. */
   "after-admit",
-  /** The orchestrator has the request, and has said nothing. */
+  /** The orchestrator has the request and has not answered. */
   "during-orchestrator",
-  /** The answer and the entry are written, and the queue is not rung. */
+  /** Reply and entry are written; the queue is not notified. */
   "after-settle",
-  /** The queue is rung. */
-  "after-ring",
-  /** Postgres has committed the batch, and the consumer doesn't know. */
+  /** The queue is notified. */
+  "after-notify",
+  /** Postgres has committed the batch; the consumer has no response. */
   "after-batch",
-  /** The consumer knows, and the object has not been told. */
+  /** The consumer has the response; the object is not confirmed. */
   "before-confirm",
 ] as const;
 export type Point = (typeof POINTS)[number];
 
-/** What shall happen at a point; `subject` is the conversation's address where the point knows it. */
+/** Decides what happens at a point; `subject` is the conversation's address where the point knows it. */
 export type Action = (subject: string) => Verdict | Promise<Verdict>;
 
 export type Control = {
   url: string;
-  /** Somebody is at a point: what shall happen. */
+  /** A turn has reached a point: decides what happens. */
   reach(point: Point, subject: string): Promise<Verdict>;
-  /** What happens to the next one who is there. Resolves when it has happened. */
+  /** Applies an action to the next turn at this point. Resolves when it has happened. */
   next(point: Point, action: Action): Promise<void>;
-  /** What happens to everybody who is there, until the function it gives is called. */
+  /** Applies an action to every turn at this point until the returned function is called. */
   always(point: Point, action: Action): () => void;
-  /** The conversations that have been heard of. */
+  /** Addresses of all conversations seen. */
   addresses: Set<string>;
-  /** How often anybody was at a point. */
+  /** How often each point was reached. */
   reached: Map<Point, number>;
   close(): Promise<void>;
 };
 
 const GO: Verdict = { act: "go" };
 
-/** The other end of the chaos shell (worker.ts): it asks here at every point of every turn what shall happen. */
+/** Serves the chaos worker (worker.ts), which asks at every point of every turn what shall happen. */
 export async function startControl(): Promise<Control> {
   const once = new Map<Point, Action[]>();
   const standing = new Map<Point, Action>();
-  /** Conversations between the admission and the ring of a turn: other things ring too, and are no point of a turn. */
+  /** Conversations between admission and notification of a turn: other notifications are no point of a turn. */
   const inTurn = new Set<string>();
-  const rung = new Set<string>();
+  const notified = new Set<string>();
   const addresses = new Set<string>();
   const reached = new Map<Point, number>();
 
   const isOfTurn = (point: Point, subject: string): boolean => {
     if (point === "after-admit") inTurn.add(subject);
-    if (point === "after-settle" && inTurn.delete(subject)) rung.add(subject);
-    if (point === "after-settle") return rung.has(subject);
-    return point !== "after-ring" || rung.delete(subject);
+    if (point === "after-settle" && inTurn.delete(subject)) notified.add(subject);
+    if (point === "after-settle") return notified.has(subject);
+    return point !== "after-notify" || notified.delete(subject);
   };
 
   const reach = async (point: Point, subject: string): Promise<Verdict> => {
@@ -65,7 +65,7 @@ export async function startControl(): Promise<Control> {
 
   const server = createServer(async (request, response) => {
     const point = request.url?.slice(1) as Point;
-    // Whoever was killed in the middle of the question is at no point any more.
+    // The worker was killed while it asked, so no turn is at this point.
     const subject = await text(request).catch(() => null);
     if (subject === null) return;
     if (point !== "before-confirm" && !subject.includes("-")) addresses.add(subject);

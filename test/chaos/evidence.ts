@@ -2,21 +2,21 @@ import type { TestDatabase } from "../support/database.ts";
 import type { GraphCall } from "../support/graph-api.ts";
 import type { Breach, Journal } from "./journal.ts";
 
-/** One run of a turn, as the orchestrator's stand-in saw it. */
+/** One run of a turn as recorded by the orchestrator's stand-in. */
 export type OrchestratorRun = {
-  /** Its number, which its answer names. */
+  /** The run's number, which is part of its reply. */
   number: number;
   turnId: string;
   sessionId: string;
   brandId: string;
   content: string;
   arrivedAt: number;
-  /** When the whole of a good answer had left; null when there was none. */
+  /** When a complete valid reply had been sent; null without one. */
   answeredAt: number | null;
   usage: { prompt: number; completion: number };
 };
 
-/** Something took an object's memory, or everybody's: what ran in it is run again. */
+/** One object (or all) lost its memory, so its turns run again. */
 export type Interruption = { at: number; address: string | null };
 
 export type MessageRow = {
@@ -36,33 +36,33 @@ export type MessageRow = {
 export type SessionRow = { id: string; brandId: string; instanceBrandId: string; userBrandId: string; userId: string };
 export type UsageRow = { turnId: string; brandId: string; sessionId: string; sent: number; received: number };
 export type LockRow = { key: string; brandId: string; sessionId: string; turnId: string; messageId: string | null };
-export type LetterRow = { id: string; brandId: string | null; reason: string; payload: string };
+export type DeadLetterRow = { id: string; brandId: string | null; reason: string; payload: string };
 export type RecipientRow = { broadcastId: string; brandId: string; userId: string; messageId: string; state: string };
 
-/** What Postgres has. */
+/** Rows in Postgres. */
 export type Rows = {
   messages: MessageRow[];
   sessions: SessionRow[];
   usage: UsageRow[];
   locks: LockRow[];
-  deadLetters: LetterRow[];
+  deadLetters: DeadLetterRow[];
   recipients: RecipientRow[];
 };
 
-/** All that an audit looks at: who said what, who heard what, and what is written. */
-export type Evidence = Pick<Journal, "turns" | "letters" | "transcripts" | "broadcasts" | "looks"> & {
+/** Input of an audit: requests, answers and rows. */
+export type Evidence = Pick<Journal, "turns" | "webhookMessages" | "transcripts" | "broadcasts" | "looks"> & {
   breaches: readonly Breach[];
   runs: readonly OrchestratorRun[];
   sends: readonly Pick<GraphCall, "body" | "id">[];
   interruptions: readonly Interruption[];
-  /** After this a run may be replaced by another of the same turn. */
+  /** After this time another run of the same turn may replace a run. */
   leaseMs: number;
-  /** What instances say when nobody answers. */
+  /** Default replies of the instances. */
   defaultReplies: readonly string[];
   rows: Rows;
 };
 
-/** Reads Postgres beside the service: as it is, whatever the service thinks. */
+/** Reads Postgres directly, not through the service. */
 export async function readRows({ query }: Pick<TestDatabase, "query">): Promise<Rows> {
   const read = async <T>(sql: string): Promise<T[]> =>
     (await query(`select to_json(r) as row from (${sql}) r`)).map(({ row }) => JSON.parse(row ?? "null") as T);
@@ -82,7 +82,7 @@ export async function readRows({ query }: Pick<TestDatabase, "query">): Promise<
     read<LockRow>(`
       select request_id as key, brand_id as "brandId", session_id as "sessionId", turn_id as "turnId",
         metadata_json -> 'cached_response' ->> 'message_id' as "messageId" from idempotency_locks`),
-    read<LetterRow>(`select id, brand_id as "brandId", reason, payload_json::text as payload from dead_letters`),
+    read<DeadLetterRow>(`select id, brand_id as "brandId", reason, payload_json::text as payload from dead_letters`),
     read<RecipientRow>(`
       select broadcast_id as "broadcastId", brand_id as "brandId", user_id as "userId", message_id as "messageId", state
       from broadcast_recipients`),

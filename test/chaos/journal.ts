@@ -1,10 +1,10 @@
 import type { Answer } from "../../src/domain/submission.ts";
 
-/** One request, and what came of it. */
+/** One request and its outcome. */
 export type Attempt = {
-  /** The faults that were on when it left. */
+  /** Faults that were active when it was sent. */
   faults: readonly string[];
-  /** null when nothing came back: it may have been done, and it may not. */
+  /** null without a response: the request may or may not have been processed. */
   status: number | null;
   /** The error table's code. */
   code: string | null;
@@ -12,32 +12,32 @@ export type Attempt = {
 };
 
 type Timed = {
-  /** When it was first sent; epoch milliseconds, like all times here. */
+  /** When it was first sent. Epoch milliseconds, like all times here. */
   sentAt: number;
-  /** When somebody was first told what became of it; null until then. */
+  /** When its outcome was first reported; null until then. */
   knownAt: number | null;
 };
 
-/** Something said for which an answer is waited for. Whatever is lost, it is sent again under the same id. */
+/** A message whose answer is awaited; it is sent again with the same id until it is answered. */
 export type Turn = Timed & {
   brandId: string;
   requestId: string;
   content: string;
-  /** Every answer that told what became of it. */
+  /** Every answer to it. */
   answers: Answer[];
-  /** Postgres refuses it for what it says. */
+  /** Postgres refuses its content. */
   poison: boolean;
 };
 
 /** A message of a channel's webhook: acknowledged, and answered through the channel. */
-export type Letter = Timed & { wamid: string; phone: string; content: string };
+export type WebhookMessage = Timed & { wamid: string; phone: string; content: string };
 
-/** What was written down of a voice call. */
+/** A transcript of a voice call. */
 export type Transcript = Timed & {
   brandId: string;
   sessionId: string;
   messages: { role: string; content: string }[];
-  /** The messages' ids, by every answer that named them. */
+  /** The messages' ids in every answer. */
   answers: string[][];
 };
 
@@ -48,20 +48,20 @@ export type Broadcast = Timed & {
   answers: { broadcast_id: string; results: { user_id: string; success: boolean; message_id?: string }[] }[];
 };
 
-/** What a client sees for itself, and no row could tell. */
+/** A violation seen by a client, which no row shows. */
 export type Breach = { invariant: string; what: string };
 
-/** All that the clients did and were told. */
+/** Requests of all clients and their answers. */
 export class Journal {
   readonly attempts: Attempt[] = [];
   readonly turns: Turn[] = [];
-  readonly letters: Letter[] = [];
+  readonly webhookMessages: WebhookMessage[] = [];
   readonly transcripts: Transcript[] = [];
   readonly broadcasts: Broadcast[] = [];
   readonly breaches: Breach[] = [];
-  /** How often each invariant was looked at by a client. */
+  /** How often clients checked each invariant. */
   readonly looks = new Map<string, number>();
-  /** The faults that are on at this moment. */
+  /** Faults that are active now. */
   readonly faults = new Set<string>();
 
   look(invariant: string): void {
@@ -73,5 +73,5 @@ export class Journal {
   }
 }
 
-/** Sent now; nothing is known yet. */
+/** Sent now; the outcome is unknown. */
 export const sentNow = (): Timed => ({ sentAt: Date.now(), knownAt: null });

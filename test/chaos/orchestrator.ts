@@ -7,17 +7,17 @@ import type { OrchestratorRun } from "./evidence.ts";
 export type RecordingOrchestrator = {
   url: string;
   runs: OrchestratorRun[];
-  /** From now on everybody is answered so; null for well. Counts how often, until the function it gives is called. */
+  /** Answers every run with this behaviour until `stop` is called; `felt` counts the runs. */
   misbehave(behaviour: Behaviour): { felt: () => number; stop: () => void };
   close(): Promise<void>;
 };
 
-/** Answers take as long as they like within this. */
+/** Largest random delay of a reply. */
 const MAX_THOUGHT_MS = 40;
 
 /**
- * An orchestrator that keeps a record of every run: when it began, when a whole answer had left, and what it reported. It
- * answers every run in other words and with another usage, so that whatever is kept names the run it came from.
+ * An orchestrator that records every run: when it started, when the complete reply had been sent, and its usage. Each
+ * run has its own text and usage, so that a stored reply identifies its run.
  */
 export async function startRecordingOrchestrator(
   { reach }: Pick<Control, "reach">,

@@ -1,7 +1,7 @@
-/** Numbers in [0, 1) that a seed decides. */
+/** Seeded random numbers in [0, 1). */
 export type Random = () => number;
 
-/** mulberry32 (Tommy Ettinger, public domain): small, and good enough to draw faults from. */
+/** mulberry32 (Tommy Ettinger, public domain). */
 export function seeded(seed: number): Random {
   let state = seed >>> 0;
   return () => {
@@ -12,7 +12,7 @@ export function seeded(seed: number): Random {
   };
 }
 
-/** Another stream of the same seed, so that one who draws more often doesn't change what the others draw. */
+/** An independent stream of the same seed, so that extra draws of one client don't change those of others. */
 export const fork = (random: Random): Random => seeded(Math.floor(random() * 2 ** 32));
 
 export const pick = <T>(random: Random, items: readonly T[]): T => {

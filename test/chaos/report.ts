@@ -3,7 +3,7 @@ import type { ChaosReport } from "./chaos.ts";
 import type { Attempt } from "./journal.ts";
 
 const isOk = ({ status }: Attempt): boolean => status !== null && status < 400;
-/** What was there already: a right answer to somebody who asks again. */
+/** The correct answer to a repeated request. */
 const isDuplicate = ({ code }: Attempt): boolean => code === "DUPLICATE_REQUEST";
 
 function countsOf(attempts: readonly Attempt[]): string[] {
@@ -23,9 +23,9 @@ function countsOf(attempts: readonly Attempt[]): string[] {
   ];
 }
 
-const CALLS = ["calls", "ok", "told again", "errors", "unknown, repeated", "slowest"];
+const CALLS = ["calls", "ok", "duplicates", "errors", "unknown, repeated", "slowest"];
 
-/** What a run came to, as Markdown: the faults, the promises, and the one line that counts. */
+/** Renders a run as Markdown: faults, guarantees and the result. */
 export function render(report: ChaosReport): string {
   const { seed, seconds, isRealPostgres, fired, journal, findings, quietAfter, failures } = report;
   const faults = [...fired].map(([name, times]) => [
@@ -34,30 +34,30 @@ export function render(report: ChaosReport): string {
     ...countsOf(journal.attempts.filter(({ faults }) => faults.includes(name))),
   ]);
   const quiet = journal.attempts.filter(({ faults }) => faults.length === 0);
-  const promises = findings.map(({ invariant, promise, checked, violations }) => [
+  const guarantees = findings.map(({ invariant, guarantee, checked, violations }) => [
     invariant,
-    promise,
+    guarantee,
     String(checked),
     violations.length === 0 ? "none" : `**${violations.length}**`,
   ]);
-  const said = `${journal.turns.length} messages, ${journal.letters.length} WhatsApp messages, ${journal.transcripts.length} transcripts and ${journal.broadcasts.length} broadcasts`;
+  const said = `${journal.turns.length} messages, ${journal.webhookMessages.length} WhatsApp messages, ${journal.transcripts.length} transcripts and ${journal.broadcasts.length} broadcasts`;
   return [
     "# npm run chaos",
     `Seed ${seed}, ${seconds} s of faults, ${isRealPostgres ? "on a Postgres server" : "on the embedded Postgres"}. ` +
-      `Reproduce with \`npm run chaos -- --seed ${seed} --seconds ${seconds}\`: the same people and faults in the same order; what meets what is the machine's.`,
+      `Reproduce with \`npm run chaos -- --seed ${seed} --seconds ${seconds}\`: the same clients and faults in the same order; their overlap depends on the machine.`,
     "## Faults",
-    "Calls count under every fault that was on when they left; with faults in pairs that is both. An unknown call is repeated with the same id until it is known.",
+    "A call counts for every fault that was active when it was sent. A call without a response (unknown) is repeated with the same id until its outcome is known.",
     table(["fault", "fired", ...CALLS], [...faults, ["(none)", "-", ...countsOf(quiet)]]),
     ...(isRealPostgres
       ? []
       : [
           "Not run, because there was no Postgres server (`DATABASE_URL`, or `postgres` on the path): real deadlocks, serialisation failures, terminated backends, exhausted connections.",
         ]),
-    "## Promises",
-    `Checked against Postgres itself, ${quietAfter.toFixed(0)} s after the last person was done: ${said}.`,
-    table(["", "promise", "checked", "broken"], promises),
+    "## Guarantees",
+    `Checked in Postgres, ${quietAfter.toFixed(0)} s after the last client had finished: ${said}.`,
+    table(["", "guarantee", "checked", "violated"], guarantees),
     failures.length === 0
-      ? `**All kept.** ${journal.attempts.length} calls, ${fired.size} faults, each of which fired; ${findings.reduce((sum, { checked }) => sum + checked, 0)} checks.`
+      ? `**All held.** ${journal.attempts.length} calls, ${fired.size} faults, each of which fired; ${findings.reduce((sum, { checked }) => sum + checked, 0)} checks.`
       : `**${failures.length} failures.**\n\n${failures
           .slice(0, 50)
           .map((failure) => `- ${failure}`)

@@ -2,31 +2,31 @@ import worker, { Conversation as Product, BroadcastTimer as ProductTimer } from 
 
 export { RateLimiter } from "../../src/index.ts";
 
-/** A named point of a turn that is seen from inside the Worker. */
-type Point = "after-admit" | "after-settle" | "after-ring" | "before-confirm";
+/** A named point of a turn inside the Worker. */
+type Point = "after-admit" | "after-settle" | "after-notify" | "before-confirm";
 
-/** What the run reads off the log: that the service noticed a database that is away. */
+/** The log line that the run reads: the service has noticed an unavailable database. */
 const HEARD = '"event":"ledger_write_failed"';
 const print = console.log;
-// And nothing else: the process that starts the runtime waits for it while it evicts an object, reads no log meanwhile, and
-// a runtime that can't write its log stands still.
+// No other lines: the process that starts the runtime reads no log while it waits for an eviction, and a runtime whose
+// log is not read blocks.
 console.log = (line: string) => {
   if (line.includes(HEARD)) print(line);
 };
 
-/** What the test process wants to happen at a point. While it kills the service, it answers nothing at all. */
+/** The test process's decision at a point. While it kills the service it does not answer. */
 export type Verdict = { act: "go" | "drop" | "double" | "abort" } | { act: "delay"; ms: number };
 
-/** Where the test process listens, and where the orchestrator's stand-in does. */
+/** Addresses of the test process and of the orchestrator's stand-in. */
 type Surroundings = Env & { CHAOS_CONTROL: string; CHAOS_ORCHESTRATOR: string };
 
 /**
- * The product as it is, in a world that can fail: what the platform gives it is wrapped, at the places where a turn leaves
- * an object or comes back. It knows nothing of this.
+ * The unchanged Worker with wrapped bindings, which can fail at the points where a turn leaves an object or returns to it.
+ * The product has no code for this.
  *
- * Every question below is an outgoing request. One that leaves an object is held back by the platform's output gate until
- * all that the object wrote before is on disk; so whoever is killed while the question is open has written exactly what
- * the point's name says.
+ * Every point is an outgoing request, which the platform's output gate holds until the object's writes are on disk: a
+ * Worker killed during that request has written exactly the state that the point's
+ * name says.
  */
 function surround(env: Surroundings, object: DurableObjectState | null): Env {
   const at = async (point: Point, subject: string): Promise<Verdict> => {
@@ -36,14 +36,14 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
     if (verdict.act === "abort") object?.abort("chaos");
     return verdict;
   };
-  /** A queue whose rings can be lost, doubled and late. */
+  /** A queue whose messages can be lost, repeated and delayed. */
   const ringing = (queue: Queue, after: boolean) => ({
     send: async (subject: string) => {
       const { act } = await at("after-settle", subject);
       if (act === "drop") return;
       await queue.send(subject);
       if (act === "double") await queue.send(subject);
-      if (after) await at("after-ring", subject);
+      if (after) await at("after-notify", subject);
     },
   });
   const conversations = {
@@ -53,7 +53,7 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
         await at("before-confirm", name);
         return stub.confirm(upTo);
       };
-      // The queue's consumer stands outside of any object.
+      // The queue's consumer runs outside any object.
       return object === null
         ? new Proxy(stub, { get: (target, name) => (name === "confirm" ? confirm : Reflect.get(target, name)) })
         : stub;
@@ -64,7 +64,7 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
     LEDGER: ringing(env.LEDGER, true),
     BROADCAST: ringing(env.BROADCAST, false),
     CONVERSATIONS: conversations,
-    // A service binding, as a deploy may have: what the object asks goes through here, with the object at hand.
+    // A service binding, as a deploy may have: requests to the orchestrator pass through here.
     ORCHESTRATOR: {
       fetch: async (_address: string, init: RequestInit) => {
         await at("after-admit", object?.id.name ?? "");
@@ -74,24 +74,24 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
   } as unknown as Env;
 }
 
-/** The product's conversation, which can be aborted at a point of its turn. */
+/** The product's Conversation, which can be aborted at a point of its turn. */
 export class Conversation extends Product {
   constructor(ctx: DurableObjectState, env: Surroundings) {
     super(ctx, surround(env, ctx));
   }
 }
 
-/** The product's timer, whose rings can be lost. */
+/** The product's BroadcastTimer, whose queue messages can be lost. */
 export class BroadcastTimer extends ProductTimer {
   constructor(ctx: DurableObjectState, env: Surroundings) {
     super(ctx, surround(env, ctx));
   }
 }
 
-/** How many entries wait in the outboxes of these conversations. */
+/** Counts pending entries in the outboxes of these conversations. */
 async function waiting(env: Env, request: Request): Promise<Response> {
   const addresses: string[] = await request.json();
-  // Nothing has the position 0: this confirms nothing, and tells.
+  // No entry has position 0, so this confirms nothing and returns the count.
   const counts = await Promise.all(addresses.map((address) => env.CONVERSATIONS.getByName(address).confirm(0)));
   return Response.json(counts.reduce((sum, { waiting }) => sum + waiting, 0));
 }

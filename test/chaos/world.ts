@@ -20,27 +20,27 @@ import { startRecordingOrchestrator } from "./orchestrator.ts";
 import type { RecordingOrchestrator } from "./orchestrator.ts";
 import type { Random } from "./random.ts";
 
-/** The service, and all that it talks to: only the service can be killed, as only it would be. */
+/** The service and its stand-ins. Only the service can be killed. */
 export type World = {
   url: string;
   database: TestDatabase;
-  /** Between the service and its database. */
+  /** Proxy between the service and its database. */
   proxy: DatabaseProxy;
   orchestrator: RecordingOrchestrator;
   graph: GraphApi;
   control: Control;
   interruptions: Interruption[];
-  /** Asks the database beside the service, again when a fault is in the way. */
+  /** Queries the database directly, repeated while a fault prevents it. */
   query: TestDatabase["query"];
-  /** How often the database itself answered with an SQLSTATE. */
+  /** Count of each SQLSTATE that Postgres itself returned. */
   refusals: Map<string, number>;
-  /** SIGKILL for the whole service, and up again on what it left. Resolves when it answers; two at once are one after the other. */
+  /** Kills the service (SIGKILL) and restarts it on its state. Resolves when it answers; concurrent calls are serialised. */
   crash(): Promise<void>;
-  /** Takes a conversation's object out of memory; false when it is in none, or busy. */
+  /** Evicts a conversation's object from memory; false when it is not loaded, or busy. */
   evict(address: string): Promise<boolean>;
-  /** How many entries wait in the outboxes of all conversations. */
+  /** Counts pending entries in the outboxes of all conversations. */
   waiting(): Promise<number>;
-  /** What the service has written. */
+  /** Output of the service. */
   output(): string;
   close(): Promise<void>;
 };
@@ -49,18 +49,18 @@ const ROOT = join(import.meta.dirname, "../..");
 const CONFIG = join(ROOT, "wrangler.toml");
 const ENTRY = join(import.meta.dirname, "worker.ts");
 
-/** An answer that takes longer is none. */
+/** Timeout of the orchestrator. */
 export const ORCHESTRATOR_TIMEOUT_MS = 1_500;
 
-/** Shorter than that: who asks again after it takes over a run that still waits, which is then one too many. */
+/** Shorter than the orchestrator's timeout, so that a repeated request takes over a run that still waits for its reply. */
 export const LEASE_MS = 1_000;
 
-/** Postgres refuses whatever has this in it, for its content: an entry of it can never be written. */
+/** Postgres refuses content with this text, so its entry can never be written. */
 export const POISON = "(poison)";
 
 /**
- * Starts all of it on loopback. The Postgres beside the service is a database of its own in the server at `DATABASE_URL`, or a
- * server of its own where this machine has the programs, or else (and when asked for) the embedded one.
+ * Starts everything on loopback. Postgres is a new database in the server at `DATABASE_URL`, or a new server where the
+ * machine has the programs, or else (and on request) the embedded one.
  */
 export async function startWorld(random: Random, { embedded = false } = {}): Promise<World> {
   const folder = await mkdtemp(join(tmpdir(), "parley-chaos-"));
@@ -87,7 +87,7 @@ export async function startWorld(random: Random, { embedded = false } = {}): Pro
   graph.webhook = `${url}/webhooks/whatsapp`;
   const variables = {
     ENVIRONMENT: "development",
-    // Development's own secrets, without its ease: nobody is let in unseen.
+    // Development's secrets, but credentials are required.
     AUTH_MODE: "required",
     JWT_SECRET: "parley-development-secret-not-for-production",
     WHATSAPP_APP_SECRET: "parley-dev-app-secret",
@@ -129,7 +129,7 @@ export async function startWorld(random: Random, { embedded = false } = {}): Pro
         interruptions.push({ at: Date.now(), address: null });
         await runtime.kill();
         before += runtime.output();
-        // What was still on its way into the stand-ins when it was killed is there by now.
+        // Requests that were on their way to the stand-ins during the kill have arrived by now.
         interruptions.push({ at: Date.now(), address: null });
         runtime = await start();
       });
@@ -152,7 +152,7 @@ export async function startWorld(random: Random, { embedded = false } = {}): Pro
   };
 }
 
-/** Until it works: what is on at the moment is over soon. */
+/** Repeats work until it succeeds: the active fault ends soon. */
 async function persistently<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {

@@ -2,9 +2,9 @@ import type { Evidence } from "../evidence.ts";
 import { Finding } from "./finding.ts";
 import { turnKey } from "./turns.ts";
 
-/** Every row is of the brand whose instance it came through. */
+/** Every row has the brand of its instance. */
 export function auditBrands({ rows, turns, transcripts, runs }: Evidence): Finding {
-  const finding = new Finding("I6", "No row and no call carries another brand");
+  const finding = new Finding("I6", "No row and no call has another brand");
   const brandOf = new Map(rows.sessions.map(({ id, brandId }) => [id, brandId]));
   for (const session of rows.sessions) {
     const { id, brandId, instanceBrandId, userBrandId } = session;

@@ -1,9 +1,9 @@
 import type { Evidence } from "../evidence.ts";
 import { Finding } from "./finding.ts";
 
-/** A message of the webhook is kept once, answered once, and its answer is not sent twice whatever became of it. */
-export function auditWhatsApp({ letters, sends, rows }: Evidence): Finding {
-  const finding = new Finding("WhatsApp", "A message is kept once and answered once; nothing is sent again blindly");
+/** A webhook message is stored once and answered once, and its reply is never sent twice. */
+export function auditWhatsApp({ webhookMessages, sends, rows }: Evidence): Finding {
+  const finding = new Finding("WhatsApp", "A message is stored once and answered once; no reply is sent twice");
   const kept = Map.groupBy(rows.messages, ({ channelMessageId }) => channelMessageId);
   const replies = new Map(rows.messages.flatMap((row) => (row.role === "assistant" ? [[row.turnId, row]] : [])));
   const taken = Map.groupBy(
@@ -13,7 +13,7 @@ export function auditWhatsApp({ letters, sends, rows }: Evidence): Finding {
   for (const [reference, calls] of taken) {
     finding.check(calls.length === 1, () => `${reference} was sent ${calls.length} times`);
   }
-  for (const { wamid } of letters) {
+  for (const { wamid } of webhookMessages) {
     const messages = kept.get(wamid) ?? [];
     finding.check(messages.length === 1, () => `${wamid} is there ${messages.length} times`);
     const reply = replies.get(messages[0]?.turnId ?? "");
@@ -29,9 +29,9 @@ export function auditWhatsApp({ letters, sends, rows }: Evidence): Finding {
   return finding;
 }
 
-/** Everybody who was promised a message has it once, with the id that was promised. */
+/** Every recipient reported as successful has the message once, with the reported id. */
 export function auditBroadcasts({ broadcasts, rows }: Evidence): Finding {
-  const finding = new Finding("Broadcast", "Everybody promised a message has it, once");
+  const finding = new Finding("Broadcast", "Every reported recipient has the message, once");
   const userOf = new Map(rows.sessions.map(({ id, userId }) => [id, userId]));
   const states = new Map(rows.recipients.map((row) => [`${row.broadcastId} ${row.userId}`, row]));
   for (const { content, requestId, answers } of broadcasts) {
@@ -55,9 +55,9 @@ export function auditBroadcasts({ broadcasts, rows }: Evidence): Finding {
   return finding;
 }
 
-/** What was written down of a call is there, each message once, as it was said. */
+/** Every transcript message is stored once and unchanged. */
 export function auditTranscripts({ transcripts, rows }: Evidence): Finding {
-  const finding = new Finding("Transcript", "Every word written down of a call is in Postgres, once");
+  const finding = new Finding("Transcript", "Every transcript message is in Postgres, once");
   const byId = new Map(rows.messages.map((row) => [row.id, row]));
   for (const { sessionId, messages, answers } of transcripts) {
     const [ids, ...others] = answers;

@@ -1,16 +1,16 @@
-/** What became of one promise. */
+/** The result of checking one guarantee. */
 export class Finding {
   readonly invariant: string;
-  readonly promise: string;
+  readonly guarantee: string;
   checked = 0;
   readonly violations: string[] = [];
 
-  constructor(invariant: string, promise: string) {
+  constructor(invariant: string, guarantee: string) {
     this.invariant = invariant;
-    this.promise = promise;
+    this.guarantee = guarantee;
   }
 
-  /** Looks at one thing; `what` says what is wrong with it, if it is. */
+  /** Checks one thing; `what` describes the violation. */
   check(isKept: boolean, what: () => string): void {
     this.checked += 1;
     if (!isKept) this.violations.push(what());

@@ -4,19 +4,19 @@ import type { Evidence, MessageRow, OrchestratorRun } from "../evidence.ts";
 import { Finding } from "./finding.ts";
 import { turnKey, turnRows } from "./turns.ts";
 
-/** A conversation's rows stand in the order in which its turns were admitted, and in which people know they were. */
+/** A conversation's rows have the order of admission, as far as clients know it. */
 export function auditOrder(evidence: Evidence): Finding {
-  const finding = new Finding("I4", "A conversation stands in the order of its admission");
+  const finding = new Finding("I4", "Messages of a conversation are in the order of admission");
   const known = new Map<string, { sentAt: number; knownAt: number | null }>([
     ...evidence.turns.map((turn): [string, typeof turn] => [turnKey(turn), turn]),
-    ...evidence.letters.map((letter): [string, typeof letter] => [letter.wamid, letter]),
+    ...evidence.webhookMessages.map((message): [string, typeof message] => [message.wamid, message]),
   ]);
   for (const [sessionId, rows] of Map.groupBy(turnRows(evidence), ({ sessionId }) => sessionId)) {
     let before: MessageRow | null = null;
     let lastSaidAt = 0;
     let lastSentAt = 0;
     for (const row of rows.toSorted((a, b) => a.seq - b.seq)) {
-      // A reply stands with its question, also behind what was said while it was thought about.
+      // A reply has the position of its turn, even after messages received during the run.
       const isLater = before === null || (row.seq > before.seq && admittedAt(row) >= admittedAt(before));
       const isSaidLater = row.role !== "user" || row.createdAt > lastSaidAt;
       finding.check(
@@ -28,7 +28,7 @@ export function auditOrder(evidence: Evidence): Finding {
       lastSaidAt = row.createdAt;
       const deed = known.get(row.channelMessageId ?? turnKey(row));
       if (deed === undefined) continue;
-      // Whoever was answered before the other one even asked came first.
+      // A request that was answered before another was sent comes first.
       const isInTime = deed.knownAt === null || deed.knownAt >= lastSentAt;
       finding.check(isInTime, () => `${sessionId}: ${row.requestId} was known before what stands before it was said`);
       lastSentAt = Math.max(lastSentAt, deed.sentAt);
@@ -39,7 +39,7 @@ export function auditOrder(evidence: Evidence): Finding {
 
 const admittedAt = ({ turnId }: MessageRow): number => timeOfUuid(turnId ?? "");
 
-/** No two runs of a conversation overlap, but where the object that ran the first was taken from it, or its lease was over. */
+/** Runs of a conversation never overlap, except after the object was interrupted or the lease was over. */
 export function auditOneAtATime({ runs, interruptions, leaseMs }: Evidence): Finding {
   const finding = new Finding("I4", "At most one turn of a conversation runs");
   for (const [sessionId, ofSession] of Map.groupBy(runs, ({ sessionId }) => sessionId)) {
@@ -51,7 +51,7 @@ export function auditOneAtATime({ runs, interruptions, leaseMs }: Evidence): Fin
       );
     let running: OrchestratorRun | null = null;
     for (const run of ofSession.toSorted((a, b) => a.arrivedAt - b.arrivedAt)) {
-      // One that was never answered was given up by who asked, and it is only known afterwards when.
+      // A run without a reply was abandoned at an unknown time.
       if (run.answeredAt === null) continue;
       const isAlone =
         running === null ||

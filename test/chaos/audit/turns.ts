@@ -3,11 +3,11 @@ import type { Evidence, MessageRow } from "../evidence.ts";
 import type { Turn } from "../journal.ts";
 import { Finding } from "./finding.ts";
 
-/** A brand's request id: the clients never use one twice, but for a neighbour of another brand who copies it. */
+/** Key of a brand's request id. Clients never reuse one, except a client of another brand that copies it. */
 export const turnKey = ({ brandId, requestId }: { brandId: string; requestId: string | null }): string =>
   `${brandId} ${requestId}`;
 
-/** The rows that belong to turns, and not to transcripts and broadcasts. */
+/** Rows of turns, without transcripts and broadcasts. */
 export const turnRows = ({ rows }: Evidence): MessageRow[] => rows.messages.filter(({ turnId }) => turnId !== null);
 
 /** One user message and at most one assistant message for a request id. */
@@ -21,9 +21,9 @@ export function auditOnce(evidence: Evidence): Finding {
   return finding;
 }
 
-/** All answers to one request id are the same, and so is the one that Postgres keeps. */
+/** All answers to one request id are the same, in Postgres too. */
 export function auditAgreement({ turns, rows }: Evidence): Finding {
-  const finding = new Finding("I3", "All answers to a request id agree, and Postgres keeps that one");
+  const finding = new Finding("I3", "All answers to a request id agree, in Postgres too");
   const kept = new Map(rows.locks.map((lock) => [lock.turnId, lock]));
   for (const { requestId, answers } of turns) {
     const [first, ...others] = answers;
@@ -40,19 +40,19 @@ export function auditAgreement({ turns, rows }: Evidence): Finding {
 
 const told = ({ message_id, text }: { message_id: string; text: string }) => `${message_id} "${text.slice(0, 60)}"`;
 
-/** What was answered is in Postgres as it was answered; one that Postgres refuses lies whole among the dead letters. */
+/** Every answered turn is in Postgres unchanged; a refused one is a complete dead letter. */
 export function auditKept({ turns, rows }: Evidence): Finding {
-  const finding = new Finding("I2", "What was answered is in Postgres");
+  const finding = new Finding("I2", "Every answered request is in Postgres");
   const messages = new Map(rows.messages.map((row) => [row.id, row]));
-  const letters = new Map(rows.deadLetters.map((letter) => [letter.id, letter]));
+  const deadLetters = new Map(rows.deadLetters.map((row) => [row.id, row]));
   for (const turn of turns) {
     const [answer] = turn.answers;
     if (answer === undefined) {
       finding.check(false, () => `${turn.requestId} never became known`);
     } else if (turn.poison) {
-      const letter = letters.get(`${answer.message_id.slice(0, -1)}0`);
-      const isBuried = letter?.reason === "23514" && letter.payload.includes(turn.content);
-      finding.check(isBuried, () => `${turn.requestId} is poison, and no dead letter`);
+      const deadLetter = deadLetters.get(`${answer.message_id.slice(0, -1)}0`);
+      const isDeadLetter = deadLetter?.reason === "23514" && deadLetter.payload.includes(turn.content);
+      finding.check(isDeadLetter, () => `${turn.requestId} is poison, and no dead letter`);
       finding.check(!messages.has(answer.message_id), () => `${turn.requestId} is poison, and written`);
     } else {
       finding.check(
@@ -66,20 +66,23 @@ export function auditKept({ turns, rows }: Evidence): Finding {
     }
   }
   const poisoned = turns.filter(({ poison }) => poison).length;
-  finding.check(letters.size === poisoned, () => `${letters.size} dead letters for ${poisoned} poisoned messages`);
+  finding.check(
+    deadLetters.size === poisoned,
+    () => `${deadLetters.size} dead letters for ${poisoned} poisoned messages`,
+  );
   return finding;
 }
 
 const isSaid = (row: MessageRow | undefined, { requestId, content, brandId }: Turn): boolean =>
   row?.role === "user" && row.content === content && row.requestId === requestId && row.brandId === brandId;
 
-/** Whatever is in Postgres was said by somebody. */
+/** Every row in Postgres comes from a client or the orchestrator. */
 export function auditNothingElse(evidence: Evidence): Finding {
-  const { turns, letters, transcripts, broadcasts, runs, defaultReplies, rows } = evidence;
+  const { turns, webhookMessages, transcripts, broadcasts, runs, defaultReplies, rows } = evidence;
   const finding = new Finding("I2", "Nothing else is in Postgres");
   const said = new Map<string | null, string>([
     ...turns.map((turn): [string, string] => [turnKey(turn), turn.content]),
-    ...letters.map(({ wamid, content }): [string, string] => [wamid, content]),
+    ...webhookMessages.map(({ wamid, content }): [string, string] => [wamid, content]),
   ]);
   const replies = new Map(runs.map((run) => [replyOf(run), run.turnId]));
   const recorded = new Map([
@@ -105,6 +108,6 @@ export function auditNothingElse(evidence: Evidence): Finding {
   return finding;
 }
 
-/** What the orchestrator's stand-in says in a run: no two runs say the same. */
+/** The reply of a run of the orchestrator's stand-in; every run has its own. */
 export const replyOf = ({ number, content }: { number: number; content: string }): string =>
   `answer ${number} to ${content}`;

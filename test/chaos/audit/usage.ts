@@ -2,7 +2,7 @@ import type { Evidence } from "../evidence.ts";
 import { Finding } from "./finding.ts";
 import { replyOf, turnRows } from "./turns.ts";
 
-/** Each turn has one row of usage, of the run whose answer was given; one that got the default reply has none. */
+/** Each turn has one usage row, of the run that was answered; turns with the default reply have none. */
 export function auditUsage(evidence: Evidence): Finding {
   const finding = new Finding("I5", "Usage is what the orchestrator reported, once per turn");
   const runs = new Map(evidence.runs.map((run) => [replyOf(run), run]));

@@ -1,22 +1,22 @@
 import { setTimeout } from "node:timers/promises";
 import type { Scene } from "../people/scene.ts";
 
-/** Something that goes wrong, by name. */
+/** A named fault. */
 export type Fault = {
   name: string;
-  /** What it happens to: two faults of one kind are never on at once. */
+  /** The faulty part: faults of one kind never overlap. */
   kind: "database" | "orchestrator" | "graph" | "service" | "queue" | "people";
-  /** Is on for at least `ms`, and until it was felt. How often it fired: 0 when it never did. */
+  /** Is active for at least `ms` and until it has fired. Returns how often it fired. */
   run(scene: Scene, ms: number): Promise<number>;
 };
 
-/** A fault that is on, until it is stopped. */
+/** An active fault. */
 export type Standing = { felt: () => number; stop: () => void | Promise<void> };
 
-/** One that isn't felt by then will not be. */
+/** Limit of waiting for a fault to fire. */
 export const FELT_WITHIN_MS = 30_000;
 
-/** A fault that is switched on and off. */
+/** A fault that is turned on and off. */
 export const standing = (
   kind: Fault["kind"],
   name: string,
@@ -34,7 +34,7 @@ export const standing = (
   },
 });
 
-/** Whether it happened in time. */
+/** Whether the work finished in time. */
 export async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
   const timer = new AbortController();
   const late = setTimeout(ms, false, { signal: timer.signal }).catch(() => false);

@@ -45,7 +45,7 @@ export const orchestratorFaults: readonly Fault[] = [
 export const graphFaults: readonly Fault[] = [
   graph("rate limit", refuse(400, 130429)),
   graph("pair rate limit", refuse(400, 131056)),
-  graph("away for the moment", refuse(500, 131016)),
+  graph("temporarily unavailable", refuse(500, 131016)),
   graph("refuses for good", refuse(400, 131026)),
   graph("answer lost", takeSilently),
 ];

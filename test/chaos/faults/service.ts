@@ -7,7 +7,7 @@ import { pick } from "../random.ts";
 import { FELT_WITHIN_MS, standing, within } from "./fault.ts";
 import type { Fault } from "./fault.ts";
 
-/** The answer at the point is held back while the service is killed, so nothing of it gets any further. */
+/** The response at the point is held while the service is killed, so the turn goes no further. */
 const killedAt = (point: Point): Fault => ({
   kind: "service",
   name: `kill -9 ${point}`,
@@ -20,7 +20,7 @@ const killedAt = (point: Point): Fault => ({
   },
 });
 
-/** WhatsApp has a reply and nobody has been told: whoever comes after can't know, and must not send it again. */
+/** WhatsApp has accepted a reply and the service dies before the response: it must not send the reply again. */
 const killedDuringDelivery: Fault = {
   kind: "service",
   name: "kill -9 during-delivery",
@@ -34,7 +34,7 @@ const killedDuringDelivery: Fault = {
   },
 };
 
-/** The conversation's object dies, and nothing else: what it promised is kept by its next incarnation. */
+/** Only the conversation's object is aborted; its next incarnation keeps its guarantees. */
 const abortedAt = (point: Point): Fault => ({
   kind: "service",
   name: `object aborted ${point}`,
@@ -47,7 +47,7 @@ const abortedAt = (point: Point): Fault => ({
   },
 });
 
-/** Those that answer somebody stay until they have: so several are asked at once. */
+/** An object with an open request stays loaded until it is answered, so several are evicted at once. */
 const EVICTED_AT_ONCE = 5;
 
 const evicted = standing("service", "objects evicted", ({ world, random }) => {
@@ -57,7 +57,7 @@ const evicted = standing("service", "objects evicted", ({ world, random }) => {
   const evicting = Array.from({ length: EVICTED_AT_ONCE }, async () => {
     while (!over.signal.aborted) {
       const evicted = world.evict(pick(random, [...world.control.addresses]));
-      // The platform takes half a minute to find that one stays busy, and goes on finding it without us.
+      // An eviction of a busy object takes half a minute to fail, and is not awaited.
       if ((await Promise.race([evicted, isOver])) === true) felt += 1;
       await setTimeout(50);
     }
@@ -71,11 +71,11 @@ const evicted = standing("service", "objects evicted", ({ world, random }) => {
   };
 });
 
-const rings = (
+const notifications = (
   name: string,
   verdict: (random: () => number) => { act: "drop" | "double" } | { act: "delay"; ms: number },
 ): Fault =>
-  standing("queue", `rings ${name}`, ({ world: { control }, random }) => {
+  standing("queue", `notifications ${name}`, ({ world: { control }, random }) => {
     let felt = 0;
     const stop = control.always("after-settle", () => {
       felt += 1;
@@ -87,12 +87,12 @@ const rings = (
 export const serviceFaults: readonly Fault[] = [
   ...POINTS.map(killedAt),
   killedDuringDelivery,
-  ...(["after-admit", "after-settle", "after-ring"] as const).map(abortedAt),
+  ...(["after-admit", "after-settle", "after-notify"] as const).map(abortedAt),
   evicted,
 ];
 
 export const queueFaults: readonly Fault[] = [
-  rings("doubled", () => ({ act: "double" })),
-  rings("reordered", (random) => ({ act: "delay", ms: Math.floor(random() * 2_000) })),
-  rings("dropped", () => ({ act: "drop" })),
+  notifications("doubled", () => ({ act: "double" })),
+  notifications("reordered", (random) => ({ act: "delay", ms: Math.floor(random() * 2_000) })),
+  notifications("dropped", () => ({ act: "drop" })),
 ];

@@ -10,27 +10,27 @@ import type { Line } from "./turn.ts";
 
 const bearer = (credential: string) => ({ Authorization: `Bearer ${credential}` });
 
-/** How somebody speaks in one conversation. */
+/** A client of one conversation. */
 type Voice = {
   brandId: string;
   path: string;
   headers: Record<string, string>;
-  /** The body around the words, as it is by now. */
+  /** The request body for a message. */
   around: (requestId: string, content: string) => Record<string, unknown>;
-  /** Who may read the conversation; null for whoever can't. */
+  /** Credential that may read the conversation; null without one. */
   reader: Record<string, string> | null;
-  /** Hears what a guest needs to go on as the same guest. */
+  /** Takes the guest token from an answer. */
   hear?: (guestToken: string) => void;
 };
 
-/** Somebody new. */
+/** A new user. */
 type Newcomer = (scene: Scene, name: string) => Promise<Voice>;
 
 /** A brand's key and its instance for chats. */
 const houseOf = (brandId: string) =>
   brandId === ACME ? { key: ACME_KEY, instanceId: INSTANCE.chat } : { key: GLOBEX_KEY, instanceId: INSTANCE.globex };
 
-/** A brand's server speaks for somebody it knows by a device. */
+/** A brand's server sends messages for a user identified by a device id. */
 const throughServer =
   (brandId: string): Newcomer =>
   async (_scene, name) => {
@@ -44,7 +44,7 @@ const throughServer =
     };
   };
 
-/** Somebody with a token of their own. */
+/** A user with a token. */
 const withToken =
   (brandId: string, path: string): Newcomer =>
   async ({ world }) => {
@@ -61,7 +61,7 @@ const withToken =
     };
   };
 
-/** Somebody who says nothing of themselves, and is handed a token with the first answer. */
+/** An anonymous guest, who receives a token with the first answer. */
 const asGuest =
   (path: string): Newcomer =>
   async () => {
@@ -83,7 +83,7 @@ const asGuest =
     };
   };
 
-/** A brand's own system that takes in WhatsApp, and takes the answer with it. */
+/** A brand's own system that forwards WhatsApp messages and receives the reply. */
 const inHouse: Newcomer = async ({ random }) => {
   const from = `1415${String(Math.floor(random() * 1e7)).padStart(7, "2")}`;
   return {
@@ -98,7 +98,7 @@ const inHouse: Newcomer = async ({ random }) => {
   };
 };
 
-/** Who talks, by the name that begins their request ids: two brands use the same ones, and shall never meet. */
+/** Clients by the prefix of their request ids. Two brands use the same ids, which must never meet. */
 const CAST: readonly [name: string, newcomer: Newcomer][] = [
   ["twin", throughServer(ACME)],
   ["twin", throughServer(GLOBEX)],
@@ -110,11 +110,11 @@ const CAST: readonly [name: string, newcomer: Newcomer][] = [
   ["house", inHouse],
 ];
 
-/** After so many lines somebody else comes: first contacts are what faults hurt most. */
+/** Messages per user before a new user starts, since faults affect first contacts most. */
 const LINES_EACH = 12;
 const PAUSE_MS = 150;
 
-/** Everybody who talks, each in a conversation of their own. */
+/** Runs all clients, each in its own conversation. */
 export const chatters = (scene: Scene): Promise<void>[] =>
   CAST.map(async ([name, newcomer]) => {
     let lines = 0;
@@ -122,7 +122,7 @@ export const chatters = (scene: Scene): Promise<void>[] =>
     await goOn(scene, PAUSE_MS, async () => {
       if (voice === null || lines % LINES_EACH === 0) {
         voice = await newcomer(scene, `${name}-${Math.floor(lines / LINES_EACH)}`);
-        // Whoever is nobody yet speaks alone until they are somebody.
+        // A guest sends one message at a time until it has a token.
         lines += 1;
         return speak(scene, voice, line(scene, voice, `${name}-${lines}`));
       }
@@ -133,7 +133,7 @@ export const chatters = (scene: Scene): Promise<void>[] =>
     });
   });
 
-/** A new line of somebody's; poison while that is about. */
+/** A client's next message; poisoned while that fault is active. */
 function line({ random, isPoisoned }: Scene, { brandId, path, headers, around }: Voice, requestId: string): Line {
   const poison = isPoisoned && random() < 0.3;
   const content = `${requestId} of ${brandId.slice(-2)} ${poison ? POISON : "says something"}`;
@@ -148,7 +148,7 @@ async function speak(scene: Scene, { reader, hear }: Voice, line: Line): Promise
   }
 }
 
-/** What was answered is in the history at once, whatever Postgres knows. */
+/** An answered message is in the history at once, before it is in Postgres. */
 async function readBack(
   { world, journal }: Scene,
   headers: Record<string, string>,
@@ -164,7 +164,7 @@ async function readBack(
     journal.breach("I2", `${sessionId}: ${messageId} was answered and is not in the history`);
 }
 
-/** Many callers with one id, at the same moment; how many there were. */
+/** Sends many concurrent requests with one id. Returns their number. */
 export async function crowd(scene: Scene, requestId: string, size: number): Promise<number> {
   const voice = await throughServer(ACME)(scene, requestId);
   const ask = begin(scene, line({ ...scene, isPoisoned: false }, voice, requestId));

@@ -3,18 +3,18 @@ import type { Journal } from "../journal.ts";
 import type { Random } from "../random.ts";
 import type { World } from "../world.ts";
 
-/** Where people meet the service. */
+/** State shared by clients and faults. */
 export type Scene = {
   world: World;
   journal: Journal;
   random: Random;
-  /** True when nobody begins anything any more; what is begun is brought to its end. */
+  /** True when clients send no new messages; open ones are finished. */
   isOver: () => boolean;
-  /** While it is true some of what is said is poison. */
+  /** While true, some messages are poisoned. */
   isPoisoned: boolean;
 };
 
-/** Somebody who does one thing after the other until it is over. */
+/** A client that repeats an action until the run ends. */
 export async function goOn(scene: Scene, pauseMs: number, act: () => Promise<unknown>): Promise<void> {
   while (!scene.isOver()) {
     await act();

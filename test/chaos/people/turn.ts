@@ -5,7 +5,7 @@ import type { Turn } from "../journal.ts";
 import type { Scene } from "./scene.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 
-/** Something to be said, and where. */
+/** A message and its route. */
 export type Line = {
   brandId: string;
   requestId: string;
@@ -16,11 +16,11 @@ export type Line = {
   body: Record<string, unknown>;
 };
 
-/** The answer in a reply: the first time as it is, afterwards inside the refusal of a duplicate. */
+/** The answer of a response: in the body, or inside the error of a duplicate. */
 export const answerIn = ({ status, body }: Reply): (Answer & { guest_token?: string }) | undefined =>
   status === 200 ? body.data : body?.error?.details?.cached_response;
 
-/** Begins to say something; what it gives asks once and keeps what it is told. */
+/** Starts a message; the returned function sends it once and records the answer. */
 export function begin({ world, journal }: Scene, line: Line): () => Promise<Reply | null> {
   const { brandId, requestId, content, poison = false, path, headers, body } = line;
   const turn: Turn = { brandId, requestId, content, poison, answers: [], ...sentNow() };
@@ -36,11 +36,11 @@ export function begin({ world, journal }: Scene, line: Line): () => Promise<Repl
   };
 }
 
-/** Says something until it is known what became of it; null when that never happens. */
+/** Sends a message until its outcome is known; null when it stays unknown. */
 export async function say(scene: Scene, line: Line): Promise<ReturnType<typeof answerIn> | null> {
   const { journal, random } = scene;
   const ask = begin(scene, line);
-  // Some are sent twice at once, some again when all is known: by impatient people and by proxies that repeat.
+  // Some are sent twice at once and some again after their answer, as impatient clients and proxies do.
   const [answer] = await Promise.all([
     untilKnown(journal, ask, answerIn),
     ...(random() < 0.15 ? [untilKnown(journal, ask, answerIn)] : []),

@@ -3,7 +3,7 @@ import { ACME, ACME_KEY, INSTANCE } from "../../support/demo.ts";
 import { messages, sign, text } from "../../support/whatsapp.ts";
 import { call, untilKnown } from "../caller.ts";
 import { sentNow } from "../journal.ts";
-import type { Letter, Transcript } from "../journal.ts";
+import type { WebhookMessage, Transcript } from "../journal.ts";
 import { pick } from "../random.ts";
 import { goOn } from "./scene.ts";
 import type { Scene } from "./scene.ts";
@@ -17,7 +17,7 @@ const TRANSCRIPT_PAUSE_MS = 250;
 const BROADCAST_PAUSE_MS = 2_500;
 const AUDIENCE = 15;
 
-/** Meta, with people behind it: it repeats what was not acknowledged, and some of what was. */
+/** Meta's webhooks, which repeat unacknowledged messages and some acknowledged ones. */
 export async function whatsapp(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
   const phones = Array.from(
@@ -27,20 +27,20 @@ export async function whatsapp(scene: Scene): Promise<void> {
   let written = 0;
   await goOn(scene, WHATSAPP_PAUSE_MS, async () => {
     const phone = pick(random, phones);
-    const content = `letter ${(written += 1)} from ${phone}`;
+    const content = `webhook ${(written += 1)} from ${phone}`;
     const message = text({ phone }, content);
-    const letter: Letter = { wamid: message["id"], phone, content, ...sentNow() };
-    journal.letters.push(letter);
+    const entry: WebhookMessage = { wamid: message["id"], phone, content, ...sentNow() };
+    journal.webhookMessages.push(entry);
     const body = JSON.stringify(messages(message));
     const notify = () =>
       call(world, journal, { path: "/webhooks/whatsapp", body, headers: { "X-Hub-Signature-256": sign(body) } });
     const acknowledged = await untilKnown(journal, notify, ({ status }) => (status === 200 ? true : undefined));
-    if (acknowledged) letter.knownAt = Date.now();
+    if (acknowledged) entry.knownAt = Date.now();
     while (random() < 0.3) await notify();
   });
 }
 
-/** A voice pipeline: begins a call, and says what was said in it. */
+/** A voice pipeline: starts a call and saves its transcript. */
 export async function pipeline(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
   const [user] = await world.query("insert into users (brand_id, tier) values ($1, 'standard') returning id", [ACME]);
@@ -78,7 +78,7 @@ export async function pipeline(scene: Scene): Promise<void> {
   });
 }
 
-/** A brand that tells its people something, now and then; the last time early enough that claims run out before the end. */
+/** A brand that sends broadcasts, the last one early enough for its claims to expire before the end. */
 export async function broadcaster(scene: Scene, mayBegin: () => boolean): Promise<void> {
   const { world, journal, random } = scene;
   const insert =

@@ -8,8 +8,8 @@ import type { Scene } from "./scene.ts";
 
 const PAUSE_MS = 250;
 
-/** Somebody with a good key or token of the wrong brand, or of nobody, who tries every door of a conversation that is open. */
-export async function stranger(scene: Scene): Promise<void> {
+/** A client with another brand's key or token, or none, that tries every route of an open conversation. */
+export async function unauthorized(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
   const [someone] = await world.query("insert into users (brand_id, tier) values ($1, 'standard') returning id", [
     ACME,
@@ -53,6 +53,6 @@ export async function stranger(scene: Scene): Promise<void> {
     const isClosed = [401, 403, 404].includes(reply.status) || reply.status >= 500;
     const tellsNothing = !JSON.stringify(reply.body ?? null).includes(answer.text);
     if (!isClosed || !tellsNothing)
-      journal.breach("I6", `${door.method} ${door.path} answered a stranger ${reply.status}`);
+      journal.breach("I6", `${door.method} ${door.path} answered an unauthorised caller with ${reply.status}`);
   });
 }
