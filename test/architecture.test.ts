@@ -105,7 +105,7 @@ beforeAll(async () => {
 afterAll(() => rm(planted, { recursive: true, force: true }));
 
 describe("imports point down, and a machine says so", () => {
-  it.each(PLANTED)("$folder may not import $specifier", (violation) => {
+  it.each(PLANTED)("the import check refuses $specifier in $folder", (violation) => {
     const file = fileOf(violation).replaceAll(sep, "/");
     const complaints = found.filter(({ filename }) => filename.replaceAll("\\", "/") === file);
     expect(complaints).toContainEqual(
@@ -116,16 +116,16 @@ describe("imports point down, and a machine says so", () => {
     );
   });
 
-  it("but what lies below may be imported", () => {
+  it("the import check accepts an import of a lower layer", () => {
     expect(found.filter(({ filename }) => basename(filename) === "allowed.ts")).toEqual([]);
   });
 
-  it("an import cycle is an error, also when it is one of types alone", () => {
+  it("the import check refuses a cycle, also one of types alone", () => {
     const cycles = found.filter(({ code }) => code === "import(no-cycle)").map(({ filename }) => basename(filename));
     expect(cycles).toEqual(expect.arrayContaining(["one.ts", "two.ts", "type-one.ts", "type-two.ts"]));
   });
 
-  it("and a violation fails the check that everybody runs", async () => {
+  it("npm run check fails when an import points up", async () => {
     const { scripts } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
     expect(scripts.check.split(" && ")).toContain("oxlint");
     expect(exitCode).not.toBe(0);
@@ -138,7 +138,7 @@ describe("every file has a home", () => {
       .filter((file) => file.endsWith(".ts"))
       .map((file) => `${folder}/${file.replaceAll(sep, "/")}`);
 
-  it("in a layer whose imports are watched; only the five that tie them together stand above", async () => {
+  it("every source file belongs to a layer with watched imports, except the five entry files", async () => {
     const homeless = (await filesOf("src")).filter((file) => !FOLDERS.some((folder) => file.startsWith(`${folder}/`)));
     expect(homeless.toSorted((a, b) => a.localeCompare(b))).toEqual([
       "src/app.ts",
@@ -149,13 +149,13 @@ describe("every file has a home", () => {
     ]);
   });
 
-  it("under the name of what it is about: no drawer for odds and ends, no barrel", async () => {
+  it("no source file is named utils, helpers, shared, common or index", async () => {
     const files = [...(await filesOf("src")), ...(await filesOf("durable-objects")), ...(await filesOf("scripts"))];
     const drawers = files.filter((file) => /(^|\/)(utils?|helpers?|shared|common|misc|lib|index)(\.ts$|\/)/.test(file));
     expect(drawers).toEqual(["src/index.ts"]);
   });
 
-  it("and no folder of rules stands for a layer that is gone", async () => {
+  it("every folder with an import rule exists", async () => {
     for (const folder of FOLDERS) expect(await filesOf(folder)).not.toEqual([]);
   });
 });

@@ -23,11 +23,11 @@ describe("an environment that nobody has named", () => {
     ["is not set", {}],
     ["is empty", { ENVIRONMENT: "" }],
     ["is blank", { ENVIRONMENT: "  " }],
-  ])("counts as production when it %s", (_title, env) => {
+  ])("the environment counts as production when ENVIRONMENT %s", (_title, env) => {
     expect(parse(env)).toMatchObject({ environment: "production", authMode: "required" });
   });
 
-  it("has no mock to answer for a missing orchestrator [I4.2]", async () => {
+  it("an unnamed environment has no mock orchestrator [I4.2]", async () => {
     const database = await startDatabase({ seeded: true });
     vi.spyOn(console, "log").mockImplementation(() => undefined);
     // The bindings of a deploy on which somebody has forgotten ENVIRONMENT and ORCHESTRATOR_URL.
@@ -53,7 +53,7 @@ describe("an environment that nobody has named", () => {
 });
 
 describe("what is left out", () => {
-  it("has the default that the README says", () => {
+  it("every setting that is left out has the default of the README", () => {
     expect(parse()).toMatchObject({
       jwtSecret: null,
       jwtIssuer: "parley",
@@ -69,11 +69,11 @@ describe("what is left out", () => {
     });
   });
 
-  it("is also what is empty: a secret that was never filled in is none", () => {
+  it("an empty setting counts as left out", () => {
     expect(parse({ ORCHESTRATOR_URL: "", JWT_SECRET: " ", SESSION_TIMEOUT_MINUTES: "" })).toEqual(parse());
   });
 
-  it("lets a development machine be called without a key", () => {
+  it("a development machine needs no API key", () => {
     expect(parse({ ENVIRONMENT: "development" }).authMode).toBe("optional");
     expect(parse({ ENVIRONMENT: "development", AUTH_MODE: "required" }).authMode).toBe("required");
   });
@@ -95,12 +95,12 @@ describe("what is wrong", () => {
     ["ADDRESS_KEY", undefined],
     ["ADDRESS_KEY", "x".repeat(31)],
     ["LOG_LEVEL", "loud"],
-  ])("%s = %j is named, on a line of its own", (name, value) => {
+  ])("the setting %s = %j is reported on a line of its own", (name, value) => {
     expect(() => parse({ [name]: value })).toThrow(new RegExp(`^${name} [^\n]+$`));
     expect(() => parse({ [name]: value })).toThrow(ConfigError);
   });
 
-  it("is told all at once, one line per fault, and never with a value", () => {
+  it("all invalid settings are reported at once, one line each, without their values", () => {
     const faults = faultsOf({ ENVIRONMENT: "prod", JWT_SECRET: "shhh-this-is-short", LOG_LEVEL: "loud" });
     expect(faults.split("\n").map((line) => line.split(" ")[0])).toEqual([
       "ENVIRONMENT",
@@ -117,19 +117,19 @@ describe("what is wrong", () => {
     ["WHATSAPP_APP_SECRET", "parley-dev-app-secret"],
     ["WHATSAPP_APP_SECRET", "a-secret-of-our-own, parley-dev-app-secret"],
     ["WHATSAPP_VERIFY_TOKEN", "parley-dev-verify"],
-  ])("is the development's %s anywhere but in development: everybody has read it", (name, value) => {
+  ])("the development value of %s is refused outside development", (name, value) => {
     expect(() => parse({ [name]: value })).toThrow(new RegExp(`^${name} `));
     expect(() => parse({ ENVIRONMENT: "development", [name]: value })).not.toThrow();
   });
 });
 
 describe("WhatsApp", () => {
-  it("takes several app secrets while one is being replaced, and none at all", () => {
+  it("WHATSAPP_APP_SECRET takes several secrets or none", () => {
     expect(parse({ WHATSAPP_APP_SECRET: "new, old ,," }).whatsappAppSecrets).toEqual(["new", "old"]);
     expect(parse({ WHATSAPP_APP_SECRET: " " }).whatsappAppSecrets).toEqual([]);
   });
 
-  it("is Meta's own API unless another address is given, without a slash too many", () => {
+  it("WHATSAPP_API_BASE defaults to Meta's API and drops a trailing slash", () => {
     expect(parse({})).toMatchObject({ whatsappApiBase: null, whatsappApiVersion: "v26.0", whatsappAccessToken: null });
     expect(parse({ WHATSAPP_API_BASE: "http://127.0.0.1:9/graph//" }).whatsappApiBase).toBe("http://127.0.0.1:9/graph");
   });

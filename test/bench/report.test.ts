@@ -42,7 +42,7 @@ function spoilt(spoil: (figures: Figures) => void, name: RegExp): [broken: boole
 }
 
 describe("a bench run", () => {
-  it("in which everything was as it should be passes, and says so line by line", () => {
+  it("a bench run without a broken promise passes and reports each check on a line", () => {
     const { text, broken } = render(good());
     expect(broken).toBe(false);
     expect(text).not.toMatch(/missed|violated/);
@@ -63,7 +63,7 @@ describe("a bench run", () => {
     ["a wrong answer in a burst", /in a second/, ({ crowd }) => crowd.wrong.push({ status: 503, ms: 1, body: "" })],
     ["a lost row", /in a second/, ({ crowd }) => void (crowd.rows = 899)],
     ["a third round trip", /round trips/, ({ trips }) => void (trips.first = 3)],
-  ])("fails for %s", (_what, line, spoil) => {
+  ])("a bench run fails for %s", (_what, line, spoil) => {
     expect(spoilt(spoil, line)).toEqual([true, expect.stringContaining("**violated**")]);
   });
 
@@ -72,7 +72,7 @@ describe("a bench run", () => {
     ["a duplicate", /^\| duplicate: /, ({ rates }) => void (rates[3]!.perSecond!.ours = 79)],
     ["a transaction too many", /transactions/, ({ endured }) => void (endured.transactionsPerMessage = 0.011)],
     ["a wide spread", /its p99/, ({ sustained }) => void (sustained.p99 = 50)],
-  ])("says which goal is missed (%s), and passes: that is the machine's too", (_what, line, spoil) => {
+  ])("a bench run reports a missed goal (%s) and still passes", (_what, line, spoil) => {
     expect(spoilt(spoil, line)).toEqual([false, expect.stringContaining("missed")]);
   });
 });

@@ -261,11 +261,11 @@ describe("the auditor", () => {
     ],
     ["a word of a call that is lost", "Transcript", ({ rows }) => void rows.messages.splice(6, 1)],
     ["a transcript that was kept twice", "Transcript", ({ transcripts }) => void (transcripts[0]!.answers[1] = ["t2"])],
-  ])("sees %s (%s)", (_what, invariant, plant) => {
+  ])("the auditor reports %s (%s)", (_what, invariant, plant) => {
     expect(planted(plant)).toContain(invariant);
   });
 
-  it("forgives two runs at once where the object that ran the first was taken from it", () => {
+  it("the auditor accepts two runs at once when the first object lost its lock", () => {
     const overlap = (address: string | null) =>
       planted(({ runs, interruptions }) => {
         runs[0]!.answeredAt = runs[1]!.arrivedAt + 5;
@@ -274,7 +274,7 @@ describe("the auditor", () => {
     expect([overlap(null), overlap(ADDRESS), overlap("another")]).toEqual([[], [], ["I4"]]);
   });
 
-  it("forgives two runs of one turn where the lease of the first was over, and not before", () => {
+  it("the auditor accepts a second run of a turn only after the first lease expired", () => {
     const again = (afterMs: number) =>
       planted(({ runs }) => {
         const [first] = runs;

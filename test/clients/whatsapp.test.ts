@@ -16,7 +16,7 @@ it.beforeEach(({ graph }) => graph.calls.splice(0));
 const request = { to: "16505551234", type: "text", text: { body: "Hello" } };
 
 describe("a message to the Graph API", () => {
-  it("is sent to the number's address, with the token, and is known by the id it was given", async ({
+  it("a message is sent to the number's address with the token, and the returned id is kept", async ({
     sender,
     graph,
   }) => {
@@ -27,12 +27,12 @@ describe("a message to the Graph API", () => {
     expect(call?.headers.authorization).toBe("Bearer EAAtoken");
   });
 
-  it("goes without a token to an address that asks for none", async ({ sender, graph }) => {
+  it("a message is sent without a token when none is configured", async ({ sender, graph }) => {
     await sender({ token: null })("100", request);
     expect(graph.calls[0]?.headers).not.toHaveProperty("authorization");
   });
 
-  it("is refused with a code, a reason and a time to come back", async ({ graph, sender }) => {
+  it("a refused message has a code, a reason and a time to retry", async ({ graph, sender }) => {
     graph.next(refuse(400, 130429, "Rate limit hit", { "Retry-After": "7" }));
     expect(await sender()("100", request)).toEqual({
       kind: "refused",
@@ -47,22 +47,19 @@ describe("a message to the Graph API", () => {
     ["nobody answers in time", hang],
     ["a gateway gives up waiting", (_call: unknown, response: any) => void response.writeHead(504).end("<html>")],
     ["the answer names no message", (_call: unknown, response: any) => void response.writeHead(200).end("{}")],
-  ] as const)(
-    "may have been sent when %s, and nobody says that it was not",
-    async ([, behaviour], { graph, sender }) => {
-      graph.next(behaviour);
-      expect(await sender({ timeoutMs: 300 })("100", request)).toMatchObject({
-        kind: "unknown",
-        error: { code: "NO_ANSWER" },
-      });
-    },
-  );
+  ] as const)("a message may have been sent when %s", async ([, behaviour], { graph, sender }) => {
+    graph.next(behaviour);
+    expect(await sender({ timeoutMs: 300 })("100", request)).toMatchObject({
+      kind: "unknown",
+      error: { code: "NO_ANSWER" },
+    });
+  });
 
-  it("may have been sent when nobody listens: that looks no different from an answer cut off", async ({ sender }) => {
+  it("a message may have been sent when the connection is refused", async ({ sender }) => {
     expect(await sender({ base: "http://127.0.0.1:9" })("100", request)).toMatchObject({ kind: "unknown" });
   });
 
-  it("is a failure of theirs without a code", async ({ graph, sender }) => {
+  it("a server error without a code is a failure of the Graph API", async ({ graph, sender }) => {
     graph.next((_call, response) => void response.writeHead(503).end("busy"), take);
     expect(await sender()("100", request)).toMatchObject({
       kind: "refused",
@@ -101,11 +98,11 @@ describe("what to do about an error", () => {
     [429, "HTTP_429", { kind: "retry", pace: "rate" }],
     [401, "HTTP_401", stop],
     [400, 999_999, final],
-  ])("HTTP %i, code %s", (status, code, remedy) => {
+  ])("a Graph API error is classified by status and code: HTTP %i, code %s", (status, code, remedy) => {
     expect(remedyFor(status, { code })).toEqual(remedy);
   });
 
-  it("an error that calls itself transient is tried again, unless the table knows better", () => {
+  it("an error marked as transient is retried unless the table knows its code", () => {
     expect(remedyFor(400, { code: 999_999 }, true)).toEqual({ kind: "retry", pace: "transient" });
     expect(remedyFor(400, { code: 190 }, true)).toEqual(stop);
   });

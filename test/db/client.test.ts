@@ -48,7 +48,7 @@ const raise = (state: string) => sql.raw(`do $$ begin raise sqlstate '${state}';
 const setting = (name: string) => sql`select current_setting(${name}) as value`;
 
 describe("statements that belong together", () => {
-  it("are one round trip, and all there when it succeeds [F1.1.1, E2.4.1, F1.3.1]", async ({
+  it("the statements of a transaction take one round trip and commit together [F1.1.1, E2.4.1, F1.3.1]", async ({
     db,
     things,
     database,
@@ -58,7 +58,7 @@ describe("statements that belong together", () => {
     expect([await things(), database.requests.length]).toEqual([[1, 2], 1]);
   });
 
-  it("leave nothing when one of them fails [F1.1.2, E2.4.2], and the next ones are not hurt by it [E2.3.2]", async ({
+  it("a failed statement rolls back its transaction and leaves the next one unharmed [F1.1.2, E2.4.2, E2.3.2]", async ({
     db,
     things,
   }) => {
@@ -73,11 +73,14 @@ describe("statements that belong together", () => {
     ["repeatable read", "repeatable read"],
     ["serializable", "serializable"],
     [undefined, "read committed"],
-  ] as const)("are isolated as they ask: %s gives %s [F1.1.3]", async ([isolationLevel, level], { settingIn }) => {
-    expect(await settingIn("transaction_isolation", isolationLevel && { isolationLevel })).toBe(level);
-  });
+  ] as const)(
+    "a transaction has the isolation level it asks for: %s gives %s [F1.1.3]",
+    async ([isolationLevel, level], { settingIn }) => {
+      expect(await settingIn("transaction_isolation", isolationLevel && { isolationLevel })).toBe(level);
+    },
+  );
 
-  it("can't write when they said they would only read [F1.1.4]", async ({ db, settingIn }) => {
+  it("a read-only transaction can't write [F1.1.4]", async ({ db, settingIn }) => {
     await expect(transaction(db, [put(1)], { readOnly: true })).rejects.toMatchObject({ code: "25006" });
     expect([
       await settingIn("transaction_read_only", { readOnly: true }),
@@ -85,7 +88,7 @@ describe("statements that belong together", () => {
     ]).toEqual(["on", "off"]);
   });
 
-  it("are ended by Postgres when one takes too long [F1.1.5], and only they are", async ({
+  it("Postgres ends a statement at the transaction's timeout and affects no other transaction [F1.1.5]", async ({
     settingIn,
     database,
     db,
@@ -101,31 +104,31 @@ describe("statements that belong together", () => {
     expect(await things()).toEqual([]);
   });
 
-  it("take all of these at once", async ({ db }) => {
+  it("one transaction takes isolation level, access mode and timeout together", async ({ db }) => {
     const options = { isolationLevel: "serializable", readOnly: true, statementTimeoutMs: 1_234 } as const;
     const names = ["transaction_isolation", "transaction_read_only", "statement_timeout"];
     const rows = await transaction(db, names.map(setting), options);
     expect(rows.flat().map(({ value }) => value)).toEqual(["serializable", "on", "1234ms"]);
   });
 
-  it("may be none, and then nothing is asked", async ({ db, database }) => {
+  it("a transaction without statements sends no request", async ({ db, database }) => {
     expect([await transaction(db, []), database.requests.length]).toEqual([[], 0]);
   });
 
   it.for([["57P01"], ["08006"], ["40001"], ["53300"]] as const)(
-    "that fail for the connection's sake are told as they are, so that somebody can judge: %s [F1.1.6]",
+    "a connection failure reaches the caller as it is: %s [F1.1.6]",
     async ([state], { db }) => {
       await expect(transaction(db, [raise(state)])).rejects.toMatchObject({ name: "NeonDbError", code: state });
     },
   );
 
-  it("that a service asks for fail with a code of the table [F1.1.7]", async ({ db }) => {
+  it("a failed write of a service has a code of the error table [F1.1.7]", async ({ db }) => {
     await expect(write(db, [raise("42P01")])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
     const read = createReader(db)({ statement: raise("42P01"), read: (rows) => rows });
     await expect(read).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
   });
 
-  it("that are a bug look like one: nothing is sent, and nobody is told that the database is away [F1.1.8]", async ({
+  it("a bug in a statement sends nothing and is not reported as an unreachable database [F1.1.8]", async ({
     db,
     database,
   }) => {
@@ -144,7 +147,7 @@ describe("statements that belong together", () => {
 });
 
 describe("a database that is opened", () => {
-  it("speaks UTC, whoever asks [E2.2.1]", async ({ settingIn, db }) => {
+  it("a session of the database uses UTC [E2.2.1]", async ({ settingIn, db }) => {
     expect(await settingIn("TimeZone")).toBe("UTC");
     const [row] = await execute(
       db,
@@ -153,7 +156,7 @@ describe("a database that is opened", () => {
     expect(row).toEqual({ at: "2026-11-22 10:00:00+00", is_utc: true });
   });
 
-  it("is the one that is handed over: two in one process never meet [F1.3.3, E2.3.1]", async ({ open, db, things }) => {
+  it("two databases in one process are kept apart [F1.3.3, E2.3.1]", async ({ open, db, things }) => {
     const other = await startDatabase();
     try {
       await other.query("create table things (id int primary key)");
@@ -171,11 +174,11 @@ describe("a database that is opened", () => {
     ["nothing", {}],
     ["nothing but an endpoint", { NEON_ENDPOINT: "http://127.0.0.1:1/sql" }],
     ["an empty address", { DATABASE_URL: "" }],
-  ])("must be named: with %s configured nothing starts [F1.3.4]", (_, env) => {
+  ])("the service does not start with %s as its database [F1.3.4]", (_, env) => {
     expect(() => parseConfig(env)).toThrow(/^DATABASE_URL is required$/);
   });
 
-  it("has as long as it is given for each request, counted from the request", async ({ database, open }) => {
+  it("each request to the database has its own deadline", async ({ database, open }) => {
     const proxy = await startDatabaseProxy(database.endpoint);
     try {
       const impatient = open(proxy.url, 300);

@@ -53,32 +53,30 @@ describe("a session that is erased while the ledger writes it", () => {
   it.for([
     ["for the first time", false],
     ["again", true],
-  ] as const)("%s is gone afterwards, whoever comes first", async ([, known], { newSession, write, erase, left }) => {
-    for (let n = 0; n < 40; n += 1) {
-      const session = newSession(n);
-      if (known) await write(session);
-      const lead = (n % 8) - 4;
-      await Promise.all([
-        setTimeout(Math.max(0, lead)).then(() => write(session)),
-        setTimeout(Math.max(0, -lead)).then(() => erase(session)),
-      ]);
-      expect(await left(session)).toEqual([]);
-    }
-  });
+  ] as const)(
+    "a session erased while the ledger writes it is gone, with the erasure %s",
+    async ([, known], { newSession, write, erase, left }) => {
+      for (let n = 0; n < 40; n += 1) {
+        const session = newSession(n);
+        if (known) await write(session);
+        const lead = (n % 8) - 4;
+        await Promise.all([
+          setTimeout(Math.max(0, lead)).then(() => write(session)),
+          setTimeout(Math.max(0, -lead)).then(() => erase(session)),
+        ]);
+        expect(await left(session)).toEqual([]);
+      }
+    },
+  );
 
-  it("loses nothing to the ledger: an entry of it is neither lost nor kept", async ({
-    newSession,
-    erase,
-    write,
-    left,
-  }) => {
+  it("a ledger entry of an erased session is neither lost nor kept", async ({ newSession, erase, write, left }) => {
     const session = newSession(100);
     await erase(session);
     expect(await write(session)).toEqual([]);
     expect(await left(session)).toEqual([]);
   });
 
-  it("leaves no letter about it", async ({ newSession, erase, deps, database }) => {
+  it("an erased session leaves no dead letter", async ({ newSession, erase, deps, database }) => {
     const [erased, other] = [newSession(104), newSession(105)];
     await erase(erased);
     for (const session of [erased, other]) await writeDeadLetter(deps.db, answeredTurn(session), "22021");
@@ -86,7 +84,7 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters).toEqual([{ id: other.id }]);
   });
 
-  it("leaves no letter about it either when both are written at once", async ({
+  it("an erased session leaves no dead letter when both are written at once", async ({
     newSession,
     deps,
     erase,
@@ -106,12 +104,7 @@ describe("a session that is erased while the ledger writes it", () => {
     }
   });
 
-  it("takes letters with it about what came while it was open: its own, and nobody else's", async ({
-    newSession,
-    database,
-    deps,
-    erase,
-  }) => {
+  it("an erasure removes the dead letters of its own session only", async ({ newSession, database, deps, erase }) => {
     const session = newSession(106);
     const startedAt = Date.now() - 60_000;
     const address = addressOfSession(session.id) ?? "";
@@ -132,7 +125,7 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(letters.map(({ reason }) => reason)).toEqual(["before", "elsewhere", "of another brand"]);
   });
 
-  it("takes such letters with it also when Postgres hears of it for the first time", async ({
+  it("an erasure removes dead letters of a session that Postgres had not known", async ({
     newSession,
     database,
     erase,
@@ -147,7 +140,7 @@ describe("a session that is erased while the ledger writes it", () => {
     expect(await database.query("select id from dead_letters where address = $1", [address])).toEqual([]);
   });
 
-  it("takes no neighbour in the same batch with it", async ({ newSession, erase, deps, left }) => {
+  it("an erasure leaves other sessions of the same batch unharmed", async ({ newSession, erase, deps, left }) => {
     const [erased, other] = [newSession(101), newSession(102)];
     await erase(erased);
     await writeEntries(deps.db, await Promise.all([answeredTurn(erased), answeredTurn(other)].map(keyed)));
@@ -160,7 +153,7 @@ describe("a session that is erased while the ledger writes it", () => {
     ]);
   });
 
-  it("is not erased by another brand", async ({ newSession, write, deps, left }) => {
+  it("a session can't be erased by another brand", async ({ newSession, write, deps, left }) => {
     const session = newSession(103);
     await write(session);
     const stranger = "00000000-0000-4000-8000-000000000002";

@@ -89,20 +89,18 @@ describe("what Postgres refuses", () => {
     ["a NUL in JSON", "DATABASE_ERROR", "22P05", () => sql`select ${`{"a":"${SAID}\\u0000"}`}::jsonb`],
     ["a table that does not exist", "DATABASE_ERROR", "42P01", () => sql`select ${SAID} from nowhere`],
     ["a division by zero", "DATABASE_ERROR", "22012", () => sql`select ${SAID}, 1 / 0`],
-  ] as const)("%s is %s (%s)", async ([, code, state, statement], { failureOf }) => {
+  ] as const)("a Postgres error is translated: %s is %s (%s)", async ([, code, state, statement], { failureOf }) => {
     const failure = await failureOf(statement());
     expect([sqlState(failure), databaseErrorCode(failure)]).toEqual([state, code]);
   });
 
-  it("is a constraint of the database, whatever it is about [F5.1.1, I8.3]", async ({ failureOf }) => {
+  it("any other constraint violation is DATABASE_CONSTRAINT_ERROR [F5.1.1, I8.3]", async ({ failureOf }) => {
     const states = ["23000", "23001", "23502", "23503", "23514", "23P01"];
     const codes = await Promise.all(states.map(async (state) => databaseErrorCode(await failureOf(raise(state)))));
     expect(codes).toEqual(states.map(() => "DATABASE_CONSTRAINT_ERROR"));
   });
 
-  it('is a duplicate whatever Postgres calls it: "violates unique constraint" [F5.1.7, I8.1], "duplicate key value violates" [F5.1.8, I8.2]', async ({
-    failureOf,
-  }) => {
+  it("both wordings of a unique violation are a duplicate [F5.1.7, I8.1, F5.1.8, I8.2]", async ({ failureOf }) => {
     const failure = await failureOf(twice);
     expect(String(failure)).toMatch(/duplicate key value violates unique constraint/);
     expect(databaseErrorCode(failure)).toBe("DUPLICATE_KEY");
@@ -117,13 +115,13 @@ describe("what Postgres refuses", () => {
     expect(databaseErrorCode(misworded)).toBe("DATABASE_ERROR");
   });
 
-  it("for any other reason is just that [F5.1.5]", async ({ failureOf }) => {
+  it("any other Postgres error is DATABASE_ERROR [F5.1.5]", async ({ failureOf }) => {
     const states = ["22001", "25006", "42601", "P0001", "XX000", "0A000"];
     const codes = await Promise.all(states.map(async (state) => databaseErrorCode(await failureOf(raise(state)))));
     expect(codes).toEqual(states.map(() => "DATABASE_ERROR"));
   });
 
-  it("is told with its code and its status, and with nothing of SQL, parameters or host [F5.1.6]", async ({
+  it("a translated error has a code and a status, and holds no SQL, parameter or host [F5.1.6]", async ({
     failureOf,
   }) => {
     for (const statement of [twice, raise("XX000"), sql`select ${SAID}::uuid`]) {
@@ -140,11 +138,14 @@ describe("what doesn't come back from Postgres", () => {
   it.for([
     ["57014", "a statement that was stopped"],
     ["55P03", "a lock that was not to be had"],
-  ] as const)("in time is a timeout: %s, %s [F5.1.3]", async ([state], { failureOf }) => {
-    expect(databaseErrorCode(await failureOf(raise(state)))).toBe("TIMEOUT_ERROR");
-  });
+  ] as const)(
+    "a request that exceeds the database's deadline is a timeout: %s, %s [F5.1.3]",
+    async ([state], { failureOf }) => {
+      expect(databaseErrorCode(await failureOf(raise(state)))).toBe("TIMEOUT_ERROR");
+    },
+  );
 
-  it("in our time is a timeout too, whoever is to blame [F5.1.3]", async ({ database, proxy, failureOf }) => {
+  it("a request that exceeds our deadline is a timeout [F5.1.3]", async ({ database, proxy, failureOf }) => {
     const impatient = connect({ databaseUrl: database.connectionString, endpoint: proxy.url, deadlineMs: 100 });
     proxy.next("hang");
     const failure = await failureOf(sql`select 1`, impatient);
@@ -152,14 +153,14 @@ describe("what doesn't come back from Postgres", () => {
   });
 
   it.for(["08000", "08001", "08003", "08006", "57P01", "57P02", "57P03", "53300", "53200"])(
-    "because of the connection is told as that: %s [F5.1.4]",
+    "a broken connection is a connection error: %s [F5.1.4]",
     async (state, { failureOf }) => {
       expect(databaseErrorCode(await failureOf(raise(state)))).toBe("DATABASE_CONNECTION_ERROR");
     },
   );
 
   it.for(["drop", "reset", "cut"] as const)(
-    "because of the network is told as that: %s [F5.1.4]",
+    "a network failure is a connection error: %s [F5.1.4]",
     async (fault, { proxy, failureOf }) => {
       proxy.next(fault);
       expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
@@ -171,7 +172,7 @@ describe("what doesn't come back from Postgres", () => {
     ["breaks off", "DATABASE_CONNECTION_ERROR", (response: ServerResponse) => void response.destroy()],
     ["stops", "TIMEOUT_ERROR", () => undefined],
   ] as const)(
-    "because the answer %s in its middle is %s [F5.1.3, F5.1.4]",
+    "an answer that %s in its middle is %s [F5.1.3, F5.1.4]",
     async ([, code, end], { database, failureOf }) => {
       const server = createServer((request, response) => {
         response.writeHead(200, { "Content-Type": "application/json" });
@@ -191,13 +192,13 @@ describe("what doesn't come back from Postgres", () => {
     },
   );
 
-  it("because nobody listens there is told as that [F5.1.4]", async ({ proxy, failureOf }) => {
+  it("a refused connection is a connection error [F5.1.4]", async ({ proxy, failureOf }) => {
     await proxy.leave();
     expect(databaseErrorCode(await failureOf(sql`select 1`))).toBe("DATABASE_CONNECTION_ERROR");
     await proxy.back();
   });
 
-  it("is never mistaken for a bug, nor a bug for it", () => {
+  it("an unreachable database and a bug are never confused", () => {
     for (const bug of [
       new TypeError("x is undefined"),
       new Error("EPIPE"),
@@ -209,7 +210,7 @@ describe("what doesn't come back from Postgres", () => {
     }
   });
 
-  it("is found under whatever it was wrapped in", async ({ failureOf, db }) => {
+  it("a database error is recognised below any wrapper", async ({ failureOf, db }) => {
     const failure = await failureOf(raise("40001"));
     expect(sqlState(new Error("outer", { cause: new Error("inner", { cause: failure }) }))).toBe("40001");
     // Drizzle's own wrapping, when a statement is run by itself.
@@ -228,7 +229,7 @@ describe("whether it may be sent again", () => {
     ["a server that is starting", "57P03", "F5.2.3"],
     ["a server without room", "53300", "F5.2.3"],
     ["transactions that could not both be", "40001", "F5.2.4"],
-  ] as const)("is sure for %s, %s [%s]", async ([, state], { failureOf }) => {
+  ] as const)("a failed transaction may be repeated safely after %s, %s [%s]", async ([, state], { failureOf }) => {
     expect(isSafeToRetry(await failureOf(raise(state)))).toBe(true);
   });
 
@@ -240,11 +241,11 @@ describe("whether it may be sent again", () => {
     ["a full disk", "53100"],
     ["a wrong value", "22P02"],
     ["a wrong statement", "42601"],
-  ] as const)("is not for %s, %s [F5.2.5]", async ([, state], { failureOf }) => {
+  ] as const)("a failed transaction may not be repeated after %s, %s [F5.2.5]", async ([, state], { failureOf }) => {
     expect(isSafeToRetry(await failureOf(raise(state)))).toBe(false);
   });
 
-  it("is not for what never reached Postgres, for all we know [F5.2.5]", async ({ proxy, failureOf }) => {
+  it("a request that never reached Postgres may not be repeated [F5.2.5]", async ({ proxy, failureOf }) => {
     proxy.next("cut");
     expect(isSafeToRetry(await failureOf(sql`select 1`))).toBe(false);
     expect(isSafeToRetry(new Error("40001"))).toBe(false);
@@ -257,7 +258,7 @@ describe("whether it may be sent again", () => {
     ["a deadlock", "40P01", false],
     ["a missing table", "42P01", false],
   ] as const)(
-    "is for ever in vain when the content itself is refused: %s, %s: %s",
+    "an error about the content itself is permanent: %s, %s: %s",
     async ([, state, forEver], { failureOf }) => {
       expect(isRefusedForContent(await failureOf(raise(state)))).toBe(forEver);
     },
@@ -265,7 +266,7 @@ describe("whether it may be sent again", () => {
 });
 
 describe("a request during which something goes wrong", () => {
-  it("is answered, and the failure is in its log line under its trace id [F5.3.1, F1.3.2]", async ({ answer }) => {
+  it("a database error becomes a response, and its log line has the trace id [F5.3.1, F1.3.2]", async ({ answer }) => {
     const { status, body, line } = await answer((deps) => transaction(deps.db, [raise("XX000")]) as never);
     expect([status, body.error.code, body.trace_id]).toEqual([500, "DATABASE_ERROR", "the-trace"]);
     expect(line).toMatchObject({
@@ -276,14 +277,14 @@ describe("a request during which something goes wrong", () => {
     });
   });
 
-  it("says that a key was there already, and the log which one [F5.1.2]", async ({ answer }) => {
+  it("a duplicate is named in the response, and the key in the log [F5.1.2]", async ({ answer }) => {
     const { body, line, text } = await answer((deps) => transaction(deps.db, [twice]) as never);
     expect(body.error).toEqual({ code: "DUPLICATE_KEY", message: expect.any(String), details: {} });
     expect(line).toMatchObject({ error_code: "DUPLICATE_KEY", error: { code: "23505", constraint: "brands_pkey" } });
     expect(text + JSON.stringify(line)).not.toContain(SAID);
   });
 
-  it("leaves nothing of what it had begun [F5.3.4]", async ({ answer, database }) => {
+  it("a failed request leaves nothing it had begun [F5.3.4]", async ({ answer, database }) => {
     const id = crypto.randomUUID();
     const half = sql`insert into brands (id, name) values (${id}, 'half')`;
     const { body } = await answer((deps) => transaction(deps.db, [half, raise("23514")]) as never);
@@ -291,7 +292,7 @@ describe("a request during which something goes wrong", () => {
     expect(await database.query("select from brands where id = $1", [id])).toEqual([]);
   });
 
-  it("passes a refusal on as it is [F5.3.2], with its details and the trace id [F5.3.3]", async ({ answer }) => {
+  it("a refusal keeps its code and details and has the trace id [F5.3.2, F5.3.3]", async ({ answer }) => {
     const details = { fields: [{ field: "content", message: "no" }] };
     const refuse = () => Promise.reject(new AppError("VALIDATION_ERROR", "Not like this", { details }));
     const { status, body } = await answer(refuse);
@@ -301,7 +302,9 @@ describe("a request during which something goes wrong", () => {
     ]);
   });
 
-  it("tells anything else as one generic sentence [F5.3.5], and the log everything", async ({ answer }) => {
+  it("an unknown error is one generic sentence in the response and complete in the log [F5.3.5]", async ({
+    answer,
+  }) => {
     const { status, body, line } = await answer(() => Promise.reject(new RangeError("index 7 of the secret list")));
     expect([status, body.error]).toEqual([
       500,

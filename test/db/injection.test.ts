@@ -139,7 +139,7 @@ let count = 0;
 describe.each(HOSTILE)("a value that %s", (_, value) => {
   const clean = value.normalize("NFC");
 
-  it("is said, kept and read as what it is, and changes and reveals nothing else [G4.1.1]", async ({
+  it("a value with SQL in it is stored and returned as text and changes nothing else [G4.1.1]", async ({
     say,
     gateway,
     untouchable,
@@ -166,7 +166,7 @@ describe.each(HOSTILE)("a value that %s", (_, value) => {
     expect([await untouchable(), await gateway.database.query(rows, [victim.session_id])]).toEqual([before, theirs]);
   });
 
-  it("in an address, a query or a credential finds nothing and nobody, and is refused in words of ours [G4.1.1]", async ({
+  it("SQL in an address, a query or a credential finds nothing and gets our own refusal [G4.1.1]", async ({
     gateway,
     expectParameters,
   }) => {
@@ -194,7 +194,7 @@ describe.each(HOSTILE)("a value that %s", (_, value) => {
     expectParameters();
   });
 
-  it("is broadcast as what it is [G4.1.1]", async ({ say, gateway, expectParameters }) => {
+  it("SQL in a broadcast is sent as text [G4.1.1]", async ({ say, gateway, expectParameters }) => {
     const { user_id } = await say("Hello", crypto.randomUUID());
     await gateway.flush();
     gateway.database.forget();
@@ -270,7 +270,7 @@ describe("a query", () => {
   ];
 
   it.for(QUERIES)(
-    "for %s is one statement whatever the value: it finds nothing, or the type is refused [G4.1.1]",
+    "the query for %s stays one statement for every value [G4.1.1]",
     async ([, query], { gateway, expectParameters, statements }) => {
       const { read } = gateway.deps();
       const outcomes = HOSTILE.map(([, value]) => read(query(`nobody ${value}`)).then(describeFound, describeRefusal));
@@ -283,7 +283,7 @@ describe("a query", () => {
 });
 
 describe("the code", () => {
-  it("never puts a value into SQL: only the lists that become a column's CHECK are written out [G4.1.2]", () => {
+  it("no source file builds SQL from a value, except the lists of a CHECK [G4.1.2]", () => {
     const files = sources("src/db");
     expect(files.length).toBeGreaterThan(15);
     expect(files.flatMap(({ name, code }) => joinedSql(code).map((text) => `${name}: ${text}`))).toEqual([
@@ -297,7 +297,7 @@ describe("the code", () => {
     ["a template without a tag", "db.execute(`select 1 where id = '${id}'`)"],
     ["a text added to a text", "db.execute('select 1 where id = ' + id)"],
     ["a value between two texts", 'db.execute("select 1 where id = \'" + id + "\'")'],
-  ])("would be caught at %s", (_, code) => {
+  ])("the SQL check reports a value at %s", (_, code) => {
     expect(joinedSql(code)).not.toEqual([]);
   });
 });

@@ -86,7 +86,7 @@ it.beforeEach(async ({ database, guest }) => {
 const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
 describe("a turn that was answered", () => {
-  it("is remembered whole in one round trip: its messages processed [C6.3.4, C6.3.5], its usage, its answer [C6.3.6]", async ({
+  it("a turn is written in one round trip with its messages, usage and reply [C6.3.4, C6.3.5, C6.3.6]", async ({
     write,
     database,
     messages,
@@ -105,13 +105,13 @@ describe("a turn that was answered", () => {
     expect(await locks()).toEqual([{ turn_id: turn.id, fence: "1", cached: '{"text": "Hi", "request_id": "r1"}' }]);
   });
 
-  it("keeps its answer without the secrets in it [C6.3.7]", async ({ write, locks }) => {
+  it("a stored reply holds no secrets [C6.3.7]", async ({ write, locks }) => {
     const cachedResponse = { text: "Hi", access_token: "s3cret", deep: [{ password: "s3cret", kept: 1 }] };
     await write(answeredTurn(sessionOf(ann), { cachedResponse }));
     expect((await locks())[0]?.["cached"]).toBe('{"deep": [{"kept": 1}], "text": "Hi"}');
   });
 
-  it("keeps 64 KB of its answer at most, and says that it is not all [C6.3.8]", async ({ write, locks }) => {
+  it("a stored reply is limited to 64 KB and says when it is incomplete [C6.3.8]", async ({ write, locks }) => {
     const parts = Object.fromEntries(times(50, (n) => [`part${n}`, "ü".repeat(9_000)]));
     await write(answeredTurn(sessionOf(ann), { cachedResponse: { text: "Hi", ...parts } }));
     const cached = JSON.parse((await locks())[0]?.["cached"] ?? "");
@@ -120,7 +120,7 @@ describe("a turn that was answered", () => {
     expect(Buffer.byteLength(JSON.stringify(cached))).toBeGreaterThan(50_000);
   });
 
-  it("may be told again: the first answer stays, and nothing is there twice [C6.4.1]", async ({
+  it("a turn written twice keeps its first reply and has no duplicate rows [C6.4.1]", async ({
     write,
     contents,
     locks,
@@ -135,12 +135,7 @@ describe("a turn that was answered", () => {
     expect(await countOf("session_token_usage")).toBe(1);
   });
 
-  it("counts once when twenty consumers bring it at the same moment [C6.4.6]", async ({
-    write,
-    contents,
-    locks,
-    countOf,
-  }) => {
+  it("a turn written by twenty consumers at once counts once [C6.4.6]", async ({ write, contents, locks, countOf }) => {
     const turn = answeredTurn(sessionOf(ann));
     const lost = await Promise.all(times(20, () => write(turn)));
     expect(lost.flat()).toEqual([]);
@@ -151,7 +146,7 @@ describe("a turn that was answered", () => {
     ]);
   });
 
-  it("moves its session's time on, never back", async ({ write, database }) => {
+  it("a turn moves the time of its session forward, never back", async ({ write, database }) => {
     const session = sessionOf(ann, { lastMessageAt: 5_000_000, lastAssistantMessageAt: 5_000_000 });
     await write(answeredTurn(session, { requestId: "r1", at: 6_000_000 }));
     await write(answeredTurn(session, { requestId: "r0", at: 3_000_000 }));
@@ -169,11 +164,7 @@ describe("a message of a channel that comes again after its conversation has for
     return { ...entry, messages: [{ ...said!, channelMessageId: WAMID }, replied!] };
   };
 
-  it("has one reply: the second is kept for somebody to look at, not in the conversation", async ({
-    write,
-    contents,
-    countOf,
-  }) => {
+  it("a second reply to a channel's message is kept as a dead letter", async ({ write, contents, countOf }) => {
     const first = heard();
     await write(first);
     const again = heard(first.session, { at: 2_000_000 + 9 * DAY_MS, reply: "Hi again", position: 2 });
@@ -183,7 +174,11 @@ describe("a message of a channel that comes again after its conversation has for
     expect(await write(first)).toEqual([]);
   });
 
-  it("has one reply when two conversations tell of it at the same moment", async ({ database, write, contents }) => {
+  it("two conversations that reply to one channel message at once leave one reply", async ({
+    database,
+    write,
+    contents,
+  }) => {
     for (let n = 0; n < 10; n += 1) {
       await database.query("truncate sessions cascade");
       await Promise.all([write(heard(undefined, { requestId: "r1" })), write(heard(undefined, { requestId: "r2" }))]);
@@ -201,7 +196,7 @@ describe("a request id", () => {
     ] as const;
   };
 
-  it("is won by the turn that comes first [C6.4.2]; another one leaves no row and is told that it lost [C6.3.3]", async ({
+  it("a request id belongs to the turn written first, and the other turn leaves no row [C6.3.3, C6.4.2]", async ({
     write,
     contents,
     locks,
@@ -214,7 +209,7 @@ describe("a request id", () => {
     expect(await countOf("session_token_usage")).toBe(1);
   });
 
-  it("is free again when its time is over: the row is replaced, and both turns are there [C6.2.4, C6.5.2]", async ({
+  it("an expired request id is replaced, and both turns are kept [C6.2.4, C6.5.2]", async ({
     write,
     contents,
     locks,
@@ -225,7 +220,7 @@ describe("a request id", () => {
     expect(await locks()).toEqual([{ turn_id: second.id, fence: "1", cached: expect.stringContaining("second") }]);
   });
 
-  it("is won once in a batch that holds both turns, in their order", async ({ write, locks }) => {
+  it("a request id used twice in a batch belongs to the earlier turn", async ({ write, locks }) => {
     const [first, second] = contested(DAY_MS + 1);
     expect(await write(first, second)).toEqual([second.id]);
     const [third, fourth] = contested(DAY_MS);
@@ -233,7 +228,7 @@ describe("a request id", () => {
     expect((await locks()).map(({ turn_id }) => turn_id)).toEqual([first.id, fourth.id]);
   });
 
-  it("is won by one of two turns that come at the same moment [C6.4.9]", async ({ write, database }) => {
+  it("a request id used by two turns at once belongs to one of them [C6.4.9]", async ({ write, database }) => {
     for (let round = 0; round < 5; round += 1) {
       const session = sessionOf(ann);
       const rivals = times(10, (n) => answeredTurn(session, { at: 2_000_000 + n }));
@@ -247,14 +242,14 @@ describe("a request id", () => {
     }
   });
 
-  it("is another one in another session: both turns are processed [C3.7.2]", async ({ write, countOf }) => {
+  it("one request id in two sessions is two turns [C3.7.2]", async ({ write, countOf }) => {
     expect(await write(answeredTurn(sessionOf(ann)), answeredTurn(sessionOf(ann)))).toEqual([]);
     expect([await countOf("idempotency_locks"), await countOf("messages")]).toEqual([2, 4]);
   });
 });
 
 describe("words that are no turn", () => {
-  it("need no request id and take no lock [C6.3.1]; each is there once, and unprocessed", async ({
+  it("a transcript message needs no request id, takes no lock, and is stored once and unprocessed [C6.3.1]", async ({
     write,
     messages,
     countOf,
@@ -268,12 +263,7 @@ describe("words that are no turn", () => {
 });
 
 describe("a batch of many conversations", () => {
-  it("is one transaction of a fixed number of statements, however many entries it holds", async ({
-    guest,
-    database,
-    write,
-    countOf,
-  }) => {
+  it("a batch is one transaction with a fixed number of statements", async ({ guest, database, write, countOf }) => {
     const people = await Promise.all(times(10, guest));
     await database.query("truncate sessions cascade");
     database.forget();
@@ -290,7 +280,7 @@ describe("a batch of many conversations", () => {
     ).toEqual([{ at: String((2_000_000 + 19 * 5_000 + 1_000) / 1_000) }]);
   });
 
-  it("never waits in a circle with another that holds the same conversations the other way round", async ({
+  it("two batches with the same conversations in opposite order do not deadlock", async ({
     write,
     database,
     countOf,
@@ -317,7 +307,7 @@ describe("a batch of many conversations", () => {
     expect(await countOf("messages")).toBe(12 * 2);
   });
 
-  it("is not written at all when one row of it is refused", async ({ write, countOf }) => {
+  it("a batch with one refused row is not written", async ({ write, countOf }) => {
     const stranger = answeredTurn(sessionOf("01900000-0000-7000-8000-00000000dead"));
     await expect(write(answeredTurn(sessionOf(ann)), stranger)).rejects.toMatchObject({ code: "23503" });
     expect([await countOf("sessions"), await countOf("messages"), await countOf("idempotency_locks")]).toEqual([
@@ -327,7 +317,7 @@ describe("a batch of many conversations", () => {
 });
 
 describe("a session", () => {
-  it("is closed when the next one begins, and stays closed when late news of it come in", async ({
+  it("a session is closed by the next one and stays closed when late entries arrive", async ({
     write,
     open,
     contents,
@@ -341,7 +331,7 @@ describe("a session", () => {
     expect(await contents()).toHaveLength(6);
   });
 
-  it("is open again when somebody goes on in it after it was closed", async ({ write, database, open }) => {
+  it("a closed session opens again when the conversation goes on in it", async ({ write, database, open }) => {
     const session = sessionOf(ann);
     await write(answeredTurn(session));
     await database.query("update sessions set expired_at = to_timestamp(2002)");
@@ -349,7 +339,7 @@ describe("a session", () => {
     expect(await open()).toEqual([session.id]);
   });
 
-  it("of another brand is never touched, whatever an entry claims", async ({ write, database }) => {
+  it("a session of another brand is never changed", async ({ write, database }) => {
     const [theirs, ours] = [sessionOf(ann), sessionOf(ann)];
     await write(answeredTurn(theirs));
     await database.query("update sessions set brand_id = (select id from brands where name = 'Globex')");
@@ -362,18 +352,14 @@ describe("a session", () => {
     expect(row).toEqual({ expired_at: null, at: "2001" });
   });
 
-  it("is the oldest of eleven that somebody has open, and is closed for the newest", async ({
-    write,
-    open,
-    database,
-  }) => {
+  it("the oldest of eleven open sessions of a user is closed", async ({ write, open, database }) => {
     const sessions = times(12, (n) => sessionOf(ann, { id: uuidv7(n) }));
     for (const [n, session] of sessions.entries()) await write(answeredTurn(session, { at: 2_000_000 + n * 1_000 }));
     expect(await open()).toEqual(sessions.slice(2).map(({ id }) => id));
     expect(await database.query("select count(*) as n from messages")).toEqual([{ n: "24" }]);
   });
 
-  it("is not closed as one of the oldest while somebody goes on in it, and nobody waits for them", async ({
+  it("a session in use is not closed as one of the oldest, and no writer waits for it", async ({
     write,
     deps,
     database,
@@ -398,7 +384,10 @@ describe("a session", () => {
     expect(await open()).toContain(oldest);
   });
 
-  it("that was closed as one of the oldest is open again when somebody goes on in it", async ({ write, open }) => {
+  it("a session closed as one of the oldest opens again when the conversation goes on in it", async ({
+    write,
+    open,
+  }) => {
     const sessions = times(11, (n) => sessionOf(ann, { id: uuidv7(n) }));
     for (const [n, session] of sessions.entries()) await write(answeredTurn(session, { at: 2_000_000 + n * 1_000 }));
     const [oldest] = sessions;

@@ -33,12 +33,12 @@ async function shape(): Promise<string[]> {
 describe("the migrations of this service", () => {
   let shapes: string[][];
 
-  it("go up from nothing, each in its turn, and make the messages table [5.1-INT-003]", async () => {
+  it("all migrations go up from an empty database and create the messages table [5.1-INT-003]", async () => {
     expect(await migrate(backend)).toEqual(names);
     expect(await shape()).toContainEqual(expect.stringMatching(/^column messages\.session_id uuid NO/));
   });
 
-  it("go back one by one to nothing at all [5.1-INT-006]", async () => {
+  it("all migrations go down one by one to an empty database [5.1-INT-006]", async () => {
     shapes = [await shape()];
     for (const name of names.toReversed()) {
       expect(await rollback(backend, 1)).toEqual([name]);
@@ -49,7 +49,7 @@ describe("the migrations of this service", () => {
     expect(new Set(shapes.map((lines) => lines.join("\n"))).size).toBe(names.length + 1);
   });
 
-  it("go up again to the same shape, with people's rows in it or without", async () => {
+  it("all migrations go up again to the same schema, with or without rows", async () => {
     await migrate(backend);
     expect(await shape()).toEqual(shapes.at(-1));
     await seed(backend);

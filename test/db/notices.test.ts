@@ -41,12 +41,12 @@ const news = (
 });
 
 describe("a message's delivery in Postgres", () => {
-  it("stands in the message's metadata, beside what was there", async ({ db, metadata }) => {
+  it("a delivery state is stored in the message's metadata beside the other keys", async ({ db, metadata }) => {
     await writeNotices(db, [news("sent")]);
     expect(await metadata()).toMatchObject({ kept: "as it is", delivery: { state: "sent", ids: ["wamid.1"] } });
   });
 
-  it("only climbs, in one batch and in several, whatever comes late or twice", async ({ db, metadata }) => {
+  it("a delivery state only advances, in one batch and in several", async ({ db, metadata }) => {
     await writeNotices(db, [news("queued"), news("sent"), news("delivered")]);
     expect((await metadata()).delivery.state).toBe("delivered");
     await writeNotices(db, [news("sent")]);
@@ -56,14 +56,14 @@ describe("a message's delivery in Postgres", () => {
     expect((await metadata()).delivery.state).toBe("read");
   });
 
-  it("is not changed for another brand's word", async ({ db, metadata }) => {
+  it("a delivery state is not changed by another brand", async ({ db, metadata }) => {
     await writeNotices(db, [news("read", { brandId: GLOBEX })]);
     expect(await metadata()).not.toHaveProperty("delivery");
   });
 });
 
 describe("a letter about what belongs to nobody", () => {
-  it("is kept once, however often it is told", async ({ db, database }) => {
+  it("a dead letter without an owner is stored once", async ({ db, database }) => {
     const id = uuidv7(1);
     await writeNotices(db, [letter(id, { message: "a" }), news("sent")]);
     await writeNotices(db, [letter(id, { message: "a" })]);
@@ -80,7 +80,7 @@ describe("a letter about what belongs to nobody", () => {
     ]);
   });
 
-  it("is kept with characters that Postgres does not take", async ({ db, database }) => {
+  it("a dead letter is stored without the characters that Postgres refuses", async ({ db, database }) => {
     await writeNotices(db, [letter(uuidv7(1), { message: "a\u0000b\ud800" })]);
     expect(await database.query("select 1 from dead_letters")).toHaveLength(1);
   });

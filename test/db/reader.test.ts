@@ -16,25 +16,25 @@ const number = (n: number): Query<number> =>
   query(sql<{ n: number }>`select ${n}::int as n`, ([row]) => Number(row?.n));
 
 describe("what is asked in one tick", () => {
-  it("travels together, and each question gets its own answer", async ({ db, database }) => {
+  it("queries of one tick share a round trip and get their own results", async ({ db, database }) => {
     const read = createReader(db);
     const later = Promise.resolve().then(() => read(number(4)));
     expect(await Promise.all([read(number(1)), read(number(2)), read(number(3)), later])).toEqual([1, 2, 3, 4]);
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is another round trip when it is asked afterwards", async ({ db, database }) => {
+  it("a query of a later tick takes another round trip", async ({ db, database }) => {
     const read = createReader(db);
     expect([await read(number(1)), await read(number(2))]).toEqual([1, 2]);
     expect(database.requests).toHaveLength(2);
   });
 
-  it("is never mixed with another invocation's", async ({ db, database }) => {
+  it("queries of two invocations are never combined", async ({ db, database }) => {
     await Promise.all([createReader(db)(number(1)), createReader(db)(number(2))]);
     expect(database.requests).toHaveLength(2);
   });
 
-  it("fails together when one of it is refused, and what is asked next does not", async ({ db }) => {
+  it("one refused query fails the whole batch and leaves the next one unharmed", async ({ db }) => {
     const read = createReader(db);
     const broken: Query<number> = { statement: sql`select 1 / 0`, read: () => 0 };
     const outcomes = await Promise.allSettled([read(number(1)), read(broken)]);
@@ -45,7 +45,7 @@ describe("what is asked in one tick", () => {
     expect(await read(number(5))).toBe(5);
   });
 
-  it("fails alone when only its rows can't be read", async ({ db }) => {
+  it("a query whose rows can't be parsed fails alone", async ({ db }) => {
     const read = createReader(db);
     const unreadable: Query<number> = {
       statement: sql`select 1`,
@@ -57,7 +57,7 @@ describe("what is asked in one tick", () => {
     expect(outcomes).toMatchObject([{ reason: new RangeError("odd") }, { value: 1 }]);
   });
 
-  it("can only read", async ({ db }) => {
+  it("a reader can't write", async ({ db }) => {
     const read = createReader(db);
     const writes: Query<void> = { statement: sql`create table t (id int)`, read: () => undefined };
     await expect(read(writes)).rejects.toMatchObject({ code: "DATABASE_ERROR", cause: { code: "25006" } });

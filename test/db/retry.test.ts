@@ -49,7 +49,7 @@ async function attempt(failures: unknown[], options: Partial<RetryOptions> = {},
 }
 
 describe("a transaction that may be sent again", () => {
-  it("is sent once when it succeeds [F1.2.1]", async () => {
+  it("a transaction that succeeds is sent once [F1.2.1]", async () => {
     expect(await attempt([])).toEqual({ outcome: "done", runs: 1, slept: [] });
   });
 
@@ -58,15 +58,15 @@ describe("a transaction that may be sent again", () => {
     ["a serialisation failure", "40001"],
     ["a server that is starting", "57P03"],
     ["no connection to be had", "53300"],
-  ])("is sent again after a pause when it did nothing: %s (%s) [F1.2.2]", async (_, code) => {
+  ])("a transaction without effect is sent again after a pause: %s (%s) [F1.2.2]", async (_, code) => {
     expect(await attempt([failure(code), failure(code)])).toEqual({ outcome: "done", runs: 3, slept: [50, 100] });
   });
 
-  it("is sent again when it waited for a lock too long, and had done nothing yet [F1.2.4]", async () => {
+  it("a transaction that waited too long for a lock is sent again [F1.2.4]", async () => {
     expect(await attempt([failure("55P03")])).toEqual({ outcome: "done", runs: 2, slept: [50] });
   });
 
-  it("is not sent again when it took too long itself: whoever waits has waited long enough [F1.2.4]", async () => {
+  it("a transaction that exceeded its own timeout is not sent again [F1.2.4]", async () => {
     const timeout = failure();
     timeout.sourceError = new DOMException("too long", "TimeoutError");
     expect(await attempt([timeout], { isRepeatable: true })).toEqual({ outcome: timeout, runs: 1, slept: [] });
@@ -74,7 +74,7 @@ describe("a transaction that may be sent again", () => {
     expect(await attempt([stopped], { isRepeatable: true })).toEqual({ outcome: stopped, runs: 1, slept: [] });
   });
 
-  it("is sent three times at most, and then the last failure is told [F1.2.5, C6.4.5]", async () => {
+  it("a transaction is sent at most three times, and the last failure is reported [F1.2.5, C6.4.5]", async () => {
     const failures = ["40001", "40001", "40P01", "40001"].map(failure);
     expect(await attempt(failures)).toEqual({ outcome: failures[2], runs: 3, slept: [50, 100] });
   });
@@ -84,16 +84,16 @@ describe("a transaction that may be sent again", () => {
     ["a key that is there already: it is done, not to be done again", failure("23505")],
     ["a wrong statement", failure("42601")],
     ["a bug", new TypeError("x is undefined")],
-  ])("is not sent again after %s [F1.2.6]", async (_, error) => {
+  ])("a transaction is not sent again after %s [F1.2.6]", async (_, error) => {
     expect(await attempt([error], { isRepeatable: true })).toEqual({ outcome: error, runs: 1, slept: [] });
   });
 
-  it("is sent again after a lost connection only if running it twice is running it once", async () => {
+  it("a transaction is sent again after a lost connection only when it is idempotent", async () => {
     expect((await attempt([LOST])).outcome).toBe(LOST);
     expect(await attempt([LOST, failure("08006")], { isRepeatable: true })).toMatchObject({ outcome: "done", runs: 3 });
   });
 
-  it("waits twice as long each time, and anything from nothing to that: who failed together comes back apart [F1.2.7]", async () => {
+  it("the pause between attempts doubles and is random from zero to its limit [F1.2.7]", async () => {
     const failures = Array.from({ length: 6 }, () => DEADLOCK);
     const pausesWith = async (random: () => number) =>
       (await attempt(failures, { attempts: 6, baseMs: 10, random })).slept;
@@ -104,7 +104,7 @@ describe("a transaction that may be sent again", () => {
     expect(await pausesWith(() => draws.shift() ?? 0)).toEqual([1, 18, 12, 56, 80]);
   });
 
-  it("is given up when its time is over, with attempts left", async () => {
+  it("a transaction is abandoned at its deadline with attempts left", async () => {
     const failures = Array.from({ length: 9 }, () => DEADLOCK);
     // 400 ms a run: the third ends at 1,350 ms, and after a pause of 200 ms nothing would be left of 1,500.
     expect(await attempt(failures, { attempts: 9, deadlineMs: 1_500 }, 400)).toMatchObject({
@@ -120,7 +120,7 @@ describe("what a service asks of a database that stumbles", () => {
   const one = { statement: sql`select 1 as n`, read: (rows: Record<string, unknown>[]) => rows[0]?.["n"] };
 
   it.for(["drop", "reset", { sqlState: "57P01" }, { sqlState: "40001" }] as const)(
-    "is there in the end, and the caller never knew: %j [F1.2.2]",
+    "a write succeeds after transient failures: %j [F1.2.2]",
     async (fault, { proxy, db }) => {
       proxy.next(fault, fault);
       expect(await createReader(db)(one)).toBe(1);
@@ -130,13 +130,13 @@ describe("what a service asks of a database that stumbles", () => {
     },
   );
 
-  it("is there once when it was done and the answer got lost", async ({ proxy, db, database }) => {
+  it("a write whose response was lost is stored once", async ({ proxy, db, database }) => {
     proxy.next("cut");
     expect(await write(db, [put(7)])).toEqual([[]]);
     expect(await database.query("select count(*) as n from things where id = 7")).toEqual([{ n: "1" }]);
   });
 
-  it("is refused with the table's code when it stumbles all the time [F1.2.5]", async ({ proxy, db }) => {
+  it("a write that keeps failing has a code of the error table [F1.2.5]", async ({ proxy, db }) => {
     proxy.next(...Array.from({ length: 3 }, () => ({ sqlState: "40P01" })));
     await expect(write(db, [put(2)])).rejects.toMatchObject({ name: "AppError", code: "DATABASE_ERROR" });
     proxy.next("drop", "drop", "drop");

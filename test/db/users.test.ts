@@ -75,7 +75,7 @@ const newUser = (identifiers: StoredIdentifier[], changes: Partial<NewUser> = {}
 const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
 describe("people who come for the first time at the same moment", () => {
-  it("are one person when they say the same: twenty callers, one user, one session, nobody turned away [F1.2.3]", async ({
+  it("twenty callers with the same identifiers at once are one user with one session [F1.2.3]", async ({
     atOnce,
     owners,
     database,
@@ -89,10 +89,7 @@ describe("people who come for the first time at the same moment", () => {
     expect(await database.query("select count(*) as n from sessions")).toEqual([{ n: "1" }]);
   });
 
-  it("wait for each other in one order, so that nobody's transaction has to be broken", async ({
-    atOnce,
-    database,
-  }) => {
+  it("first contacts lock their identifiers in one order and never deadlock", async ({ atOnce, database }) => {
     const orders = [
       [phone(1), email(1), device(1)],
       [device(1), email(1), phone(1)],
@@ -103,10 +100,7 @@ describe("people who come for the first time at the same moment", () => {
     expect(database.requests).toHaveLength(CALLERS);
   });
 
-  it("are one person when they share an identifier, and that person goes by all the others too", async ({
-    atOnce,
-    owners,
-  }) => {
+  it("first contacts that share an identifier are one user with all identifiers", async ({ atOnce, owners }) => {
     const people = await atOnce(times(CALLERS, (n) => newUser([email(1), device(n)])));
     const [id] = people.map(({ user }) => user.id);
     expect(new Set(people.map(({ user }) => user.id))).toEqual(new Set([id]));
@@ -115,7 +109,7 @@ describe("people who come for the first time at the same moment", () => {
     });
   });
 
-  it("leave nobody behind who goes by nothing, and nothing that goes by nobody, whatever they share", async ({
+  it("concurrent first contacts leave no user without identifiers and no identifier without a user", async ({
     atOnce,
     owners,
   }) => {
@@ -129,7 +123,7 @@ describe("people who come for the first time at the same moment", () => {
     }
   });
 
-  it("are different people for different brands", async ({ atOnce, database }) => {
+  it("the same identifiers at two brands are two users", async ({ atOnce, database }) => {
     const people = await atOnce([
       ...times(10, () => newUser([phone(1)])),
       ...times(10, () => newUser([phone(1)], { brandId: GLOBEX, instanceId: INSTANCE.globex })),
@@ -141,7 +135,7 @@ describe("people who come for the first time at the same moment", () => {
     ]);
   });
 
-  it("are one person for every isolate that meets them", async ({ database, owners }) => {
+  it("the same identifiers in several isolates are one user", async ({ database, owners }) => {
     const claims: Claims = {
       instanceId: INSTANCE.chat,
       channel: "web",
@@ -163,11 +157,7 @@ describe("people who come for the first time at the same moment", () => {
     expect(Object.keys(await owners())).toHaveLength(1);
   });
 
-  it("go with who is meant most when their identifiers are several people's by then", async ({
-    atOnce,
-    deps,
-    owners,
-  }) => {
+  it("identifiers that belong to several users by then resolve to the strongest", async ({ atOnce, deps, owners }) => {
     const [ann, bob] = await atOnce([newUser([email(1)]), newUser([phone(1)])]);
     const late = await createUser(deps.db, addresses, newUser([email(1), device(1), phone(1)]));
     expect(late.user.id).toBe(bob?.user.id);
@@ -179,7 +169,7 @@ describe("people who come for the first time at the same moment", () => {
 });
 
 describe("a first contact whose answer was lost", () => {
-  it("is the same when it is sent again", async ({ deps, owners }) => {
+  it("a first contact whose response was lost is the same user when repeated", async ({ deps, owners }) => {
     const contact = newUser([phone(1), email(1)]);
     const [first, again] = [
       await createUser(deps.db, addresses, contact),
@@ -189,7 +179,10 @@ describe("a first contact whose answer was lost", () => {
     expect(Object.keys(await owners())).toEqual([contact.user.id]);
   });
 
-  it("is the same when it is sent again after somebody else had come first", async ({ deps, owners }) => {
+  it("a first contact is the same user when repeated after another one took an identifier", async ({
+    deps,
+    owners,
+  }) => {
     const earlier = await createUser(deps.db, addresses, newUser([email(1)]));
     const contact = newUser([phone(1), email(1)]);
     const [first, again] = [
@@ -202,7 +195,7 @@ describe("a first contact whose answer was lost", () => {
 });
 
 describe("known people who say the same new thing at the same moment", () => {
-  it("don't share it: one of them goes by it from then on", async ({ atOnce, deps, owners }) => {
+  it("two known users who claim one identifier at once: one of them gets it", async ({ atOnce, deps, owners }) => {
     const people = await atOnce(times(CALLERS, (n) => newUser([email(n)])));
     const brand = { brandId: ACME, channel: "web" as const };
     await Promise.all(people.map(({ user }) => addIdentifiers(deps.db, brand, user.id, [device(1), phone(1)])));
@@ -210,7 +203,7 @@ describe("known people who say the same new thing at the same moment", () => {
     expect(rich).toEqual([["device_id device-1", expect.stringContaining("email"), "phone_e164 +14155551001"]]);
   });
 
-  it("get nothing that a newcomer took a moment before, and lose nothing to them", async ({ deps, owners }) => {
+  it("a known user neither takes an identifier from a new one nor loses one to it", async ({ deps, owners }) => {
     const known = await createUser(deps.db, addresses, newUser([email(1)]));
     const brand = { brandId: ACME, channel: "web" as const };
     await Promise.all([

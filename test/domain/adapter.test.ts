@@ -93,18 +93,18 @@ describe("a message on its way to the orchestrator", () => {
     ["user", ["user"], "D.1.2"],
     ["instance", ["bundle", "instance"], "D.1.3"],
     ["message", ["message"], "D.1.4"],
-  ])("is refused without its %s (at %j) [%s]", (field, path) => {
+  ])("an adapter is refused without its %s (at %j) [%s]", (field, path) => {
     expect(() => buildAdapter(without(...path))).toThrow(refusal(field));
   });
 
-  it("is built out of its parameters alone: the same ones give the same adapter, and stay as they were [D.1.5]", () => {
+  it("an adapter depends on its parameters alone and leaves them unchanged [D.1.5]", () => {
     const given = input();
     const before = structuredClone(given);
     const first = buildAdapter(given);
     expect([buildAdapter(given), given]).toEqual([first, before]);
   });
 
-  it("follows the routing plan of its instance [D.1.6]", () => {
+  it("an adapter follows the instance's routing plan [D.1.6]", () => {
     const routingPlanOf = (routingPlanKey: string | null) =>
       build(inputWith(config({ routingPlanKey })))._meta.routing_plan_key;
     expect([routingPlanOf("gold"), routingPlanOf(null)]).toEqual(["gold", "instance:response"]);
@@ -114,16 +114,16 @@ describe("a message on its way to the orchestrator", () => {
     ["guest", "guest"],
     ["standard", "verified"],
     ["verified", "verified"],
-  ] as const)("tells what its %s user is: %s [D.1.7]", (tier, userType) => {
+  ] as const)("an adapter states the tier of a %s user: %s [D.1.7]", (tier, userType) => {
     expect(build(input({ user: { id: "user", tier } })).user_type).toBe(userType);
   });
 
-  it("comes from the channel it was said on, whatever its sender claims in the metadata [D.1.8]", () => {
+  it("an adapter states the real channel, whatever the metadata claims [D.1.8]", () => {
     const message = { ...input().message, channel: "whatsapp", metadata: { channel: "voice" } } as const;
     expect(build(input({ message })).message.channel).toBe("whatsapp");
   });
 
-  it("carries the template set of the instance's configuration [D.1.9]", () => {
+  it("an adapter holds the template set of the instance's configuration [D.1.9]", () => {
     expect(
       build(inputWith(config({ templateSet: { ...templateSet({ compose: "b" }), id: "other" } }))).template,
     ).toEqual({
@@ -132,15 +132,15 @@ describe("a message on its way to the orchestrator", () => {
     });
   });
 
-  it("is refused when the configuration has no template set [D.1.10]", () => {
+  it("an adapter is refused without a template set [D.1.10]", () => {
     expect(() => build(inputWith(config({ templateSet: null })))).toThrow(refusal("template_set"));
   });
 
-  it("is refused when the template set has no functions [D.1.11]", () => {
+  it("an adapter is refused when the template set has no functions [D.1.11]", () => {
     expect(() => build(inputWith(config({ templateSet: templateSet({}) })))).toThrow(refusal("template_set"));
   });
 
-  it("is told that the configuration doesn't exist when the instance has none", () => {
+  it("an adapter of an instance without a configuration is refused as not found", () => {
     expect(() => build(inputWith(null))).toThrow(
       expect.objectContaining({
         code: "RESOURCE_NOT_FOUND",
@@ -153,13 +153,16 @@ describe("a message on its way to the orchestrator", () => {
     [{ first: "c", compose: "b", response: "a" }, "response", "id-a"],
     [{ first: "c", compose: "b" }, "compose", "id-b"],
     [{ first: "c", second: "b" }, "first", "id-c"],
-  ])("is answered by response, else compose, else the first function: %j %s [D.1.12]", (functions, name, id) => {
-    const primary = primaryFunction(templateSet(functions));
-    expect([primary.name, primary.template.id]).toEqual([name, id]);
-  });
+  ])(
+    "an adapter is answered by response, then compose, then the first function: %j %s [D.1.12]",
+    (functions, name, id) => {
+      const primary = primaryFunction(templateSet(functions));
+      expect([primary.name, primary.template.id]).toEqual([name, id]);
+    },
+  );
 
   it.each([["gone"], ["constructor"], [7]])(
-    "is refused when the function's template doesn't exist: %j [D.1.13]",
+    "an adapter is refused when the function's template is missing: %j [D.1.13]",
     (key) => {
       expect(() => build(inputWith(config({ templateSet: templateSet({ response: key, compose: "b" }) })))).toThrow(
         refusal("template"),
@@ -171,7 +174,7 @@ describe("a message on its way to the orchestrator", () => {
     ["without a model", null, "llm_model", "D.1.14"],
     ["when the model has no name to call it by", { apiModelName: null }, "api_model_name", "D.1.15"],
     ["when the model has no provider", { provider: null }, "provider", "D.1.16"],
-  ])("is refused %s (%j, %s) [%s]", (_, changes, field) => {
+  ])("an adapter is refused %s (%j, %s) [%s]", (_, changes, field) => {
     expect(() => build(withModel(changes))).toThrow(refusal(field));
   });
 
@@ -179,22 +182,22 @@ describe("a message on its way to the orchestrator", () => {
     ["the model's name is empty", { apiModelName: "" }, "api_model_name", "D.1.22", "I2.1"],
     ["the provider is empty", { provider: "" }, "provider", "D.1.23", "I2.2"],
     ["the model's name is blank", { apiModelName: " \t" }, "api_model_name", "D.1.24", "I2.3"],
-  ])("is refused when %s (%j, %s) [%s, %s]", (_, changes, field) => {
+  ])("an adapter is refused when %s (%j, %s) [%s, %s]", (_, changes, field) => {
     expect(() => build(withModel(changes))).toThrow(refusal(field));
   });
 
-  it("is refused when the provider is blank [I2.4]", () => {
+  it("an adapter is refused when the provider is blank [I2.4]", () => {
     expect(() => build(withModel({ provider: " \n" }))).toThrow(refusal("provider"));
   });
 
-  it("tells its times with their zone [D.1.17]", () => {
+  it("the times of an adapter have a time zone [D.1.17]", () => {
     expect(build().session_context).toEqual({
       started_at: "2026-11-22T11:59:00.000Z",
       last_message_at: "2026-11-22T11:59:59.000Z",
     });
   });
 
-  it("carries the session's token plan, or one that is built for it, with what is amiss as a warning [D.1.18]", () => {
+  it("an adapter holds the session's token plan, or a new one with its warnings [D.1.18]", () => {
     const planned = { ...input().session, tokenPlan: { templates: {}, created_at: "2026-01-01T00:00:00.000Z" } };
     const fresh = buildAdapter(inputWith(config({ templateSet: templateSet({ response: "a", compose: "gone" }) })));
     expect([build(input({ session: planned })).token_plan, fresh.adapter.token_plan, fresh.warnings]).toEqual([
@@ -204,12 +207,12 @@ describe("a message on its way to the orchestrator", () => {
     ]);
   });
 
-  it("gets a plan built when the session's is none", () => {
+  it("an adapter gets a new token plan when the session has none", () => {
     const unplanned: AdapterInput = { ...input(), session: { ...input().session, tokenPlan: JSON.parse("{}") } };
     expect(Object.keys(build(unplanned).token_plan.templates)).toEqual(["a"]);
   });
 
-  it("has these fields and no others [D.1.19]", () => {
+  it("an adapter has exactly these fields [D.1.19]", () => {
     expect(Object.keys(build()).toSorted()).toEqual(
       [
         "session_id",
@@ -232,20 +235,20 @@ describe("a message on its way to the orchestrator", () => {
     );
   });
 
-  it("leaves without what its sender hid in it [D.1.20]", () => {
+  it("an adapter holds no secrets of its sender [D.1.20]", () => {
     const message = { ...input().message, content: "hi\0\u202e", metadata: { login: { password: "x" }, a: " b " } };
     expect(build(input({ message })).message).toMatchObject({ content: "hi", metadata: { login: {}, a: "b" } });
   });
 
-  it("is checked before it leaves [D.1.21]", () => {
+  it("an adapter is validated before it is sent [D.1.21]", () => {
     expect(() => build(input({ traceId: "" }))).toThrow(refusal("trace_id"));
   });
 
-  it("reaches the model as it was meant, not escaped for a page", () => {
+  it("the content of an adapter is not HTML-escaped", () => {
     expect(build().message.content).toBe("Where is <my> order?");
   });
 
-  it("comes with the newest of a long conversation, in order and within bounds", () => {
+  it("the history of an adapter is the newest part of a long conversation, in order and bounded", () => {
     const said = (count: number, content: (index: number) => string) =>
       Array.from({ length: count }, (_, index) => ({ role: "user" as const, content: content(index) }));
     const many = build(input({ history: said(150, String) })).history;
@@ -303,11 +306,14 @@ describe("what the orchestrator reads", () => {
       { build_time: "2026-11-22T12:00:00.000Z", adapter_version: "1.0", routing_plan_key: "gold" },
       "D.2.15",
     ],
-  ] satisfies [string, string, unknown, string][])("is %s, in %s (%j) [%s]", (_, field, value) => {
-    expect(Reflect.get(build(), field)).toEqual(value);
-  });
+  ] satisfies [string, string, unknown, string][])(
+    "the adapter's content is %s for %s (%j) [%s]",
+    (_, field, value) => {
+      expect(Reflect.get(build(), field)).toEqual(value);
+    },
+  );
 
-  it("is what was said before, oldest first", () => {
+  it("the adapter's history is ordered from oldest to newest", () => {
     expect(build().history).toEqual(input().history);
   });
 });
@@ -318,16 +324,16 @@ describe("what a person may make the model do", () => {
     return Object.entries(grants).flatMap(([grant, granted]) => (granted ? [grant] : []));
   };
 
-  it("is nothing for a guest", () => {
+  it("a guest has no permissions", () => {
     expect(policyOf("guest", {})).toEqual([]);
   });
 
-  it("is what the instance grants, for those it grants it to", () => {
+  it("a user has the permissions the instance grants to their tier", () => {
     const policy: PolicySettings = { guest: { can_call_tools: true }, verified: { can_write_memory: false } };
     expect([policyOf("guest", policy), policyOf("standard", policy)]).toEqual([["can_call_tools"], ["can_call_tools"]]);
   });
 
-  it("isn't more because somebody wrote a word where a boolean belongs", () => {
+  it("a permission counts only when it is a boolean", () => {
     const settings: unknown = { guest: { can_call_tools: "false", allow_pii_output: 1 }, verified: null };
     expect(policyOf("guest", settings as PolicySettings)).toEqual([]);
   });
@@ -336,30 +342,30 @@ describe("what a person may make the model do", () => {
 describe("an adapter that isn't one", () => {
   const broken = (changes: Record<string, unknown>) => ({ ...build(), ...changes });
 
-  it.each(Object.keys(build()))("is refused without %s [D.3.1]", (field) => {
+  it.each(Object.keys(build()))("an adapter without %s is invalid [D.3.1]", (field) => {
     const { [field]: _, ...rest }: Record<string, unknown> = build();
     expect(() => validateAdapter(rest)).toThrow(refusal(field));
   });
 
-  it.each([["text"], [null], [["list"]]])("is refused when its message is %j [D.3.2]", (message) => {
+  it.each([["text"], [null], [["list"]]])("an adapter with the message %j is invalid [D.3.2]", (message) => {
     expect(() => validateAdapter(broken({ message }))).toThrow(refusal("message"));
   });
 
-  it.each([[undefined], [""], [7]])("is refused when its message says %j [D.3.3]", (content) => {
+  it.each([[undefined], [""], [7]])("an adapter with the content %j is invalid [D.3.3]", (content) => {
     expect(() => validateAdapter(broken({ message: { ...build().message, content } }))).toThrow(
       refusal("message.content"),
     );
   });
 
-  it.each([["text"], [null], [["list"]]])("is refused when its routing is %j [D.3.4]", (routing) => {
+  it.each([["text"], [null], [["list"]]])("an adapter with the routing %j is invalid [D.3.4]", (routing) => {
     expect(() => validateAdapter(broken({ routing }))).toThrow(refusal("routing"));
   });
 
-  it("is refused when it names no instance [D.3.5]", () => {
+  it("an adapter without an instance is invalid [D.3.5]", () => {
     expect(() => validateAdapter(broken({ routing: { brand_id: "brand" } }))).toThrow(refusal("routing.instance_id"));
   });
 
-  it("is refused over 1 MB, and taken up to it [D.3.6]", () => {
+  it("an adapter is valid up to 1 MB and refused above [D.3.6]", () => {
     const filled = (bytes: number) => broken({ template: { id: "set", json: { a: "x".repeat(bytes) } } });
     const room = 1_048_576 - JSON.stringify(filled(0)).length;
     expect(validateAdapter(filled(room)).template.id).toBe("set");
@@ -368,7 +374,7 @@ describe("an adapter that isn't one", () => {
 });
 
 describe("an adapter that leaves the house", () => {
-  it("holds no secret at any depth, and keeps its token plan [D.4.1]", () => {
+  it("a redacted adapter holds no secret at any depth and keeps its token plan [D.4.1]", () => {
     const given = {
       password: "1",
       token_plan: { token: "2", total_budget: 3 },
@@ -377,11 +383,11 @@ describe("an adapter that leaves the house", () => {
     expect(sanitizeAdapter(given)).toEqual({ token_plan: { total_budget: 3 }, message: { metadata: [{}] } });
   });
 
-  it("has no string over 10,000 characters [D.4.2]", () => {
+  it("a redacted adapter has no string over 10,000 characters [D.4.2]", () => {
     expect(sanitizeAdapter({ a: { b: "x".repeat(10_001) } })).toEqual({ a: { b: "x".repeat(10_000) } });
   });
 
-  it("has no object with more than 100 entries [D.4.3]", () => {
+  it("a redacted adapter has no object with more than 100 entries [D.4.3]", () => {
     const many = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`k${index}`, index]));
     expect(Object.keys(sanitizeAdapter({ many }).many ?? {})).toHaveLength(100);
   });

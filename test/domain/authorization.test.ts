@@ -20,16 +20,16 @@ const verdict = (principal: Principal, action: Action, resource: Parameters<type
 const FOREIGN = ["FORBIDDEN", "You do not have permission to access this conversation"];
 
 describe("who may do what", () => {
-  it.each(ACTIONS)("nobody without a credential: %s", (action) => {
+  it.each(ACTIONS)("a request without a credential may do nothing: %s", (action) => {
     expect(verdict({ kind: "anonymous" }, action, anns)).toEqual(["UNAUTHORIZED", "A credential is required"]);
   });
 
-  it.each(ACTIONS)("a brand's server everything that is its brand's, and nothing that is not: %s", (action) => {
+  it.each(ACTIONS)("a brand's server may do everything with its own brand's data: %s", (action) => {
     expect(verdict(key("acme"), action, anns)).toBe("let through");
     expect(verdict(key("globex"), action, anns)).toEqual(["RESOURCE_NOT_FOUND", "No such conversation"]);
   });
 
-  it.each(ACTIONS)("a key with scopes what they say, and nothing else: %s", (action) => {
+  it.each(ACTIONS)("a scoped key may do exactly what its scopes say: %s", (action) => {
     expect(verdict(key("acme", [action]), action, anns)).toBe("let through");
     const others = ACTIONS.filter((other) => other !== action);
     expect(verdict(key("acme", others), action, anns)).toEqual(["FORBIDDEN", `The API key has no scope ${action}`]);
@@ -37,7 +37,7 @@ describe("who may do what", () => {
   });
 
   it.each(["messages:write", "conversations:read", "conversations:write", "conversations:delete"] as const)(
-    "a person what is theirs, not another's, and not another brand's: %s",
+    "a user may reach their own data, and no other user's or brand's: %s",
     (action) => {
       expect(verdict(person("acme", "ann"), action, anns)).toBe("let through");
       expect(verdict(person("acme", "bob"), action, anns)).toEqual(FOREIGN);
@@ -46,7 +46,7 @@ describe("who may do what", () => {
   );
 
   it.each(["broadcasts:read", "broadcasts:write"] as const)(
-    "a person nothing that is the brand's alone: %s",
+    "a user may not do what only the brand may: %s",
     (action) => {
       expect(verdict(person("acme", "ann"), action, acmes)).toEqual([
         "FORBIDDEN",

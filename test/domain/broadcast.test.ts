@@ -29,17 +29,17 @@ const messageOf = (changes: Partial<Broadcast>) =>
   recordingOf({ ...broadcast, ...changes }, recipient, 1000).messages[0];
 
 describe("a broadcast as one person's conversation keeps it", () => {
-  it("is refused without an instance [C4.3.2]", () => {
+  it("a broadcast without an instance is refused [C4.3.2]", () => {
     expect(() => messageOf({ instanceId: "" })).toThrow(
       expect.objectContaining({ code: "VALIDATION_ERROR", status: 400 }),
     );
   });
 
-  it("is cut where a message ends [C4.3.3]", () => {
+  it("a broadcast is cut at the length of a message [C4.3.3]", () => {
     expect(messageOf({ content: "x".repeat(10_001) })?.content).toBe("x".repeat(10_000));
   });
 
-  it("says that it is a broadcast, and which, whatever its sender's metadata say [C4.3.7]", () => {
+  it("a broadcast message names its broadcast, whatever its metadata say [C4.3.7]", () => {
     const metadata = { campaign: "spring", channel: "web", broadcast_id: "mine" };
     expect(messageOf({ metadata })?.metadata).toEqual({
       campaign: "spring",
@@ -57,7 +57,7 @@ describe("an attempt to reach somebody", () => {
       return [state, pauseMs];
     });
 
-  it("that failed is made again after pauses that double, until it is given up", () => {
+  it("a failed delivery is retried after doubling pauses until the limit", () => {
     expect(pauses(1)).toEqual([
       ["pending", 2_000],
       ["pending", 4_000],
@@ -67,11 +67,11 @@ describe("an attempt to reach somebody", () => {
     ]);
   });
 
-  it("that failed pauses at least half as long", () => {
+  it("a retry waits at least half of its pause", () => {
     expect(pauses(0).map(([, pauseMs]) => pauseMs)).toEqual([1_000, 2_000, 4_000, 8_000, 0]);
   });
 
-  it("that was refused is not made again", () => {
+  it("a refused delivery is not retried", () => {
     const refusal = { kind: "refused", code: "RESOURCE_NOT_FOUND", message: "No such conversation" } as const;
     expect(verdictOn(recipient, refusal, 0)).toEqual({
       recipientId: recipient.id,

@@ -13,11 +13,11 @@ describe("the state of a delivery", () => {
     ["does not fail after it arrived", ["delivered", "failed"], "delivered"],
     ["arrives after it was said to have failed", ["failed", "delivered"], "delivered"],
     ["is played after it was read", ["read", "played", "read"], "played"],
-  ])("%s", (_what, news, end) => {
+  ])("a delivery state advances: %s", (_what, news, end) => {
     expect(news.reduce(advance, "queued")).toBe(end);
   });
 
-  it("is the same in the end in whatever order the news come", () => {
+  it("a delivery state is the same for every order of its statuses", () => {
     const news = fc.array(fc.constantFrom(...DELIVERY_STATES));
     fc.assert(
       fc.property(news, news, (some, more) => {
@@ -26,7 +26,7 @@ describe("the state of a delivery", () => {
     );
   });
 
-  it("of a message in parts is that of the part that is least far, or failed as one of them", () => {
+  it("a message in parts has the state of its least advanced part, or failed", () => {
     expect(overall(["read", "sent", "delivered"])).toBe("sent");
     expect(overall(["sent", "failed"])).toBe("failed");
     expect(overall(["read", "failed"])).toBe("failed");
@@ -36,15 +36,15 @@ describe("the state of a delivery", () => {
 describe("a reference", () => {
   const id = "01900000-0000-7000-8000-000000000002";
 
-  it.each([1, 2, 117])("finds the way back to part %i of its message", (part) => {
+  it.each([1, 2, 117])("a reference names part %i of its message", (part) => {
     expect(readReference(referenceOf(id, part))).toEqual({ messageId: id, part });
   });
 
-  it("of the only part is the message's id", () => {
+  it("the reference of a single part is the message id", () => {
     expect(referenceOf(id, 1)).toBe(id);
   });
 
-  it.each([null, "", "something else", `${id}/`, `${id}/x`, `${id} `])("%j is none of ours", (reference) => {
+  it.each([null, "", "something else", `${id}/`, `${id}/x`, `${id} `])("%j is not a reference of ours", (reference) => {
     expect(readReference(reference)).toBeNull();
   });
 });

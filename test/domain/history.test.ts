@@ -5,7 +5,7 @@ import { newestFirst, pageOf, savedWindow } from "../../src/domain/history.ts";
 type Item = { createdAt: number; seq: number };
 
 describe("a page of history", () => {
-  it("is the same whichever of its messages have been saved", () => {
+  it("a page of history is the same whichever of its messages are saved", () => {
     const items = fc.uniqueArray(fc.record({ createdAt: fc.nat(20), seq: fc.nat(5) }), {
       selector: ({ createdAt, seq }) => `${createdAt}.${seq}`,
       maxLength: 40,
@@ -33,7 +33,7 @@ describe("a page of history", () => {
     );
   });
 
-  it("asks Postgres for no more than the page when nothing is unsaved", () => {
+  it("Postgres is asked for exactly one page when nothing is unsaved", () => {
     expect(savedWindow(0, 40, 21)).toEqual({ offset: 40, limit: 21 });
   });
 });

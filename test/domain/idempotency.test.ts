@@ -37,19 +37,19 @@ describe("the key of a request", () => {
     ["with an empty request id", scope, "", "request_id", "C6.1.3"],
     ["with a blank request id", scope, " \n", "request_id", "C6.1.3"],
     ["with a request id of 129 characters", scope, "x".repeat(129), "request_id", "C6.1.4"],
-  ])("is refused %s (scope %s, id %j: %s) [%s]", async (_, where, requestId, field) => {
+  ])("an idempotency key is refused %s (scope %s, id %j: %s) [%s]", async (_, where, requestId, field) => {
     await expect(idempotencyKey(where, requestId)).rejects.toEqual(refusal(field));
   });
 
-  it("is instance, session and request id [C6.1.5]", async () => {
+  it("an idempotency key consists of instance, session and request id [C6.1.5]", async () => {
     expect(await idempotencyKey(scope, "r1")).toBe(`${INSTANCE}:${SESSION}:r1`);
   });
 
-  it("leaves the session's place empty where there is none [C6.1.6]", async () => {
+  it("an idempotency key without a session leaves its place empty [C6.1.6]", async () => {
     expect(await idempotencyKey(scopeOf(INSTANCE, null), "r1")).toBe(`${INSTANCE}::r1`);
   });
 
-  it("is a hash when it would be longer than 128 characters, and not a character before [C6.1.7]", async () => {
+  it("an idempotency key over 128 characters is a hash [C6.1.7]", async () => {
     const room = 128 - `${scope}:`.length;
     const [fits, hashed, other] = await Promise.all(
       ["x".repeat(room), "x".repeat(room + 1), "y".repeat(room + 1)].map((id) => idempotencyKey(scope, id)),
@@ -59,7 +59,7 @@ describe("the key of a request", () => {
     expect(other).not.toBe(hashed);
   });
 
-  it("is another one in each session of a person [C3.7.1]", async () => {
+  it("an idempotency key differs between sessions [C3.7.1]", async () => {
     const sessions = ["01900000-0000-7000-8000-000000000002", SESSION];
     const keys = await Promise.all(sessions.map((session) => idempotencyKey(scopeOf(INSTANCE, session), "r1")));
     expect(new Set(keys).size).toBe(2);
@@ -67,7 +67,7 @@ describe("the key of a request", () => {
 });
 
 describe("the fingerprint of a body", () => {
-  it("is the same however its keys are ordered, and another one for any other value", async () => {
+  it("the fingerprint of a body ignores the order of keys and reflects every value", async () => {
     const body = { content: "Hi", metadata: { a: 1, b: [1, { c: null, d: "x" }] } };
     const same = { metadata: { b: [1, { d: "x", c: null }], a: 1 }, content: "Hi" };
     expect(await fingerprint(same)).toBe(await fingerprint(body));
@@ -81,20 +81,20 @@ describe("the fingerprint of a body", () => {
     expect(new Set(prints).size).toBe(5);
   });
 
-  it("is of JSON: what has no value there is left out", () => {
+  it("the fingerprint of a body ignores undefined values", () => {
     expect(canonicalJson({ b: undefined, a: [undefined, 1n === 1n] })).toBe('{"a":[null,true]}');
   });
 });
 
 describe("an answer that is kept for those who ask again", () => {
   it.each([["a text"], [["a list"]], [null], [undefined], [7]])(
-    "is refused when it is none: %j [C6.3.2]",
+    "a stored reply of %j is refused [C6.3.2]",
     (response) => {
       expect(() => cacheable(response)).toThrow(refusal("response"));
     },
   );
 
-  it("is kept as it was said when it is small and holds nothing secret", () => {
+  it("a small stored reply without secrets is kept word for word", () => {
     const answer = answerTo({ requestId: "r1", content: "Hi", user: { id: SESSION, tier: "guest" } });
     expect(cacheable(answer)).toEqual(answer);
   });
@@ -107,30 +107,30 @@ describe("somebody who comes with a request id", () => {
   const done = settle(running, running.fence, LIFETIME_MS, NOW);
   if (done === null) throw new Error("nobody has replaced the run");
 
-  it("runs it when nobody has come with it before [C6.2.5]", () => {
+  it("a new request id runs [C6.2.5]", () => {
     expect(admission(null, "f", false, NOW)).toBe("new");
   });
 
-  it("is given the answer while it is remembered [C6.2.3], instead of a run [C6.4.8]", () => {
+  it("a completed request id is answered from memory and does not run [C6.2.3, C6.4.8]", () => {
     expect([admission(done, "f", false, NOW + LIFETIME_MS - 1), admission(done, "f", true, NOW)]).toEqual([
       "completed",
       "completed",
     ]);
   });
 
-  it("runs it anew when the answer has been forgotten, after 24 hours [C6.2.4]", () => {
+  it("an expired request id runs again after 24 hours [C6.2.4]", () => {
     expect(LIFETIME_MS).toBe(24 * 60 * 60_000);
     expect(admission(done, "f", false, NOW + LIFETIME_MS)).toBe("new");
   });
 
-  it("is told to wait while it runs and somebody holds it [C6.4.3, C6.6.2]", () => {
+  it("a request id in progress gets a retry time [C6.4.3, C6.6.2]", () => {
     expect([admission(TURN, "f", true, NOW), admission(running, "f", true, NOW + LEASE_MS - 1)]).toEqual([
       "in_progress",
       "in_progress",
     ]);
   });
 
-  it("takes it over at once when nobody holds it any more [C6.4.4], or after 300 s when its run is stuck [C6.5.1]", () => {
+  it("a request id without a waiting caller is taken over at once, and a stuck one after 300 s [C6.4.4, C6.5.1]", () => {
     expect(LEASE_MS).toBe(300_000);
     expect([
       admission(TURN, "f", false, NOW),
@@ -140,13 +140,13 @@ describe("somebody who comes with a request id", () => {
     expect([leaseIsOver(running, NOW + LEASE_MS - 1), leaseIsOver(running, NOW + LEASE_MS)]).toEqual([false, true]);
   });
 
-  it("gets nothing of another body's turn, done or not", () => {
+  it("a request id with another body gets nothing of the turn, completed or not", () => {
     expect([admission(done, "g", false, NOW), admission(running, "g", true, NOW)]).toEqual(["mismatch", "mismatch"]);
   });
 });
 
 describe("a run", () => {
-  it("ends by letting go of the turn [C6.4.7]", () => {
+  it("a run releases its turn at the end [C6.4.7]", () => {
     const running = start(TURN, LEASE_MS, NOW);
     expect(settle(running, running.fence, LIFETIME_MS, NOW + 5)).toEqual({
       ...running,
@@ -156,7 +156,7 @@ describe("a run", () => {
     });
   });
 
-  it("that was replaced while it ran changes nothing any more, and keeps nobody waiting [C6.4.10]", () => {
+  it("a replaced run changes nothing and holds up no caller [C6.4.10]", () => {
     const stuck = start(TURN, LEASE_MS, NOW);
     const replacement = start(stuck, LEASE_MS, NOW + LEASE_MS);
     expect(replacement.fence).toBeGreaterThan(stuck.fence);
@@ -164,7 +164,7 @@ describe("a run", () => {
     expect(settle(replacement, replacement.fence, LIFETIME_MS, NOW)?.state).toBe("done");
   });
 
-  it("can't end a turn that is done already, or one that never began", () => {
+  it("a run can't settle a turn that is done or was never started", () => {
     const running = start(TURN, LEASE_MS, NOW);
     const done = settle(running, 1, LIFETIME_MS, NOW);
     expect([done && settle(done, 1, LIFETIME_MS, NOW), settle(TURN, 0, LIFETIME_MS, NOW)]).toEqual([null, null]);
@@ -204,7 +204,7 @@ describe("what a conversation keeps of its turns", () => {
   const asks = (turns: TurnStore, requestId = "r1", now = NOW, held = false) =>
     turns.admission({ scope, requestId, fingerprint: "f" }, () => held, now);
 
-  it("is the answer, word for word, for as long as it is remembered", () => {
+  it("a settled turn keeps its reply word for word for its lifetime", () => {
     const turns = open();
     const turnId = run(turns);
     expect(asks(turns, "r1", NOW + LIFETIME_MS - 1)).toMatchObject({
@@ -213,7 +213,7 @@ describe("what a conversation keeps of its turns", () => {
     });
   });
 
-  it("is one row per request id: what is over is replaced, and only the new one is there to be asked [C6.4.11]", () => {
+  it("a request id has one row: an expired turn is replaced [C6.4.11]", () => {
     const turns = open();
     run(turns);
     const second = enqueue(turns, "r1", NOW + LIFETIME_MS);
@@ -221,7 +221,7 @@ describe("what a conversation keeps of its turns", () => {
     expect([asks(turns, "r1", NOW + LIFETIME_MS, true).kind, turns.pendingCount()]).toEqual(["in_progress", 1]);
   });
 
-  it("does not change when a run that was replaced comes back with its answer", () => {
+  it("a settled turn is unchanged when a replaced run returns a reply", () => {
     const turns = open();
     enqueue(turns);
     const head = turns.next();
@@ -233,7 +233,7 @@ describe("what a conversation keeps of its turns", () => {
     expect(turns.find(scope, "r1")?.answer).toEqual(answer("good"));
   });
 
-  it("is swept 24 hours after it was answered, to the millisecond, and what waits or is younger stays [C6.7.1, I9.2]", () => {
+  it("a settled turn is deleted 24 hours after its reply, to the millisecond, and waiting ones stay [C6.7.1, I9.2]", () => {
     const turns = open();
     run(turns, "old", NOW);
     run(turns, "young", NOW + 1);
@@ -250,7 +250,7 @@ describe("what a conversation keeps of its turns", () => {
     expect(turns.pendingCount()).toBe(1);
   });
 
-  it("is kept apart for each session of a person: the same request id is another turn there [C3.7.1]", () => {
+  it("one request id in two sessions is two turns [C3.7.1]", () => {
     const turns = open();
     run(turns);
     const other = scopeOf(INSTANCE, "01900000-0000-7000-8000-000000000002");

@@ -19,7 +19,7 @@ describe("a person's phone number", () => {
     ["\u202a+49\u00a0151\u20111234567\u202c", "+491511234567"],
     ["+12", "+12"],
     ["+123456789012345", "+123456789012345"],
-  ])("is taken as people write it: %s [F2.1.1]", (written, number) => {
+  ])("a phone number is accepted in common spellings: %s [F2.1.1]", (written, number) => {
     expect(validateIdentifier("phone_e164", written, required)).toBe(number);
   });
 
@@ -29,18 +29,15 @@ describe("a person's phone number", () => {
     ["with other digits than 0 to 9", "+١٢٣٤٥٦٧", "F2.1.3"],
     ["of 16 digits", "+1234567890123456", "F2.1.4"],
     ["of one digit", "+1", "F2.1.5"],
-  ])("is refused %s (%s) [%s]", (_, written) => {
+  ])("a phone number is refused %s (%s) [%s]", (_, written) => {
     expect(() => validateIdentifier("phone_e164", written, required)).toThrow(refusalOf("phone_e164"));
   });
 
-  it.each([[""], ["  "], [null], [undefined]])(
-    "is refused when it is needed and left empty: %j [F2.1.6]",
-    (written) => {
-      expect(() => validateIdentifier("phone_e164", written, required)).toThrow(refusalOf("phone_e164"));
-    },
-  );
+  it.each([[""], ["  "], [null], [undefined]])("a required phone number may not be empty: %j [F2.1.6]", (written) => {
+    expect(() => validateIdentifier("phone_e164", written, required)).toThrow(refusalOf("phone_e164"));
+  });
 
-  it.each([[""], ["  "], [null], [undefined]])("may be left empty when it isn't needed: %j [F2.1.7]", (written) => {
+  it.each([[""], ["  "], [null], [undefined]])("an optional phone number may be empty: %j [F2.1.7]", (written) => {
     expect(validateIdentifier("phone_e164", written, optional)).toBeNull();
   });
 });
@@ -51,7 +48,7 @@ describe("a person's e-mail address", () => {
     ["  Ann.B+x@Example.COM ", "ann.b+x@example.com"],
     ["ａｎｎ@example.com", "ann@example.com"],
     [`${"a".repeat(116)}@example.com`, `${"a".repeat(116)}@example.com`],
-  ])("is one address however it is spelled: %s [F2.2.1]", (written, address) => {
+  ])("an e-mail address is normalised: %s [F2.2.1]", (written, address) => {
     expect(validateIdentifier("email", written, required)).toBe(address);
   });
 
@@ -60,44 +57,47 @@ describe("a person's e-mail address", () => {
     ["without a domain", "ann@", "F2.2.3"],
     ["of 129 characters", `${"a".repeat(117)}@example.com`, "F2.2.4"],
     ["that needs one and has none", " ", "F2.2.5"],
-  ])("is refused %s (%s) [%s]", (_, written) => {
+  ])("an e-mail address is refused %s (%s) [%s]", (_, written) => {
     expect(() => validateIdentifier("email", written, required)).toThrow(refusalOf("email"));
   });
 
-  it("may be left empty when it isn't needed [F2.2.6]", () => {
+  it("an optional e-mail address may be empty [F2.2.6]", () => {
     expect(validateIdentifier("email", "", optional)).toBeNull();
   });
 });
 
 describe("a person's device", () => {
-  it.each([["ios-4F2A"], ["x".repeat(128)], ["gerät 1"]])("is known by any visible text: %s [F2.3.1]", (id) => {
+  it.each([["ios-4F2A"], ["x".repeat(128)], ["gerät 1"]])("a device id is any visible text: %s [F2.3.1]", (id) => {
     expect(validateIdentifier("device_id", ` ${id} `, required)).toBe(id);
   });
 
-  it("is refused with an id of 129 characters [F2.3.2]", () => {
+  it("a device id of 129 characters is refused [F2.3.2]", () => {
     expect(() => validateIdentifier("device_id", "x".repeat(129), required)).toThrow(refusalOf("device_id"));
   });
 
-  it.each([["a\0b"], ["a\nb"], ["a\u200bb"], ["a\u2028b"]])("is refused with what can't be seen: %j", (id) => {
-    expect(() => validateIdentifier("device_id", id, required)).toThrow(refusalOf("device_id"));
-  });
+  it.each([["a\0b"], ["a\nb"], ["a\u200bb"], ["a\u2028b"]])(
+    "a device id with invisible characters is refused: %j",
+    (id) => {
+      expect(() => validateIdentifier("device_id", id, required)).toThrow(refusalOf("device_id"));
+    },
+  );
 
-  it("is refused without an id when one is needed [F2.3.3]", () => {
+  it("a required device id may not be missing [F2.3.3]", () => {
     expect(() => validateIdentifier("device_id", "", required)).toThrow(refusalOf("device_id"));
   });
 
-  it("may go without an id when none is needed [F2.3.4]", () => {
+  it("an optional device id may be missing [F2.3.4]", () => {
     expect(validateIdentifier("device_id", null, optional)).toBeNull();
   });
 });
 
 describe("who a caller says the person is", () => {
-  it("counts what is empty as left out", () => {
+  it("an empty identifier counts as left out", () => {
     const sent = { phone_e164: "", email: null, device_id: " ", auth_token: null };
     expect(presented(Identifiers.parse(sent))).toEqual([]);
   });
 
-  it("comes normalised, the strongest first, whatever the order in the body", () => {
+  it("identifiers are normalised and sorted from the strongest", () => {
     const sent = { auth_token: "t", device_id: " d ", email: "A@B.co", phone_e164: "+1 415 555 0123" };
     expect(presented(Identifiers.parse(sent))).toEqual([
       { type: "phone_e164", value: "+14155550123" },
@@ -106,18 +106,18 @@ describe("who a caller says the person is", () => {
     ]);
   });
 
-  it("is checked again below the route, where nobody has parsed it", () => {
+  it("identifiers are validated again below the route", () => {
     expect(() => presented({ phone_e164: "nope" })).toThrow(refusalOf("phone_e164"));
   });
 
-  it("names every field that is badly formed", () => {
+  it("every malformed identifier is reported", () => {
     const result = Identifiers.safeParse({ phone_e164: "415", email: "x", device_id: 7, auth_token: "t" });
     expect(result.error?.issues.map((issue) => issue.path[0])).toEqual(["phone_e164", "email", "device_id"]);
   });
 });
 
 describe("how well a person is known", () => {
-  it("is vouched for by WhatsApp, and claimed everywhere else", () => {
+  it("an identifier is verified on WhatsApp and claimed on every other channel", () => {
     expect(CHANNELS.filter((channel) => tierFor(channelOf(channel)) === "verified")).toEqual(["whatsapp"]);
   });
 
@@ -125,7 +125,7 @@ describe("how well a person is known", () => {
     ["guest", "guest"],
     ["standard", "verified"],
     ["verified", "verified"],
-  ] as const)("makes a %s person a %s user for the model", (tier, userType) => {
+  ] as const)("a %s identifier gives a %s user", (tier, userType) => {
     expect(userTypeFor(tier)).toBe(userType);
   });
 });

@@ -3,32 +3,29 @@ import { parseJson } from "../../src/domain/json.ts";
 import { MessageContent, MessageMetadata, sanitizeMetadata } from "../../src/domain/message.ts";
 
 describe("what a person says", () => {
-  it("may be 10,000 characters long, an emoji being one of them [F2.4.1]", () => {
+  it("a message may have 10,000 characters, an emoji counting as one [F2.4.1]", () => {
     expect(MessageContent.parse("😀".repeat(10_000))).toBe("😀".repeat(10_000));
   });
 
-  it("is refused at 10,001 characters, never cut [F2.4.2]", () => {
+  it("a message of 10,001 characters is refused, not cut [F2.4.2]", () => {
     expect(MessageContent.safeParse("x".repeat(10_001)).success).toBe(false);
   });
 
-  it("is trimmed before it is measured [F2.4.3]", () => {
+  it("a message is trimmed before it is measured [F2.4.3]", () => {
     expect(MessageContent.parse(` \n${"x".repeat(10_000)}\t `)).toBe("x".repeat(10_000));
   });
 
-  it.each([["  "], ["\0\x1b"], ["\u202e"], ["\u200b\u3164\u2800"]])(
-    "is refused when nothing is left of it: %j",
-    (said) => {
-      expect(MessageContent.safeParse(said).success).toBe(false);
-    },
-  );
+  it.each([["  "], ["\0\x1b"], ["\u202e"], ["\u200b\u3164\u2800"]])("a message of %j is refused as empty", (said) => {
+    expect(MessageContent.safeParse(said).success).toBe(false);
+  });
 
-  it("keeps its HTML: the model gets what was meant", () => {
+  it("a message keeps its HTML", () => {
     expect(MessageContent.parse("<b>hi</b>\0")).toBe("<b>hi</b>");
   });
 });
 
 describe("what a client says about a message", () => {
-  it("is kept without secrets and control characters", () => {
+  it("message metadata is kept without secrets and control characters", () => {
     expect(MessageMetadata.parse({ page: " /home\0 ", session: { token: "t" } })).toEqual({
       page: "/home",
       session: {},
@@ -83,11 +80,11 @@ describe("what a client says about a message", () => {
     expect(MessageMetadata.parse(parseJson('{"id": 9007199254740991}'))).toEqual({ id: 9_007_199_254_740_991 });
   });
 
-  it.each([[[]], ["x"], [null], [1]])("is refused when it is no object: %j", (sent) => {
+  it.each([[[]], ["x"], [null], [1]])("message metadata of %j is refused", (sent) => {
     expect(MessageMetadata.safeParse(sent).success).toBe(false);
   });
 
-  it("is refused over 64 KB, however many entries make them up", () => {
+  it("message metadata over 64 KB is refused", () => {
     const sent = (bytes: number) => ({ a: "x".repeat(bytes - '{"a":""}'.length) });
     expect([sent(65_536), sent(65_537)].map((metadata) => MessageMetadata.safeParse(metadata).success)).toEqual([
       true,

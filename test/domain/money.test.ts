@@ -25,26 +25,26 @@ describe("what an answer costs", () => {
     ],
     ["a whole amount", prices("2", "3.000"), tokens(1000, 1000), "5"],
     ["nothing", prices("2", "3"), tokens(0, 0), "0"],
-  ])("is exact: %s", (_, price, used, usd) => {
+  ])("the cost of a turn is exact: %s", (_, price, used, usd) => {
     expect(cost(price, used)).toBe(usd);
   });
 
   it.each([
     ["input", prices(null, "1")],
     ["output", prices("1", null)],
-  ])("is unknown, not 0, when the model has no %s price [I3.4]", (_, price) => {
+  ])("the cost of a turn is unknown when the model has no %s price [I3.4]", (_, price) => {
     expect(cost(price, tokens(10, 10))).toBeNull();
   });
 
-  it.each([["NaN"], ["1e-7"], ["-1"], [""]])("is unknown when a price can't be one: %j", (price) => {
+  it.each([["NaN"], ["1e-7"], ["-1"], [""]])("the cost of a turn is unknown when a price is invalid: %j", (price) => {
     expect(cost(prices(price, "1"), tokens(10, 10))).toBeNull();
   });
 
-  it("needs no price for what wasn't used", () => {
+  it("unused tokens need no price", () => {
     expect([cost(prices("1", null), tokens(10, 0)), cost(prices(null, null), tokens(0, 0))]).toEqual(["0.01", "0"]);
   });
 
-  it("is the same for a conversation as for its turns together", () => {
+  it("the cost of a conversation equals the sum of its turns", () => {
     fc.assert(
       fc.property(amount, amount, count, count, count, count, (input, output, in1, out1, in2, out2) => {
         const price = prices(input, output);
@@ -54,7 +54,7 @@ describe("what an answer costs", () => {
     );
   });
 
-  it("is the price itself for 1,000 tokens", () => {
+  it("the cost of 1,000 tokens is the price itself", () => {
     fc.assert(
       fc.property(amount, (price) => {
         expect(cost(prices(price, null), tokens(1000, 0))).toBe(addMoney(price, "0"));
@@ -70,11 +70,11 @@ describe("two amounts", () => {
     ["1.50", "-1.5", "0"],
     ["-0.05", "0.01", "-0.04"],
     ["99999999999999999999.99", "0.01", "100000000000000000000"],
-  ])("%s and %s are %s", (a, b, sum) => {
+  ])("the sum of %s and %s is %s", (a, b, sum) => {
     expect(addMoney(a, b)).toBe(sum);
   });
 
-  it("add up to the same in any order, without an exponent or a trailing zero", () => {
+  it("sums are equal in every order and have no exponent or trailing zero", () => {
     fc.assert(
       fc.property(amount, amount, amount, (a, b, c) => {
         const sum = addMoney(addMoney(a, b), c);
@@ -84,7 +84,7 @@ describe("two amounts", () => {
     );
   });
 
-  it.each([["1e3"], [""], ["1."], ["0x1"], ["1,5"]])("are refused when one is no decimal: %j", (text) => {
+  it.each([["1e3"], [""], ["1."], ["0x1"], ["1,5"]])("a sum with an invalid amount is refused: %j", (text) => {
     expect(() => addMoney(text, "1")).toThrow(expect.objectContaining({ code: "VALIDATION_ERROR", status: 400 }));
   });
 });

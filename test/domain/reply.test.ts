@@ -5,7 +5,7 @@ const SORRY = "Sorry, say that again?";
 const textOf = (response: unknown) => readReply(response, SORRY).text;
 
 describe("an orchestrator's answer", () => {
-  it("is told by its text [B2.5.1]", () => {
+  it("the reply is the orchestrator's text [B2.5.1]", () => {
     expect(textOf({ text: " Hello! ", message: "not this" })).toBe("Hello!");
   });
 
@@ -15,12 +15,12 @@ describe("an orchestrator's answer", () => {
     ["content", { content: "Hello!" }],
     ["a message's content", { message: { role: "assistant", content: "Hello!" } }],
     ["the next field when one is blank", { text: " \0", llm_response: "", message: null, content: "Hello!" }],
-  ])("is found in %s [B2.5.2]", (_, response) => {
+  ])("the reply is found in %s [B2.5.2]", (_, response) => {
     expect(textOf(response)).toBe("Hello!");
   });
 
   it.each([[{}], [{ text: "" }], [{ text: 7, message: { content: ["x"] } }], [{ answer: "Hello!" }]])(
-    "that says nothing becomes the default reply, and is known for one: %j [B2.5.3]",
+    "an empty reply becomes the default reply and is marked as such: %j [B2.5.3]",
     (response) => {
       expect(readReply(response, SORRY)).toMatchObject({
         text: SORRY,
@@ -31,7 +31,7 @@ describe("an orchestrator's answer", () => {
   );
 
   it.each([[null], [undefined], ["Hello!"], [["Hello!"]], [42]])(
-    "that is no object is not trusted: %j [B2.5.4]",
+    "a response that is no object is not used: %j [B2.5.4]",
     (response) => {
       expect(readReply(response, SORRY)).toEqual({
         text: SORRY,
@@ -42,27 +42,27 @@ describe("an orchestrator's answer", () => {
     },
   );
 
-  it("is cleaned, and keeps its markup: the channel decides what to escape", () => {
+  it("the reply is sanitised and keeps its markup", () => {
     expect(textOf({ text: "a\0 < \u202eb\r\n*c*" })).toBe("a < b\n*c*");
   });
 
-  it("is cut at 10,000 characters with a warning, an emoji being one of them [C4.2.3]", () => {
+  it("a reply over 10,000 characters is cut with a warning [C4.2.3]", () => {
     const reply = readReply({ text: "😀".repeat(10_001) }, SORRY);
     expect([reply.text === "😀".repeat(10_000), reply.warnings]).toEqual([true, [expect.stringContaining("longer")]]);
   });
 
-  it("of exactly 10,000 characters is told whole, without a warning", () => {
+  it("a reply of exactly 10,000 characters is complete and has no warning", () => {
     expect(readReply({ text: "x".repeat(10_000) }, SORRY)).toMatchObject({ text: "x".repeat(10_000), warnings: [] });
   });
 
-  it("is kept with the message, without its secrets [C4.2.7]", () => {
+  it("the orchestrator's response is stored without its secrets [C4.2.7]", () => {
     const response = { text: "Hello!", usage: { total_tokens: 5 }, debug: { api_key: "k", step: "1\0" } };
     expect(readReply(response, SORRY).metadata).toEqual({
       orchestrator_response: { text: "Hello!", usage: { total_tokens: 5 }, debug: { step: "1" } },
     });
   });
 
-  it("is kept up to 64 KB: what doesn't fit is left out, with a warning [C4.2.8]", () => {
+  it("the orchestrator's response is stored up to 64 KB, with a warning when entries are left out [C4.2.8]", () => {
     const debug = Array.from({ length: 10 }, () => "x".repeat(9000));
     const reply = readReply({ text: "Hello!", debug, intent: "greet" }, SORRY);
     expect([reply.metadata, reply.warnings]).toEqual([

@@ -6,15 +6,15 @@ import { redact, redactString } from "../../src/domain/redact.ts";
 const nested = (depth: number): unknown => (depth === 0 ? "deep" : { in: nested(depth - 1) });
 
 describe("a string somebody sent", () => {
-  it("loses the spaces around it [F4.2.1]", () => {
+  it("a string is trimmed [F4.2.1]", () => {
     expect(sanitizeString(" \n hello\t ")).toBe("hello");
   });
 
-  it("has its tags escaped when it is meant for a page [F4.2.2]", () => {
+  it("a string for a page has its tags escaped [F4.2.2]", () => {
     expect(sanitizeString("<b>1 & 2</b>", { html: true })).toBe("&lt;b&gt;1 &amp; 2&lt;/b&gt;");
   });
 
-  it("is kept as it was meant when it is stored or read by a model", () => {
+  it("a string for storage or a model keeps its tags", () => {
     expect(sanitizeString("if a < b && c")).toBe("if a < b && c");
   });
 
@@ -22,44 +22,44 @@ describe("a string somebody sent", () => {
     expect(sanitizeString("a\0b\x1b[31m\x07\tc\nd")).toBe("a b [31m\tc\nd");
   });
 
-  it("is cut at the limit, counted before it is escaped [F4.2.4]", () => {
+  it("a string is cut at the limit before it is escaped [F4.2.4]", () => {
     expect(sanitizeString("<<<<", { html: true, maxString: 2 })).toBe("&lt;&lt;");
   });
 
-  it("is sanitised to the same when that is done again, also where the cut leaves a space", () => {
+  it("a sanitised string is unchanged when sanitised again", () => {
     const once = sanitizeString("ab cd", { maxString: 3 });
     expect([once, sanitizeString(once, { maxString: 3 })]).toEqual(["ab", "ab"]);
   });
 });
 
 describe("data somebody sent", () => {
-  it("has every string trimmed, escaped if asked, and limited [F4.1.1]", () => {
+  it("every string of an object is trimmed, limited and escaped when asked [F4.1.1]", () => {
     expect(sanitizeData([" <i> ", "x".repeat(10_001)], { html: true })).toEqual(["&lt;i&gt;", "x".repeat(10_000)]);
   });
 
-  it("has its objects cleaned at every depth, without secrets, within their limit [F4.1.2]", () => {
+  it("objects are sanitised at every depth, without secrets and within their limit [F4.1.2]", () => {
     const sent = { name: " Ann ", login: { password: "hunter2", ok: true }, c: 1, d: 2 };
     expect(sanitizeData(sent, { maxItems: 3 })).toEqual({ name: "Ann", login: { ok: true }, c: 1 });
   });
 
-  it("has its lists cleaned item by item and cut [F4.1.3]", () => {
+  it("lists are sanitised item by item and cut [F4.1.3]", () => {
     expect(sanitizeData([" a ", { token: "t" }, "c"], { maxList: 2 })).toEqual(["a", {}]);
   });
 
-  it("has no control characters anywhere, keys included: Postgres would refuse the row [F4.1.4]", () => {
+  it("no control character is left in any value or key [F4.1.4]", () => {
     expect(sanitizeData({ "k\0": ["v\0"] })).toEqual({ k: ["v"] });
   });
 
-  it("spells one word one way [F4.1.5]", () => {
+  it("text is in Unicode normalisation form C [F4.1.5]", () => {
     expect(sanitizeData({ city: "Zu\u0308rich" })).toEqual({ city: "Zürich" });
   });
 
-  it("can't run a script on the page it is shown on [G4.2.1]", () => {
+  it("a value can't run a script on a page [G4.2.1]", () => {
     const shown = sanitizeData({ bio: "<script>alert(1)</script>", '"><img src=x>': 1 }, { html: true });
     expect(JSON.stringify(shown)).not.toMatch(/[<>]/);
   });
 
-  it("loses a secret however its name is written [F4.3.1]", () => {
+  it("a secret is removed however its key is spelled [F4.3.1]", () => {
     const sent = {
       password: "1",
       Token: "2",
@@ -72,7 +72,7 @@ describe("data somebody sent", () => {
     expect(sanitizeData(sent)).toEqual({ kept: "7" });
   });
 
-  it("has its keys cleaned, or left as they are [F4.3.2]", () => {
+  it("keys are sanitised, or kept when asked [F4.3.2]", () => {
     const sent = { " <k>\x07 ": 1 };
     expect([sanitizeData(sent, { html: true }), sanitizeData(sent, { keys: false })]).toEqual([
       { "&lt;k&gt;": 1 },
@@ -80,20 +80,20 @@ describe("data somebody sent", () => {
     ]);
   });
 
-  it("keeps the first 100 entries of an object [F4.3.3]", () => {
+  it("an object keeps its first 100 entries [F4.3.3]", () => {
     const sent = Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`k${index}`, index]));
     expect(Object.keys(sanitizeData(sent))).toEqual(Object.keys(sent).slice(0, 100));
   });
 
-  it("is cleaned in objects within lists within objects [F4.3.4]", () => {
+  it("objects within lists within objects are sanitised [F4.3.4]", () => {
     expect(sanitizeData({ a: [{ b: { c: " x ", secret: "s" } }] })).toEqual({ a: [{ b: { c: "x" } }] });
   });
 
-  it("keeps the first 100 items of a list [F4.4.1]", () => {
+  it("a list keeps its first 100 items [F4.4.1]", () => {
     expect(sanitizeData(Array.from({ length: 101 }, (_, index) => index))).toHaveLength(100);
   });
 
-  it("is cleaned in lists within lists [F4.4.2]", () => {
+  it("lists within lists are sanitised [F4.4.2]", () => {
     expect(sanitizeData([[[" x ", { cookie: "c" }]]])).toEqual([[["x", {}]]]);
   });
 
@@ -119,13 +119,13 @@ describe("data somebody sent", () => {
     ]);
   });
 
-  it("can't reach one, nor keep a secret, under a name that is known for what it is only once it is cut", () => {
+  it("a key that becomes dangerous or secret when cut is removed", () => {
     const long = (name: string) => `${name}${" ".repeat(256)}x`;
     const kept = sanitizeData(JSON.parse(`{"${long("__proto__")}":{"admin":true},"${long("token")}":"t","a":3}`));
     expect([Object.getOwnPropertyNames(kept), Object.getPrototypeOf(kept)]).toEqual([["a"], Object.prototype]);
   });
 
-  it("ends at a depth of 32, and in a circle", () => {
+  it("sanitising stops at depth 32 and at a circular reference", () => {
     const circle: Record<string, unknown> = { name: "x" };
     circle.self = circle;
     expect([JSON.stringify(sanitizeData(nested(40))).split("in").length - 1, sanitizeData(circle)]).toEqual([
@@ -134,7 +134,7 @@ describe("data somebody sent", () => {
     ]);
   });
 
-  it("becomes JSON where it is none", () => {
+  it("a value that is not JSON becomes JSON", () => {
     const when = new Date(0);
     expect(sanitizeData({ a: undefined, b: Number.NaN, c: 10n, d: () => 1, when })).toEqual({
       b: null,
@@ -173,7 +173,7 @@ describe("a key", () => {
     "pass\u200bword",
     "pass\0word",
     "Pass Word",
-  ])("%s names a secret", (key) => {
+  ])("the key %s names a secret", (key) => {
     expect(isSensitiveKey(key)).toBe(true);
   });
 
@@ -193,13 +193,13 @@ describe("a key", () => {
     "compass",
     "business_card",
     "keys",
-  ])("%s names none", (key) => {
+  ])("the key %s names no secret", (key) => {
     expect(isSensitiveKey(key)).toBe(false);
   });
 });
 
 describe("a log line", () => {
-  it("shows HTML as text to whoever reads it in a browser [G4.2.2]", () => {
+  it("a log line shows HTML as text [G4.2.2]", () => {
     expect(redact({ msg: "<script>x</script>", "<b>": 1 })).toEqual({
       msg: "&lt;script&gt;x&lt;/script&gt;",
       "&lt;b&gt;": 1,
@@ -211,7 +211,7 @@ describe("a log line", () => {
     ["in the address of a database", "postgres://app:hunter2@db.example.com/x"],
     ["in a query", "GET /login?password=hunter2&a=1"],
     ["in JSON that was logged as text", '{"password": "hunter2"}'],
-  ])("holds no password %s [G4.3.1]", (_, logged) => {
+  ])("a log line holds no password %s [G4.3.1]", (_, logged) => {
     expect(JSON.stringify(redact(logged))).not.toContain("hunter2");
   });
 
@@ -221,11 +221,11 @@ describe("a log line", () => {
     ["one of our keys", "key parley_dev_acme refused", "key [redacted] refused"],
     ["a provider's key", "used sk-proj-abcdefgh12", "used [redacted]"],
     ["a token in an address", "/cb?access_token=abc&x=1", "/cb?access_token=[redacted]&amp;x=1"],
-  ])("holds no token: %s [G4.3.2]", (_, logged, line) => {
+  ])("a log line holds no token: %s [G4.3.2]", (_, logged, line) => {
     expect(redact(logged)).toBe(line);
   });
 
-  it("tells that there was a secret, not which, and leaves the rest readable [G4.3.3]", () => {
+  it("a log line shows that a secret was removed and keeps the rest readable [G4.3.3]", () => {
     expect(redact({ auth: [{ api_key: "k", note: "ok" }], total_tokens: 12 })).toEqual({
       auth: [{ api_key: "[redacted]", note: "ok" }],
       total_tokens: 12,
@@ -236,11 +236,11 @@ describe("a log line", () => {
     ["ann.o'neil+x@mail.example.co.uk wrote", "o'neil"],
     ["call +1 (415) 555-0123 now", "0123"],
     ["from:+4915112345678", "4915112345678"],
-  ])("names nobody: %s", (logged, personal) => {
+  ])("a log line identifies no person: %s", (logged, personal) => {
     expect(redactString(logged)).not.toContain(personal);
   });
 
-  it("keeps times and ids readable", () => {
+  it("a log line keeps times and ids readable", () => {
     const line = "2026-11-22T14:19:00+01:00 turn 0193b1f2-7c1e-7b1a-9c3d-2f6a8e1b4c50 took 12 ms";
     expect(redact(line)).toBe(line);
   });
@@ -249,27 +249,27 @@ describe("a log line", () => {
 describe("what is kept about a message", () => {
   const half = "x".repeat(40_000);
 
-  it("is kept as it is up to 64 KB [F2.5.1]", () => {
+  it("stored metadata is complete up to 64 KB [F2.5.1]", () => {
     const metadata = { a: "x".repeat(65_536 - '{"a":""}'.length) };
     expect(fitMetadata(metadata)).toEqual({ value: metadata, truncated: false });
   });
 
-  it("keeps the entries that fit when it is larger, and says so [F2.5.2]", () => {
+  it("stored metadata over 64 KB keeps the entries that fit and says so [F2.5.2]", () => {
     expect(fitMetadata({ a: half, b: half, c: "ü" })).toEqual({ value: { a: half, c: "ü" }, truncated: true });
   });
 
-  it("is measured in bytes, not in characters", () => {
+  it("stored metadata is measured in bytes", () => {
     expect(fitMetadata({ a: "ü" }, 9)).toEqual({ value: {}, truncated: true });
   });
 
   it.each([[null], ["text"], [7], [["list"]], [new Date(0)], [undefined]])(
-    "is refused when it is no object: %j [F2.5.3]",
+    "stored metadata of %j is refused [F2.5.3]",
     (sent) => {
       expect(() => fitMetadata(sent)).toThrow(expect.objectContaining({ code: "VALIDATION_ERROR", status: 400 }));
     },
   );
 
-  it("is refused when it can't be written as JSON [F2.5.4]", () => {
+  it("stored metadata that can't be serialised is refused [F2.5.4]", () => {
     const circle: Record<string, unknown> = {};
     circle.self = circle;
     for (const sent of [circle, { amount: 1n }]) {

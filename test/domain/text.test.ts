@@ -21,11 +21,11 @@ describe("what somebody says, cleaned", () => {
     ["invisible tags can't carry an instruction", "hi\u{e0041}\u{e0042}\u{e007f}", "hi"],
     ["what people need is kept", `naïve 日本語 ${FAMILY} <b>`, `naïve 日本語 ${FAMILY} <b>`],
     ["an accent behind a removed control still joins its letter", "e\0\u0301", "é"],
-  ])("%s", (_, said, kept) => {
+  ])("text is sanitised: %s", (_, said, kept) => {
     expect(cleanText(said)).toBe(kept);
   });
 
-  it("is the same when cleaned twice", () => {
+  it("sanitised text is unchanged when sanitised again", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (said) => {
         expect(cleanText(cleanText(said))).toBe(cleanText(said));
@@ -97,13 +97,13 @@ describe("a text of which nothing can be seen", () => {
 });
 
 describe("what somebody says, in HTML", () => {
-  it("shows what was typed instead of running it", () => {
+  it("escaped text shows markup instead of running it", () => {
     expect(escapeHtml(`<a href="x" title='y'>&</a>`)).toBe(
       "&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;&lt;/a&gt;",
     );
   });
 
-  it("does not compile when it is escaped twice", () => {
+  it("escaped text can't be passed to the escape function again: the types refuse it", () => {
     const once = escapeHtml("&");
     // @ts-expect-error it would read &amp;amp;
     expect(escapeHtml(once)).toBe("&amp;amp;");
@@ -111,11 +111,11 @@ describe("what somebody says, in HTML", () => {
 });
 
 describe("how long something is", () => {
-  it("counts an emoji as people do, not as UTF-16", () => {
+  it("an emoji counts as one character", () => {
     expect(codePoints("a😀b")).toBe(3);
   });
 
-  it("agrees with the language's own iterator, halves of emoji included", () => {
+  it("the length of a text equals the number of its code points", () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom("a", "\ud83d", "\ude00", "😀") }), (said) => {
         expect(codePoints(said)).toBe(Array.from(said).length);
@@ -130,11 +130,11 @@ describe("something too long", () => {
     ["is cut before an emoji, not through it", "abc😀", 3, "abc"],
     ["loses a family as a whole", `ab${FAMILY}`, 4, "ab"],
     ["is cut even where a letter has no end", `a${"\u0301".repeat(500)}`, 100, `a${"\u0301".repeat(99)}`],
-  ])("%s", (_, said, max, kept) => {
+  ])("text is cut: %s", (_, said, max, kept) => {
     expect(truncate(said, max)).toBe(kept);
   });
 
-  it("is its own beginning, within the limit and well-formed", () => {
+  it("a cut text is a well-formed prefix within the limit", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme" }), fc.nat(20), (said, max) => {
         const cut = truncate(said, max);

@@ -6,26 +6,26 @@ import { formatIso, isRecent, parseIso } from "../../src/domain/time.ts";
 const NOON = Date.UTC(2026, 10, 22, 12);
 
 describe("a moment in a message", () => {
-  it.each([["2026-11-22T12:00:00"], ["2026-11-22 12:00"]])("is in UTC when it names no zone: %s [F3.1.1]", (text) => {
+  it.each([["2026-11-22T12:00:00"], ["2026-11-22 12:00"]])("a time without a zone is UTC: %s [F3.1.1]", (text) => {
     expect(parseIso(text)).toBe(NOON);
   });
 
   it.each([["2026-11-22T14:00:00+02:00"], ["2026-11-22T06:30:00-0530"], ["2026-11-22 13:00:00+01"]])(
-    "is the same moment in whatever zone it was written: %s [F3.1.2]",
+    "a time is the same instant in every zone: %s [F3.1.2]",
     (text) => {
       expect(parseIso(text)).toBe(NOON);
     },
   );
 
-  it("is none when there is none [F3.1.3]", () => {
+  it("a missing time is null [F3.1.3]", () => {
     expect([parseIso(null), parseIso(undefined), parseIso("")]).toEqual([null, null, null]);
   });
 
-  it("is read to the millisecond, what is finer is dropped [F3.2.1]", () => {
+  it("a time is read to the millisecond [F3.2.1]", () => {
     expect(parseIso("2026-11-22T12:00:00.123987+00:00")).toBe(NOON + 123);
   });
 
-  it("is in UTC with a Z, as with +00:00 [F3.2.2]", () => {
+  it("a time with Z or +00:00 is UTC [F3.2.2]", () => {
     expect([parseIso("2026-11-22T12:00:00Z"), parseIso("2026-11-22T12:00:00+00:00")]).toEqual([NOON, NOON]);
   });
 
@@ -35,25 +35,25 @@ describe("a moment in a message", () => {
     ["2026-02-30T00:00:00Z"],
     ["2026-11-22T25:00:00Z"],
     ["2026-11-22T12:00:00+2"],
-  ])("is refused as nothing when it isn't ISO 8601 or on no calendar: %s [F3.2.3]", (text) => {
+  ])("a time that is not ISO 8601 or not on the calendar is null: %s [F3.2.3]", (text) => {
     expect(parseIso(text)).toBeNull();
   });
 });
 
 describe("a moment we tell", () => {
-  it("is an ISO string that says it is UTC [F3.3.1]", () => {
+  it("a time is written as ISO 8601 in UTC [F3.3.1]", () => {
     expect(formatIso(NOON + 7)).toBe("2026-11-22T12:00:00.007Z");
   });
 
-  it("is told without its fraction if asked [F3.3.2]", () => {
+  it("a time is written without its fraction when asked [F3.3.2]", () => {
     expect(formatIso(NOON + 7, { milliseconds: false })).toBe("2026-11-22T12:00:00Z");
   });
 
-  it("is none when there is none [F3.3.3]", () => {
+  it("a missing time is written as null [F3.3.3]", () => {
     expect(formatIso(null)).toBeNull();
   });
 
-  it("is the same moment when it is read again, with its zone beside it [F3.4.1]", () => {
+  it("a written time is read back as the same instant with its zone [F3.4.1]", () => {
     fc.assert(
       fc.property(
         fc.date({ min: new Date(0), max: new Date("9999-12-31T23:59:59.999Z"), noInvalidDate: true }),
@@ -71,15 +71,15 @@ describe("a conversation that was active", () => {
     ["just now", NOON],
     ["a window ago to the millisecond", NOON - 1000],
     ["a moment ahead of our clock", NOON + 5],
-  ])("%s is recent [F3.5.1]", (_, ms) => {
+  ])("a conversation active %s ago is recent [F3.5.1]", (_, ms) => {
     expect(isRecent(ms, 1000, NOON)).toBe(true);
   });
 
-  it("before the window isn't [F3.5.2]", () => {
+  it("a conversation active before the window is not recent [F3.5.2]", () => {
     expect(isRecent(NOON - 1001, 1000, NOON)).toBe(false);
   });
 
-  it("never isn't [F3.5.3]", () => {
+  it("a conversation that was never active is not recent [F3.5.3]", () => {
     expect(isRecent(null, 1000, NOON)).toBe(false);
   });
 });
@@ -87,18 +87,18 @@ describe("a conversation that was active", () => {
 describe("a conversation in which something is said", () => {
   const session = { id: "s", lastMessageAt: NOON, lastAssistantMessageAt: null };
 
-  it("has that time moved to now, and no other [F3.6.1]", () => {
+  it("a message moves one time of its session to now [F3.6.1]", () => {
     expect(stamped(session, "lastAssistantMessageAt", NOON + 5)).toEqual({
       ...session,
       lastAssistantMessageAt: NOON + 5,
     });
   });
 
-  it("never has its time moved back by a clock that is behind", () => {
+  it("a message never moves a session's time back", () => {
     expect(stamped(session, "lastMessageAt", NOON - 5).lastMessageAt).toBe(NOON);
   });
 
-  it("is refused a time it doesn't have [F3.6.2]", () => {
+  it("an unknown time column is refused [F3.6.2]", () => {
     // @ts-expect-error the compiler refuses it too
     expect(() => stamped(session, "id", NOON)).toThrow(expect.objectContaining({ code: "VALIDATION_ERROR" }));
   });

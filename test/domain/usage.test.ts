@@ -37,29 +37,29 @@ const temperatureIn = (temperature: string | null) =>
     .a?.llm_model?.temperature;
 
 describe("the plan of a conversation", () => {
-  it("has the functions of its template set [C7.1.1]", () => {
+  it("a token plan has the functions of the template set [C7.1.1]", () => {
     const { plan } = buildTokenPlan(setOf({ response: "a", compose: "b" }, template("a"), template("b")), CREATED);
     expect(Object.values(plan.templates).map((planned) => planned.function)).toEqual(["response", "compose"]);
   });
 
-  it("has each function's template [C7.1.2]", () => {
+  it("a token plan has the template of each function [C7.1.2]", () => {
     const { plan } = buildTokenPlan(setOf({ response: "a" }, template("a"), template("unused")), CREATED);
     expect(Object.entries(plan.templates).map(([key, planned]) => [key, planned.template_id])).toEqual([["a", "id-a"]]);
   });
 
-  it("takes the model from the template [C7.1.3]", () => {
+  it("a token plan takes the model from the template [C7.1.3]", () => {
     const own = template("b", { llmModel: model({ id: "m2" }) });
     const { plan } = buildTokenPlan(setOf({ response: "a", compose: "b" }, template("a"), own), CREATED);
     expect([plan.templates.a?.llm_model?.id, plan.templates.b?.llm_model?.id]).toEqual(["m1", "m2"]);
   });
 
-  it("takes the budget from the template's sections [C7.1.4]", () => {
+  it("a token plan takes the budget from the template's sections [C7.1.4]", () => {
     const sections = [{ budget_tokens: 100 }, { budget_tokens: 20 }];
     const { plan } = buildTokenPlan(setOf({ response: "a" }, template("a", { sections })), CREATED);
     expect(plan.templates.a?.total_budget).toBe(120);
   });
 
-  it("has this shape, and says when it was made [C7.1.5]", () => {
+  it("a token plan has this shape and its creation time [C7.1.5]", () => {
     expect(buildTokenPlan(setOf({ response: "a" }, template("a")), CREATED)).toEqual({
       plan: {
         templates: {
@@ -77,7 +77,7 @@ describe("the plan of a conversation", () => {
     });
   });
 
-  it("says all about the model that is needed to call it, and no price [C7.1.6]", () => {
+  it("a token plan has the model's call parameters and no price [C7.1.6]", () => {
     const { plan } = buildTokenPlan(setOf({ response: "a" }, template("a")), CREATED);
     expect(plan.templates.a?.llm_model).toEqual({
       id: "m1",
@@ -89,19 +89,19 @@ describe("the plan of a conversation", () => {
   });
 
   it.each([["gone"], ["constructor"], [7], [null]])(
-    "goes on without a template that is missing, with a warning: %j [C7.1.7]",
+    "a token plan is made without a missing template, with a warning: %j [C7.1.7]",
     (key) => {
       const { plan, warnings } = buildTokenPlan(setOf({ compose: key, response: "a" }, template("a")), CREATED);
       expect([Object.keys(plan.templates), warnings]).toEqual([["a"], [expect.stringContaining("compose")]]);
     },
   );
 
-  it("goes on without a model that is missing, with a warning [C7.1.8]", () => {
+  it("a token plan is made without a missing model, with a warning [C7.1.8]", () => {
     const { plan, warnings } = buildTokenPlan(setOf({ response: "a" }, template("a", { llmModel: null })), CREATED);
     expect([plan.templates.a?.llm_model, warnings]).toEqual([null, [expect.stringContaining("no model")]]);
   });
 
-  it("is empty without functions [C7.1.9]", () => {
+  it("a token plan without functions is empty [C7.1.9]", () => {
     expect(buildTokenPlan(setOf({}, template("a")), CREATED).plan).toEqual({ templates: {}, created_at: CREATED });
   });
 
@@ -117,18 +117,18 @@ describe("the plan of a conversation", () => {
     expect(temperatureIn(set)).toBe(0.7);
   });
 
-  it("names a shared template once, with its first function", () => {
+  it("a token plan lists a shared template once, under its first function", () => {
     const { plan, warnings } = buildTokenPlan(setOf({ response: "a", compose: "a" }, template("a")), CREATED);
     expect([plan.templates.a?.function, warnings]).toEqual(["response", []]);
   });
 });
 
 describe("the budget of a template", () => {
-  it("is the sum over its sections [C7.2.1]", () => {
+  it("a budget is the sum of the template's sections [C7.2.1]", () => {
     expect(templateBudget([{ budget_tokens: 100 }, { budget_tokens: 250 }, { name: "free" }]).total_budget).toBe(350);
   });
 
-  it("comes with the sections it is made of [C7.2.2]", () => {
+  it("a budget lists its sections [C7.2.2]", () => {
     expect(
       templateBudget([{ name: "system", budget_tokens: 100, content: "You are" }, { budget_tokens: "50" }]),
     ).toEqual({
@@ -142,7 +142,7 @@ describe("the budget of a template", () => {
   });
 
   it.each([["text"], [null], [7], [["list"]]])(
-    "leaves out what is no section, with a warning: %j [C7.2.3]",
+    "a budget ignores an invalid section with a warning: %j [C7.2.3]",
     (section) => {
       const { sections, total_budget, warnings } = templateBudget([section, { budget_tokens: 5 }]);
       expect([sections.length, total_budget, warnings.length]).toEqual([1, 5, 1]);
@@ -150,18 +150,18 @@ describe("the budget of a template", () => {
   );
 
   it.each([["many"], [Number.NaN], [true], [{}], [-5], [1e300], [""]])(
-    "counts a budget that is no count as 0: %j [C7.2.4]",
+    "a section with an invalid budget counts as 0: %j [C7.2.4]",
     (budget) => {
       const { sections, total_budget } = templateBudget([{ name: "a", budget_tokens: budget }, { budget_tokens: 5 }]);
       expect([sections[0], total_budget]).toEqual([{ name: "a", budget_tokens: 0 }, 5]);
     },
   );
 
-  it.each([[[]], [null], [undefined]])("is 0 without sections: %j [C7.2.5]", (sections) => {
+  it.each([[[]], [null], [undefined]])("a template without sections has the budget 0: %j [C7.2.5]", (sections) => {
     expect(templateBudget(sections)).toEqual({ sections: [], total_budget: 0, warnings: [] });
   });
 
-  it("is 0 with a warning when the sections are no list", () => {
+  it("a template with sections that are no list has the budget 0 and a warning", () => {
     expect(templateBudget({ system: { budget_tokens: 5 } })).toMatchObject({
       total_budget: 0,
       warnings: [expect.any(String)],
@@ -170,7 +170,7 @@ describe("the budget of a template", () => {
 });
 
 describe("what an answer took", () => {
-  it.each([["token_usage"], ["usage"]])("is read from the answer's %s [B2.6.1]", (field) => {
+  it.each([["token_usage"], ["usage"]])("usage is read from the response's %s [B2.6.1]", (field) => {
     expect(extractUsage({ [field]: { prompt_in: 12, completion_out: 3 } })).toEqual({
       prompt_in: 12,
       completion_out: 3,
@@ -178,26 +178,26 @@ describe("what an answer took", () => {
     });
   });
 
-  it.each([["prompt_tokens"], ["input_tokens"]])("has gone in under the name %s too [B2.6.2]", (field) => {
+  it.each([["prompt_tokens"], ["input_tokens"]])("prompt tokens are also read from %s [B2.6.2]", (field) => {
     expect(extractUsage({ usage: { [field]: 12 } })).toMatchObject({ prompt_in: 12 });
   });
 
-  it.each([["completion_tokens"], ["output_tokens"]])("has come out under the name %s too [B2.6.3]", (field) => {
+  it.each([["completion_tokens"], ["output_tokens"]])("completion tokens are also read from %s [B2.6.3]", (field) => {
     expect(extractUsage({ usage: { [field]: 3 } })).toMatchObject({ completion_out: 3 });
   });
 
-  it("is read from usage when token_usage says nothing", () => {
+  it("usage is read from `usage` when `token_usage` is empty", () => {
     expect(extractUsage({ token_usage: {}, usage: { prompt_tokens: 1, completion_tokens: 2 } })?.total).toBe(3);
   });
 
   it.each([[null], ["text"], [{}], [{ usage: 7 }], [{ token_usage: { cost: 1 } }]])(
-    "is unknown when nothing is said: %j",
+    "usage is unknown when the response states none: %j",
     (answer) => {
       expect(extractUsage(answer)).toBeNull();
     },
   );
 
-  it("is 0 where the count can't be one", () => {
+  it("an invalid token count is 0", () => {
     expect(extractUsage({ usage: { prompt_tokens: -1, completion_tokens: "x" } })?.total).toBe(0);
   });
 });
@@ -215,25 +215,25 @@ describe("what is kept of it", () => {
   it.each<[string, Partial<UsageInput>, string]>([
     ["template_key", { templateKey: " " }, "C7.5.2"],
     ["function_name", { functionName: "" }, "C7.5.3"],
-  ])("is refused without a %s (%j) [%s]", (field, changes) => {
+  ])("a usage row is refused without a %s (%j) [%s]", (field, changes) => {
     expect(() => usageRecord(input(changes))).toThrow(
       expect.objectContaining({ code: "VALIDATION_ERROR", details: { fields: [expect.objectContaining({ field })] } }),
     );
   });
 
-  it.each([[-1], [Number.NaN], [1e12]])("has 0 for a count that can't be one, with a warning: %d [C7.5.4]", (count) => {
+  it.each([[-1], [Number.NaN], [1e12]])("an invalid count in a usage row is 0 with a warning: %d [C7.5.4]", (count) => {
     const { record, warnings } = usageRecord(input({ usage: { prompt_in: count, completion_out: 7 } }));
     expect([record.sentTokens, record.totalTokens, warnings]).toEqual([0, 7, [expect.stringContaining("sent_tokens")]]);
   });
 
-  it("has a cost when the model is known, and none without [C7.5.5]", () => {
+  it("a usage row has a cost only when the model is known [C7.5.5]", () => {
     expect([usageRecord(input()).record.costUsd, usageRecord(input({ model: null })).record.costUsd]).toEqual([
       "0.000412",
       null,
     ]);
   });
 
-  it("has what was planned, sent, received and both together [C7.5.7]", () => {
+  it("a usage row has planned, sent, received and total tokens [C7.5.7]", () => {
     expect(usageRecord(input()).record).toMatchObject({
       plannedTokens: 300,
       sentTokens: 500,
@@ -242,7 +242,7 @@ describe("what is kept of it", () => {
     });
   });
 
-  it("has the model and the prices of that day beside the cost [C7.5.8]", () => {
+  it("a usage row has the model and its prices of that day [C7.5.8]", () => {
     expect(usageRecord(input()).record).toMatchObject({
       llmModelId: "m1",
       inputPricePer1k: "0.0005",
@@ -251,7 +251,7 @@ describe("what is kept of it", () => {
     });
   });
 
-  it("has no cost when the model has no price, and is kept all the same [C7.5.9]", () => {
+  it("a usage row of a model without a price is kept without a cost [C7.5.9]", () => {
     const { record } = usageRecord(input({ model: model({ outputPricePer1k: null }) }));
     expect([record.costUsd, record.totalTokens]).toEqual([null, 608]);
   });

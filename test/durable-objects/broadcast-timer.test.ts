@@ -34,7 +34,7 @@ beforeEach(() => {
 });
 
 describe("a broadcast's timer", () => {
-  it("rings with the broadcast's id, again and again until it is told that nothing is left", async () => {
+  it("a broadcast's timer enqueues its id repeatedly until nothing is left to send", async () => {
     const timer = new Timer();
     await timer.start();
     for (let ring = 1; ring <= 3; ring += 1) {
@@ -46,7 +46,7 @@ describe("a broadcast's timer", () => {
     expect(await timer.current()).toBeNull();
   });
 
-  it("rings when somebody is due again", async () => {
+  it("a broadcast's timer enqueues its id when a retry is due", async () => {
     const timer = new Timer();
     await timer.start();
     await timer.rest(await timer.current(), 2_000);
@@ -55,7 +55,7 @@ describe("a broadcast's timer", () => {
     expect(dueIn).toBeLessThanOrEqual(2_000);
   });
 
-  it("goes on when the queue is away", async () => {
+  it("a broadcast's timer continues after the queue was unavailable", async () => {
     const timer = new Timer();
     await timer.start();
     rings.mockRejectedValue(new Error("the queue is away"));
@@ -65,7 +65,7 @@ describe("a broadcast's timer", () => {
     expect(rungFor(timer)).toBe(1);
   });
 
-  it("goes on after the object has died", async () => {
+  it("a broadcast's timer continues after its object was restarted", async () => {
     const timer = new Timer();
     await timer.start();
     await abortAllDurableObjects();
@@ -73,7 +73,7 @@ describe("a broadcast's timer", () => {
     expect(rungFor(timer)).toBe(1);
   });
 
-  it("is not stopped by a consumer who has not seen what it was started again for", async () => {
+  it("a consumer that has not seen a restart of the timer can't stop it", async () => {
     const timer = new Timer();
     await timer.start();
     const seen = await timer.current();
@@ -82,7 +82,7 @@ describe("a broadcast's timer", () => {
     expect(await timer.ring()).toBe(true);
   });
 
-  it("is not stopped by one who was there before everything was done and began anew", async () => {
+  it("a consumer of an earlier start can't stop the timer", async () => {
     const timer = new Timer();
     await timer.start();
     const seen = await timer.current();

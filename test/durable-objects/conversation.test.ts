@@ -48,7 +48,7 @@ const reached = (conversation: Conversation, requestId: string, wanted: string) 
   }, 5_000);
 
 describe("a conversation on the platform", () => {
-  it("answers a message and remembers what it said", async () => {
+  it("a message is answered and the next one has it in its history", async () => {
     const conversation = meet();
     const first = await conversation.submit(message("a"));
     expect(first.kind).toBe("answered");
@@ -56,7 +56,7 @@ describe("a conversation on the platform", () => {
     expect(again).toEqual({ kind: "completed", answer: first.kind === "answered" && first.answer });
   });
 
-  it("gives 100 callers with one request id one run and one answer", async () => {
+  it("100 callers with one request id get one run and one answer", async () => {
     const conversation = meet();
     const outcomes = await Promise.all(
       Array.from({ length: 100 }, () => conversation.submit(message("a", { delay_ms: 50 }))),
@@ -69,7 +69,7 @@ describe("a conversation on the platform", () => {
     expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 1 }]);
   });
 
-  it("runs messages in the order they were admitted, one at a time", async () => {
+  it("messages run one at a time in the order of their admission", async () => {
     const conversation = meet();
     const order: string[] = [];
     const ids = ["a", "b", "c", "d"];
@@ -93,7 +93,7 @@ describe("an object that dies in the middle of a run", () => {
   /** A caller whose object goes away is told so, and nothing else. */
   const lost = (outcome: Promise<unknown>) => outcome.catch((error: unknown) => ({ kind: "lost", error }));
 
-  it("lets the next caller take over at once, exactly one of many", async () => {
+  it("exactly one caller takes over the turn of an object that crashed", async () => {
     const conversation = meet();
     const first = lost(conversation.submit(message("a", { delay_ms: 300 })));
     await reached(conversation, "a", "running");
@@ -108,7 +108,7 @@ describe("an object that dies in the middle of a run", () => {
     expect(entries.map(({ turn, messages }) => [turn?.fence, messages.length])).toEqual([[2, 2]]);
   });
 
-  it("runs all messages that wait, in their order, for whoever asks first", async () => {
+  it("the first caller after a crash gets all waiting messages run in their order", async () => {
     const conversation = meet();
     const ids = ["a", "b", "c"];
     const callers = ids.map((id) => lost(conversation.submit(message(id, { delay_ms: 200 }))));
@@ -121,7 +121,7 @@ describe("an object that dies in the middle of a run", () => {
     expect(entries.map(({ turn }) => turn?.requestId)).toEqual(ids);
   });
 
-  it("and that nobody asks again is woken by its alarm and finishes, also when the alarm comes twice", async () => {
+  it("a turn without a caller is finished by the alarm after a crash, also when the alarm fires twice", async () => {
     const conversation = meet();
     const first = lost(conversation.submit(message("a", { delay_ms: 200 })));
     await reached(conversation, "a", "running");
@@ -133,7 +133,7 @@ describe("an object that dies in the middle of a run", () => {
     expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 2 }]);
   });
 
-  it("and dies whenever that message runs is not run for ever: the person gets the default reply", async () => {
+  it("a message that crashes every run gets the default reply after a few attempts", async () => {
     const conversation = meet();
     const first = lost(conversation.submit(message("a", { delay_ms: 200 })));
     await reached(conversation, "a", "running");
@@ -148,7 +148,7 @@ describe("an object that dies in the middle of a run", () => {
 });
 
 describe("a conversation of which nothing matters any more", () => {
-  it("leaves nothing behind, and begins anew when somebody speaks again", async () => {
+  it("an idle conversation deletes its storage and begins anew with the next message", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     await conversation.confirm((await conversation.pull()).upTo);
@@ -166,7 +166,7 @@ describe("a conversation of which nothing matters any more", () => {
     expect((await conversation.submit(message("a"))).kind).toBe("answered");
   });
 
-  it("stays while Postgres has not been told everything", async () => {
+  it("a conversation keeps its storage until Postgres has everything", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     await write(conversation, "UPDATE turns SET expires_at = 1");
@@ -178,7 +178,7 @@ describe("a conversation of which nothing matters any more", () => {
 });
 
 describe("an object that is to be evicted", () => {
-  it("finishes its run first", async () => {
+  it("an eviction waits for the end of the run", async () => {
     const conversation = meet();
     const first = conversation.submit(message("a", { delay_ms: 200 }));
     await reached(conversation, "a", "running");
@@ -187,7 +187,7 @@ describe("an object that is to be evicted", () => {
     expect(await state(conversation)).toEqual([{ request_id: "a", state: "done", fence: 1 }]);
   });
 
-  it("is kept awake by nothing once it has answered", async () => {
+  it("an object that has answered can be evicted", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     // Waits for everything the object still has to do; a timer left behind would be waited for.
@@ -197,7 +197,7 @@ describe("an object that is to be evicted", () => {
 });
 
 describe.each(deaths)("an object that %s between two calls", (_how, die) => {
-  it("after a run brings Postgres what it was told to remember, until it is confirmed", async () => {
+  it("a turn's entries are pulled again until they are confirmed, after the object was lost", async () => {
     const conversation = meet();
     const outcome = await conversation.submit(message("a"));
     await die(conversation);
@@ -217,7 +217,7 @@ describe.each(deaths)("an object that %s between two calls", (_how, die) => {
     expect((await conversation.submit(message("a"))).kind).toBe("completed");
   });
 
-  it("between a pull and its confirmation keeps what was said in between", async () => {
+  it("an entry added between a pull and its confirmation is kept, after the object was lost", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
     const { upTo } = await conversation.pull();

@@ -39,7 +39,7 @@ const recording = (changes: Partial<Recording> = {}): Recording => ({
 });
 
 describe("a message that is recorded and sent", () => {
-  it("twice is kept once and sent once, also when the object has died between the two", async () => {
+  it("a recorded message is kept and sent once, also when the object was restarted in between", async () => {
     const address = newAddress();
     const first = await at(address).record(recording());
     await abortAllDurableObjects();
@@ -68,7 +68,7 @@ describe("a message that is recorded and sent", () => {
     expect(await rows(address, "SELECT part FROM deliveries")).toEqual([]);
   });
 
-  it("is kept and sent where the person's conversation has moved", async () => {
+  it("a recorded message follows a conversation to its new address", async () => {
     const [old, home] = [newAddress(), newAddress()];
     await at(old).acceptAlias(home, true);
     await at(old).record(recording());
@@ -77,7 +77,7 @@ describe("a message that is recorded and sent", () => {
     expect(await rows(home, "SELECT part FROM deliveries")).toHaveLength(1);
   });
 
-  it("is neither in a conversation of somebody else", async () => {
+  it("a recorded message is refused by another user's conversation", async () => {
     const address = newAddress();
     await at(address).record(recording());
     const messages = recording().messages.map((message) => ({ ...message, id: crypto.randomUUID() }));

@@ -57,14 +57,14 @@ describe("what is no JSON", () => {
     for (const path of PATHS) expectRefusal(await service.say(path, body), 400, "MALFORMED_JSON");
   });
 
-  it("a body nested as deep as is allowed is read", async ({ service }) => {
+  it("a body at the nesting limit is read", async ({ service }) => {
     const metadata = `{"deep":${nested(30)}}`;
     const body = JSON.stringify(message()).replace(/}$/, `,"metadata":${metadata}}`);
     expect((await service.say("/api/messages", body)).status).toBe(200);
   });
 
   it.for([["[]"], ['"text"'], ["7"], ["null"], ["true"]] as const)(
-    "a body that is JSON, but %s, is refused",
+    "a JSON body that %s is refused",
     async ([body], { service }) => {
       expectRefusal(await service.say("/api/messages", body), 422, "VALIDATION_ERROR");
     },
@@ -101,14 +101,14 @@ describe("a field that is wrong", () => {
     ["user.device_id", { user: { device_id: "d".repeat(129) } }],
     ["user.auth_token", { user: { auth_token: 7 } }],
     ["phone_e164", "nonsense"],
-  ] as const)("%s: %j is named in the refusal", async ([field, value], { say }) => {
+  ] as const)("an invalid field is named in the refusal: %s: %j", async ([field, value], { say }) => {
     const otherwise = field.startsWith("user.") ? (value as Record<string, unknown>) : { [field]: value };
     const reply = await say(otherwise);
     expectRefusal(reply, 422, "VALIDATION_ERROR");
     expect(reply.body.error.details.fields.map((fault: { field: string }) => fault.field)).toContain(field);
   });
 
-  it("tells of all faults at once", async ({ service }) => {
+  it("all invalid fields are reported at once", async ({ service }) => {
     const reply = await service.say("/api/messages", {});
     expect(reply.body.error.details.fields.map(({ field }: { field: string }) => field).toSorted()).toEqual([
       "content",
@@ -125,7 +125,7 @@ describe("text as people and machines mangle it", () => {
     ["keeps its emoji, line breaks and tabs", "  👨‍👩‍👧\r\nnew\tline  ", "👨‍👩‍👧\nnew\tline"],
     ["keeps its markup: it is text, not HTML", "<b>1 < 2 & '3'</b>", "<b>1 < 2 & '3'</b>"],
     ["keeps 10,000 characters, however many bytes", "😀".repeat(10_000), "😀".repeat(10_000)],
-  ] as const)("%s, in what is answered and in what is kept", async ([, said, meant], { say, service }) => {
+  ] as const)("text is cleaned in the answer and in storage: %s", async ([, said, meant], { say, service }) => {
     const reply = await say({ content: said });
     // What is answered has the same limit as what is said.
     expect(reply.body.data.text).toBe(Array.from(`You said: ${meant}`).slice(0, 10_000).join(""));
@@ -166,7 +166,7 @@ describe("too much", () => {
     expectRefusal(await service.say(path, large), 413, "PAYLOAD_TOO_LARGE");
   });
 
-  it("so is one that does not say how long it is", async ({ service }) => {
+  it("a large body without a declared length is refused", async ({ service }) => {
     const body = new ReadableStream({
       start(controller) {
         for (let at = 0; at < large.length; at += 65_536) {
@@ -180,7 +180,7 @@ describe("too much", () => {
     expectRefusal(await service.request("/api/messages", init), 413, "PAYLOAD_TOO_LARGE");
   });
 
-  it("a trace id of 4 KB is replaced, not echoed", async ({ service }) => {
+  it("a trace id of 4 KB is replaced", async ({ service }) => {
     const reply = await service.say("/api/messages", message(), { "X-Trace-ID": "t".repeat(4_096) });
     expect(reply.status).toBe(200);
     expect(reply.headers.get("X-Trace-ID")).toMatch(/^[0-9a-f]{32}$/);
@@ -213,14 +213,14 @@ describe("the wrong way in", () => {
     ["OPTIONS", "/api/messages", "POST"],
     ["POST", "/live", "GET"],
     ["PATCH", "/healthz", "GET"],
-  ] as const)("%s %s is not how it goes, and the answer says how", async ([method, path, allowed], { service }) => {
+  ] as const)("the request %s %s is refused with the allowed method", async ([method, path, allowed], { service }) => {
     const reply = await service.request(path, { method });
     expectRefusal(reply, 405, "METHOD_NOT_ALLOWED");
     expect(reply.headers.get("Allow")).toBe(allowed);
   });
 
   it.for(["/", "/api", "/api/messages/", "/nowhere", "/api/%00", "/%E0%A4%A", "/API/MESSAGES", "/api//messages"])(
-    "there is nothing at %s",
+    "the path %s does not exist",
     async (path, { service }) => {
       expectRefusal(await service.request(path), 404, "ROUTE_NOT_FOUND");
       expectRefusal(await service.say(path, message()), 404, "ROUTE_NOT_FOUND");
@@ -228,7 +228,7 @@ describe("the wrong way in", () => {
   );
 });
 
-it("whatever comes, the answer is no server error, in the envelope, with its trace id", async ({ service }) => {
+it("no input causes a server error, and every answer is in the envelope with its trace id", async ({ service }) => {
   const anything = fc.oneof(fc.jsonValue(), fc.string({ unit: "binary" }), fc.constant(undefined));
   const body = fc.oneof(
     { weight: 1, arbitrary: fc.string({ unit: "binary" }) },
@@ -273,10 +273,7 @@ it("whatever comes, the answer is no server error, in the envelope, with its tra
   );
 });
 
-it("the mock that answers in development says so each time, and that it will not do elsewhere [I4.3]", async ({
-  say,
-  service,
-}) => {
+it("the development mock states in each reply that it is for development only [I4.3]", async ({ say, service }) => {
   const reply = await say();
   const trace_id = reply.headers.get("X-Trace-ID");
   const warning = await vi.waitFor(() => {

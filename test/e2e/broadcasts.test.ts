@@ -66,7 +66,7 @@ const messages = () =>
   );
 
 describe("a brand that tells a hundred people something", () => {
-  it("is told at once what will become of it, and everybody has it soon [G1.5.1, G1.5.4]", async () => {
+  it("a broadcast to a hundred users is accepted at once and delivered soon after [G1.5.1, G1.5.4]", async () => {
     const crowd = await people(98);
     const [foreign = ""] = await people(1, GLOBEX);
     const { status, body } = await send("hundred", [...crowd.slice(0, 97), NOBODY, foreign, crowd[0] ?? ""]);
@@ -82,12 +82,12 @@ describe("a brand that tells a hundred people something", () => {
     expect(await progress(body.data.broadcast_id)).toMatchObject({ state: "completed", counts: { sent: 97 } });
   });
 
-  it("finds its instance, or is told that there is none [G1.5.2]", async () => {
+  it("a broadcast to an unknown instance is refused [G1.5.2]", async () => {
     const body = { instance_id: INSTANCE.inactive, request_id: "nowhere", content: text, user_ids: [NOBODY] };
     expect((await service.say("/api/broadcast", body, KEY)).status).toBe(404);
   });
 
-  it("speaks in the conversation somebody is having, and begins one with who is having none [G1.5.3]", async () => {
+  it("a broadcast continues an open session and begins one for a user without [G1.5.3]", async () => {
     const message = { instance_id: INSTANCE.chat, request_id: "hello", content: "Hello", user: { device_id: "ann" } };
     const { session_id, user_id } = (await service.say("/api/messages", message)).body.data;
     const [bob = ""] = await people(1);
@@ -184,7 +184,7 @@ describe("a broadcast on WhatsApp", () => {
     expect(orchestrator.calls.at(-1)?.adapter.history.map(({ content }: any) => content)).toContain(text);
   });
 
-  it("goes out as the instance's template to who has not written for a day", async () => {
+  it("a WhatsApp broadcast outside the service window is the instance's template", async () => {
     const template = {
       name: "news",
       language: "en_US",
@@ -228,39 +228,47 @@ describe("a broadcast on WhatsApp", () => {
 });
 
 describe("twenty broadcasts to a hundred people, and a crash in the middle", () => {
-  it("reach everybody, nobody twice", { timeout: 180_000 }, async () => {
-    const crowd = await people(100);
-    const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => send(`crash-${index}`, crowd)));
-    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
-    await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(100);
-    await service.kill();
-    await service.restart();
+  it(
+    "twenty broadcasts to a hundred users survive a crash and reach each user once",
+    { timeout: 180_000 },
+    async () => {
+      const crowd = await people(100);
+      const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => send(`crash-${index}`, crowd)));
+      expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+      await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(100);
+      await service.kill();
+      await service.restart();
 
-    expect(await recipients("sent")).toBeLessThan(2_000);
-    await expect.poll(() => recipients("sent"), { timeout: 90_000, interval: 500 }).toBe(2_000);
-    await expect.poll(async () => (await messages()).length, { timeout: 60_000, interval: 500 }).toBe(2_000);
-    const pairs = (await messages()).map(({ broadcast, person }) => `${broadcast} ${person}`);
-    expect(new Set(pairs).size).toBe(2_000);
-    expect(await service.query("select reason from dead_letters")).toEqual([]);
-  });
+      expect(await recipients("sent")).toBeLessThan(2_000);
+      await expect.poll(() => recipients("sent"), { timeout: 90_000, interval: 500 }).toBe(2_000);
+      await expect.poll(async () => (await messages()).length, { timeout: 60_000, interval: 500 }).toBe(2_000);
+      const pairs = (await messages()).map(({ broadcast, person }) => `${broadcast} ${person}`);
+      expect(new Set(pairs).size).toBe(2_000);
+      expect(await service.query("select reason from dead_letters")).toEqual([]);
+    },
+  );
 });
 
 describe("broadcasts that are cancelled in the middle", () => {
-  it("account for everybody, and reach nobody they had not claimed", { timeout: 120_000 }, async () => {
-    const crowd = await people(100);
-    const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => send(`cancel-${index}`, crowd)));
-    const ids: string[] = answers.map(({ body }) => body.data.broadcast_id);
-    await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(0);
-    const cancelled = await Promise.all(
-      ids.map((id) => service.request(`/api/broadcasts/${id}/cancel`, { method: "POST", headers: KEY })),
-    );
-    const claimed = cancelled.map(({ body }) => body.data.counts.sent + body.data.counts.claimed);
+  it(
+    "cancelled broadcasts account for every user and reach none that was unclaimed",
+    { timeout: 120_000 },
+    async () => {
+      const crowd = await people(100);
+      const answers = await Promise.all(Array.from({ length: 10 }, (_, index) => send(`cancel-${index}`, crowd)));
+      const ids: string[] = answers.map(({ body }) => body.data.broadcast_id);
+      await expect.poll(() => recipients("sent"), { timeout: 30_000, interval: 10 }).toBeGreaterThan(0);
+      const cancelled = await Promise.all(
+        ids.map((id) => service.request(`/api/broadcasts/${id}/cancel`, { method: "POST", headers: KEY })),
+      );
+      const claimed = cancelled.map(({ body }) => body.data.counts.sent + body.data.counts.claimed);
 
-    await expect.poll(() => recipients("claimed"), { timeout: 30_000 }).toBe(0);
-    const after = await Promise.all(ids.map(async (id) => (await progress(id)).counts));
-    expect(after.map(({ sent, failed }) => sent + failed)).toEqual(claimed);
-    expect(after.map(({ sent, failed, cancelled }) => sent + failed + cancelled)).toEqual(ids.map(() => 100));
-    expect(await recipients("cancelled")).toBeGreaterThan(0);
-    await expect.poll(async () => (await messages()).length, { timeout: 30_000 }).toBe(await recipients("sent"));
-  });
+      await expect.poll(() => recipients("claimed"), { timeout: 30_000 }).toBe(0);
+      const after = await Promise.all(ids.map(async (id) => (await progress(id)).counts));
+      expect(after.map(({ sent, failed }) => sent + failed)).toEqual(claimed);
+      expect(after.map(({ sent, failed, cancelled }) => sent + failed + cancelled)).toEqual(ids.map(() => 100));
+      expect(await recipients("cancelled")).toBeGreaterThan(0);
+      await expect.poll(async () => (await messages()).length, { timeout: 30_000 }).toBe(await recipients("sent"));
+    },
+  );
 });

@@ -15,11 +15,11 @@ const violations = (invariant: string) =>
   report.findings.filter((finding) => finding.invariant === invariant).flatMap((finding) => finding.violations);
 
 describe("people of two brands on every channel, while everything fails that can", () => {
-  it("have felt every fault by its name", () => {
+  it("the chaos run injects every fault", () => {
     expect([...report.fired].filter(([, times]) => times === 0)).toEqual([]);
   });
 
-  it("were told of everything, sooner or later, and all of it was looked at", () => {
+  it("the chaos run tells every caller an outcome and checks every invariant", () => {
     expect(report.findings.filter(({ checked }) => checked === 0)).toEqual([]);
   });
 
@@ -35,7 +35,7 @@ describe("people of two brands on every channel, while everything fails that can
     ["WhatsApp", "a message is kept once, answered once, and nothing is sent again blindly"],
     ["Broadcast", "everybody who was promised a message has it, once"],
     ["Transcript", "every word of a call is there, once"],
-  ])("%s: %s", (invariant) => {
+  ])("the chaos run keeps the invariant %s: %s", (invariant) => {
     expect(violations(invariant)).toEqual([]);
   });
 
@@ -45,7 +45,7 @@ describe("people of two brands on every channel, while everything fails that can
       "a pool without a connection to give refuses, and what waited is written when there is one again [G3.3.1]",
     ],
     ["57P01", "connections that are ended under load are replaced, and nothing that was on them is lost [G3.3.2]"],
-  ])("(%s) %s", (sqlState) => {
+  ])("the chaos run survives the fault (%s) %s", (sqlState) => {
     const felt = [...report.fired].filter(([name]) => name.includes(sqlState));
     expect(felt).not.toEqual([]);
     expect(felt.map(([, times]) => times > 0)).toEqual(felt.map(() => true));

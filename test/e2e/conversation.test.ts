@@ -78,16 +78,16 @@ describe("somebody new says something", () => {
     [session = {}] = await service.query("select * from sessions where id = $1", [session_id]);
   });
 
-  it("with their phone number and e-mail address [G1.1.1]", () => {
+  it("a first message with phone number and e-mail address is answered [G1.1.1]", () => {
     expect(reply.status).toBe(200);
   });
 
-  it("and is a user of the brand from then on [G1.1.2]", async () => {
+  it("a first message makes a user of the brand [G1.1.2]", async () => {
     const users = await service.query("select brand_id, tier from users where id = $1", [reply.body.data.user_id]);
     expect(users).toEqual([{ brand_id: ACME, tier: "standard" }]);
   });
 
-  it("and is known by both, to this brand on this channel [G1.1.3]", async () => {
+  it("a first message stores both identifiers for the brand and the channel [G1.1.3]", async () => {
     const rows = await service.query(
       "select identifier_type, identifier_value, brand_id, channel from user_identifiers where user_id = $1 order by 1",
       [reply.body.data.user_id],
@@ -99,7 +99,7 @@ describe("somebody new says something", () => {
     ]);
   });
 
-  it("and has a session that is open [G1.1.4]", () => {
+  it("a first message opens a session [G1.1.4]", () => {
     expect(session).toMatchObject({
       user_id: reply.body.data.user_id,
       instance_id: INSTANCE.chat,
@@ -109,11 +109,11 @@ describe("somebody new says something", () => {
     });
   });
 
-  it("whose token plan is made [G1.1.5]", () => {
+  it("a first message makes the session's token plan [G1.1.5]", () => {
     expect(JSON.parse(session["token_plan_json"] ?? "null").templates).toHaveProperty("acme_response");
   });
 
-  it("and what they said is kept, with request id and trace id [G1.1.6]", () => {
+  it("a first message is stored with request id and trace id [G1.1.6]", () => {
     expect(spoken[0]).toMatchObject({
       id: reply.body.data.inbound_message_id,
       role: "user",
@@ -126,7 +126,7 @@ describe("somebody new says something", () => {
     expect(JSON.parse(spoken[0]?.["metadata_json"] ?? "null")).toEqual({ page: "/prices", channel: "api" });
   });
 
-  it("and the orchestrator is given all there is to know, and nothing more [G1.1.7]", () => {
+  it("a first message reaches the orchestrator with exactly the documented data [G1.1.7]", () => {
     const { user_id, session_id, inbound_message_id } = reply.body.data;
     const time = expect.stringMatching(/^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|\+00:00)$/);
     const model = {
@@ -194,12 +194,12 @@ describe("somebody new says something", () => {
     });
   });
 
-  it("and the orchestrator is called once, with the turn's own key against doubles [G1.1.8]", () => {
+  it("a first message calls the orchestrator once with the turn's idempotency key [G1.1.8]", () => {
     expect(orchestrator.calls.filter(({ adapter }) => adapter.trace_id === trace_id)).toHaveLength(1);
     expect(call.headers).toMatchObject({ "idempotency-key": lock["turn_id"], "x-trace-id": trace_id });
   });
 
-  it("and the reply is kept after it [G1.1.9]", () => {
+  it("a first message's reply is stored after it [G1.1.9]", () => {
     expect(spoken[1]).toMatchObject({
       id: reply.body.data.message_id,
       role: "assistant",
@@ -210,15 +210,15 @@ describe("somebody new says something", () => {
     });
   });
 
-  it("and what it cost is counted [G1.1.10]", () => {
+  it("a first message's cost is stored [G1.1.10]", () => {
     expect(usage).toMatchObject({ template_key: "acme_response", function_name: "response", planned_tokens: "2000" });
   });
 
-  it("and is told the orchestrator's own words [G1.1.11]", () => {
+  it("a first message is answered in the orchestrator's words [G1.1.11]", () => {
     expect(reply.body.data).toMatchObject({ text: "echo: Hello, Acme", fallback: false, is_guest: false });
   });
 
-  it("and the answer is kept against a second time", () => {
+  it("a first message's answer is kept for a repeated request", () => {
     expect(lock["brand_id"]).toBe(ACME);
     expect(JSON.parse(lock["metadata_json"] ?? "null").cached_response).toEqual(reply.body.data);
   });
@@ -230,19 +230,19 @@ describe("somebody new says something", () => {
       next = await say({ content: "Are you there?", user: { phone_e164: phone } });
     });
 
-    it("as the same person [G1.2.1]", () => {
+    it("a second message belongs to the same user [G1.2.1]", () => {
       expect(next.body.data.user_id).toBe(reply.body.data.user_id);
     });
 
-    it("in the same session [G1.2.2]", () => {
+    it("a second message continues the session [G1.2.2]", () => {
       expect(next.body.data.session_id).toBe(reply.body.data.session_id);
     });
 
-    it("by the token plan that was made [G1.2.3]", () => {
+    it("a second message uses the session's token plan [G1.2.3]", () => {
       expect(callOf(next).adapter.token_plan).toEqual(call.adapter.token_plan);
     });
 
-    it("which is kept behind what was said before [G1.2.4]", async () => {
+    it("a second message is stored after the first turn [G1.2.4]", async () => {
       const rows = await written("messages", reply.body.data.session_id, 4);
       expect(rows.map(({ role, content }) => [role, content])).toEqual([
         ["user", "Hello, Acme"],
@@ -252,11 +252,11 @@ describe("somebody new says something", () => {
       ]);
     });
 
-    it("and is answered [G1.2.5]", () => {
+    it("a second message is answered [G1.2.5]", () => {
       expect(next).toMatchObject({ status: 200, body: { data: { text: "echo: Are you there?" } } });
     });
 
-    it("by somebody who knows what was said before", () => {
+    it("a second message reaches the orchestrator with the history", () => {
       expect(callOf(next).adapter.history).toEqual([
         { role: "user", content: "Hello, Acme" },
         { role: "assistant", content: "echo: Hello, Acme" },
@@ -265,23 +265,23 @@ describe("somebody new says something", () => {
   });
 
   describe("within a budget of tokens", () => {
-    it("that is planned for every template of the set [G1.10.1]", () => {
+    it("a token budget is planned for every template of the set [G1.10.1]", () => {
       expect(Object.keys(JSON.parse(session["token_plan_json"] ?? "{}").templates).toSorted()).toEqual([
         "acme_compose",
         "acme_response",
       ]);
     });
 
-    it("as the sum of its sections [G1.10.2]", () => {
+    it("a token budget is the sum of its sections [G1.10.2]", () => {
       const { sections, total_budget } = call.adapter.token_plan.templates.acme_response;
       expect(total_budget).toBe(sections.reduce((sum: number, section: any) => sum + section.budget_tokens, 0));
     });
 
-    it("against which what was used is counted, as the orchestrator reported it [G1.10.3]", () => {
+    it("a token budget is compared with the usage the orchestrator reported [G1.10.3]", () => {
       expect(usage).toMatchObject({ sent_tokens: "12", received_tokens: "34", total_tokens: "46" });
     });
 
-    it("at the model's prices: 12 x 0.00015 and 34 x 0.0006 per thousand [G1.10.4]", () => {
+    it("a token cost follows the model's prices: 12 x 0.00015 and 34 x 0.0006 per thousand [G1.10.4]", () => {
       expect(usage).toMatchObject({
         cost_usd: "0.0000222",
         input_price_per_1k: "0.00015",
@@ -304,19 +304,19 @@ describe("a request that comes again", () => {
     replies = await Promise.all(both);
   });
 
-  it("was processed once [G1.3.1]", async () => {
+  it("a repeated request is processed once [G1.3.1]", async () => {
     expect(replies.map(({ status }) => status)).toContain(200);
     expect(orchestrator.calls.filter(({ adapter }) => adapter.message.content === body.content)).toHaveLength(1);
   });
 
-  it("later, is given the first answer [G1.3.2]", async () => {
+  it("a repeated request gets the first answer afterwards [G1.3.2]", async () => {
     const first = replies.find(({ status }) => status === 200);
     const again = await service.say("/api/messages", body);
     expect(again).toMatchObject({ status: 409, body: { error: { details: { state: "completed" } } } });
     expect(again.body.error.details.cached_response).toEqual(first?.body.data);
   });
 
-  it("meanwhile, is told that the first is running [G1.3.3, G2.10.1]", () => {
+  it("a repeated request is told that the first one is running [G1.3.3, G2.10.1]", () => {
     const other = replies.find(({ status }) => status !== 200);
     expect(other).toMatchObject({ status: 409, body: { error: { details: { state: "in_progress" } } } });
   });
@@ -329,30 +329,30 @@ describe("a guest", () => {
     reply = await say({ content: "I am nobody", user: undefined });
   });
 
-  it("says something without a name [G1.6.1]", () => {
+  it("a message without identifiers is accepted from a guest [G1.6.1]", () => {
     expect(callOf(reply).adapter.message.content).toBe("I am nobody");
   });
 
-  it("is let in where guests are accepted [G1.6.2]", () => {
+  it("a guest is accepted by an instance with guests [G1.6.2]", () => {
     expect(reply).toMatchObject({ status: 200, body: { data: { is_guest: true } } });
   });
 
-  it("is a user of the kind of guests [G1.6.3]", async () => {
+  it("a guest is a user with the guest tier [G1.6.3]", async () => {
     const users = await service.query("select brand_id, tier from users where id = $1", [reply.body.data.user_id]);
     expect(users).toEqual([{ brand_id: ACME, tier: "guest" }]);
   });
 
-  it("has a session of their own [G1.6.4]", async () => {
+  it("a guest has a session of their own [G1.6.4]", async () => {
     const sessions = await service.query("select user_id from sessions where id = $1", [reply.body.data.session_id]);
     expect(sessions).toEqual([{ user_id: reply.body.data.user_id }]);
   });
 
-  it("is answered, and may do what a guest may [G1.6.5]", () => {
+  it("a guest is answered with a guest's permissions [G1.6.5]", () => {
     expect(reply.body.data.text).toBe("echo: I am nobody");
     expect(callOf(reply).adapter).toMatchObject({ user_type: "guest", policy: { can_call_tools: false } });
   });
 
-  it("who tries again is the same guest", async () => {
+  it("a guest who repeats a request is the same guest", async () => {
     const body = message({ user: undefined });
     const first = await service.say("/api/messages", body);
     const again = await service.say("/api/messages", body);
@@ -362,7 +362,7 @@ describe("a guest", () => {
   it.each([
     ["in the body", (token: string) => [{ user: { auth_token: token } }, {}] as const],
     ["as a bearer", (token: string) => [{ user: undefined }, { Authorization: `Bearer ${token}` }] as const],
-  ])("goes on in the same conversation with the token they were given, %s", async (_title, how) => {
+  ])("a guest continues the conversation with the returned token, %s", async (_title, how) => {
     const [otherwise, headers] = how(reply.body.data.guest_token);
     const next = await say({ content: "It is me again", ...otherwise }, headers);
     const { user_id, session_id } = reply.body.data;
@@ -374,18 +374,18 @@ describe("a guest", () => {
 describe("where guests are not accepted", () => {
   const rejected = () => say({ user: undefined, instance_id: INSTANCE.guestless });
 
-  it("somebody without a name may knock [G1.7.1]", async () => {
+  it("a message without identifiers reaches an instance without guests [G1.7.1]", async () => {
     expect((await rejected()).body.error.code).toBe("UNAUTHORIZED");
   });
 
-  it("but is no user for it [G1.7.2]", async () => {
+  it("an instance without guests makes no user for it [G1.7.2]", async () => {
     const guests = () => service.query("select count(*) from users where tier = 'guest'");
     const before = await guests();
     await rejected();
     expect(await guests()).toEqual(before);
   });
 
-  it("and is turned away [G1.7.3]", async () => {
+  it("an instance without guests refuses the message [G1.7.3]", async () => {
     expect((await rejected()).status).toBe(401);
   });
 });
@@ -400,15 +400,15 @@ describe("one phone number, two brands", () => {
     globex = await say({ user, instance_id: INSTANCE.globex });
   });
 
-  it("is a person to the first [G1.8.1]", async () => {
+  it("a phone number is a user of the first brand [G1.8.1]", async () => {
     expect((await say({ user })).body.data.user_id).toBe(acme.body.data.user_id);
   });
 
-  it("and a person to the second [G1.8.2]", async () => {
+  it("a phone number is a user of the second brand [G1.8.2]", async () => {
     expect((await say({ user, instance_id: INSTANCE.globex })).body.data.user_id).toBe(globex.body.data.user_id);
   });
 
-  it("but never the same one, and the second brand hears nothing of what the first was told [G1.8.3]", () => {
+  it("a phone number is two users at two brands, and their conversations stay apart [G1.8.3]", () => {
     expect(globex.body.data.user_id).not.toBe(acme.body.data.user_id);
     expect(JSON.stringify(callOf(globex).adapter)).not.toContain("Only for Acme");
   });
@@ -419,7 +419,7 @@ describe("a message that can't be answered here", () => {
     ["G2.1.1", "nobody has made", INSTANCE.unknown, "instance"],
     ["G2.2.1", "is switched off", INSTANCE.inactive, "instance"],
     ["G2.3.1", "has no configuration", INSTANCE.unconfigured, "config"],
-  ])("[%s] to an instance that %s is 404", async (_id, _title, instance_id, resource_type) => {
+  ])("a message to an instance that $1 is 404 [$0]", async (_id, _title, instance_id, resource_type) => {
     const reply = await say({ instance_id });
     expect(reply).toMatchObject({
       status: 404,
@@ -443,14 +443,14 @@ describe("a message that can't be answered here", () => {
     return instance;
   }
 
-  it("because its template does not exist is refused before anybody is asked [G2.4.1]", async () => {
+  it("a message without a template is refused before the orchestrator is called [G2.4.1]", async () => {
     const content = randomUUID();
     const reply = await say({ instance_id: await instanceAnsweringWith("nowhere"), content });
     expect(reply).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
     expect(orchestrator.calls.filter(({ adapter }) => adapter.message.content === content)).toEqual([]);
   });
 
-  it("because its template has no model is refused, and told which field [G2.5.1, A5.3.1, A5.3.2, A5.3.3]", async () => {
+  it("a message without a model is refused with the missing field [G2.5.1, A5.3.1, A5.3.2, A5.3.3]", async () => {
     await service.query("insert into templates (brand_id, template_key, name) values ($1, 'modelless', 'x')", [ACME]);
     const reply = await say({ instance_id: await instanceAnsweringWith("modelless") });
     expect(reply.body.error.code).toBe("VALIDATION_ERROR");
@@ -466,12 +466,12 @@ describe("an orchestrator in trouble", () => {
     return say();
   };
 
-  it("that takes too long is not waited for: the default reply is given [G2.6.1]", async () => {
+  it("an orchestrator past its timeout gives the default reply [G2.6.1]", async () => {
     const reply = await replyTo(stand.hang);
     expect(reply.body.data).toMatchObject({ text: DEFAULT_REPLY, fallback: true });
   });
 
-  it("that fails is answered for with the default reply [G2.7.1]", async () => {
+  it("an orchestrator that fails gives the default reply [G2.7.1]", async () => {
     const reply = await replyTo(stand.answerWith({ error: "boom" }, 500));
     expect(reply.body.data).toMatchObject({ text: DEFAULT_REPLY, fallback: true });
   });
@@ -485,7 +485,7 @@ describe("an orchestrator in trouble", () => {
     ["never stops talking", stand.endless],
     ["says nothing", stand.answerWith({})],
     ["answers with a list", stand.answerWith([1, 2])],
-  ])("that %s is answered for with the default reply, and the conversation goes on", async (_title, behaviour) => {
+  ])("an orchestrator that %s gives the default reply, and the conversation continues", async (_title, behaviour) => {
     const user = { device_id: randomUUID() };
     orchestrator.behave(behaviour);
     const reply = await say({ user });
@@ -494,7 +494,7 @@ describe("an orchestrator in trouble", () => {
     expect((await say({ user, content: "And now?" })).body.data.text).toBe("echo: And now?");
   });
 
-  it("that never stops talking is cut off for what it has said, before its time is over", async () => {
+  it("an orchestrator's endless response is cut off before the timeout", async () => {
     const reply = await replyTo(stand.endless);
     const trace_id = reply.headers.get("X-Trace-ID");
     const failure = await vi.waitFor(() => {
@@ -505,7 +505,7 @@ describe("an orchestrator in trouble", () => {
     expect(failure.error.message).toMatch(/larger than \d+ bytes/);
   });
 
-  it("costs nothing that nobody has counted: the default reply is kept, and no usage", async () => {
+  it("a default reply is stored without usage", async () => {
     const reply = await replyTo(stand.reset);
     const { session_id, message_id } = reply.body.data;
     const [, answer] = await written("messages", session_id, 2);
@@ -513,7 +513,7 @@ describe("an orchestrator in trouble", () => {
     expect(await written("session_token_usage", session_id, 0)).toEqual([]);
   });
 
-  it("is not asked again by a repeated request: the default reply was the answer", async () => {
+  it("a repeated request after a default reply does not call the orchestrator again", async () => {
     orchestrator.behave(stand.garbage);
     const body = message();
     const first = await service.say("/api/messages", body);
@@ -524,7 +524,7 @@ describe("an orchestrator in trouble", () => {
 });
 
 describe("somebody who says a lot at once", () => {
-  it("is answered one word after the other", async () => {
+  it("concurrent messages of one user are answered one after the other", async () => {
     const user = { device_id: randomUUID() };
     await say({ user });
     orchestrator.behave(stand.after(50));
@@ -537,7 +537,7 @@ describe("somebody who says a lot at once", () => {
   });
 });
 
-it("answers a turn whose caller has gone, and keeps it", async () => {
+it("a turn whose caller disconnected is completed and stored", async () => {
   const user = { device_id: randomUUID() };
   const request_id = randomUUID();
   const body = message({ user, request_id, content: `gone ${request_id}` });

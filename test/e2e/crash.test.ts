@@ -77,18 +77,18 @@ describe("the whole service is killed in the middle of a slow turn, and started 
     await orchestrator?.close();
   });
 
-  it("one of many who ask again takes the turn over, at once; the others are told that it is running [I1.1]", () => {
+  it("after a crash one repeated request takes the turn over at once, and the others are told that it runs [I1.1]", () => {
     const states = replies.map(({ status, body }) => (status === 200 ? "processed" : body.error.details.state));
     const count = (state: string) => states.filter((other) => other === state).length;
     expect([count("processed"), count("in_progress")]).toEqual([1, CALLERS - 1]);
   });
 
-  it("the turn is run once more, however many saw that its lock was orphaned, and under its own key [I1.4]", () => {
+  it("after a crash the turn runs once more with its own idempotency key [I1.4]", () => {
     const keys = callsFor(slow).map(({ headers }) => headers["idempotency-key"]);
     expect(keys).toEqual([keys[0], keys[0]]);
   });
 
-  it("the orphaned lock is gone: whoever asks now is given the answer of the one who took over [I1.3]", async () => {
+  it("after a crash the orphaned lock is gone, and a repeated request gets the answer [I1.3]", async () => {
     const now = await service.say("/api/messages", slow);
     expect(now.body.error.details).toMatchObject({
       state: "completed",
@@ -96,21 +96,21 @@ describe("the whole service is killed in the middle of a slow turn, and started 
     });
   });
 
-  it("no row is doubled: one message, one answer, one usage, one lock, of the second run", async () => {
+  it("after a crash the second run alone has its message, answer, usage and lock stored", async () => {
     await eventually(slow, "2");
   });
 
-  it("what was answered before the crash, and not yet written, is written", async () => {
+  it("after a crash an answer that was not written yet is written", async () => {
     expect(firstAnswer.status).toBe(200);
     await eventually(answered, "1");
   });
 
-  it("what was answered before the crash is remembered", async () => {
+  it("after a crash an earlier answer is remembered", async () => {
     const again = await service.say("/api/messages", answered);
     expect(again.body.error.details.cached_response).toEqual(firstAnswer.body.data);
   });
 
-  it("a turn that nobody asks for again is answered all the same", async () => {
+  it("after a crash a turn without a repeated request is answered", async () => {
     await eventually(abandoned, "2");
   });
 });

@@ -67,7 +67,7 @@ const token = (user: string, claims: Record<string, unknown> = {}, secret = JWT_
     .sign(new TextEncoder().encode(secret));
 
 describe("a brand's server", () => {
-  it("needs a key, and learns nothing without one, not even which instances there are", async () => {
+  it("a brand's server without a key is refused and learns no instance", async () => {
     const replies = [await say("api", {}), await say("api", { instance_id: INSTANCE.unknown })];
     expect(replies.map(({ status, body }) => [status, body.error.code])).toEqual([
       [401, "UNAUTHORIZED"],
@@ -75,11 +75,11 @@ describe("a brand's server", () => {
     ]);
   });
 
-  it("is let in with its key", async () => {
+  it("a brand's server is accepted with its key", async () => {
     expect((await say("api", {}, bearer(KEYS.acme))).status).toBe(200);
   });
 
-  it("does not find another brand's instance", async () => {
+  it("a brand's key does not find another brand's instance", async () => {
     const reply = await say("api", {}, bearer(KEYS.globex));
     expect(reply).toMatchObject({ status: 404, body: { error: { code: "RESOURCE_NOT_FOUND" } } });
   });
@@ -90,13 +90,13 @@ describe("a brand's server", () => {
     ["was revoked", KEYS.revoked],
     ["everybody has read in the README", ACME_KEY],
     ["is no credential at all", "x"],
-  ])("is turned away with a key that %s, on every channel", async (_title, key) => {
+  ])("a key that %s is refused on every channel", async (_title, key) => {
     const replies = await Promise.all(["api", "web", "app"].map((channel) => say(channel, {}, bearer(key))));
     expect(replies.map(({ status }) => status)).toEqual([401, 401, 401]);
   });
 
   it.each([["Basic YTpi"], ["Bearer"], ["Bearer a b"], ["Bearer x.y.z"]])(
-    "is turned away with the header %o",
+    "the Authorization header %o is refused",
     async (Authorization) => {
       expect((await say("api", {}, { Authorization })).status).toBe(401);
     },
@@ -106,16 +106,19 @@ describe("a brand's server", () => {
 describe("somebody without credentials, on a brand's page", () => {
   const victim = { phone_e164: "+14155550188", email: "victim@example.com", device_id: "victims-device" };
 
-  it.each(["web", "app"])("is a guest on /%s, whatever they say of themselves", async (channel) => {
-    // The brand's server vouches for them; nobody else does.
-    const known = await say(channel, { user: victim }, bearer(KEYS.acme));
-    const claimed = await say(channel, { user: victim });
-    expect(known.body.data.is_guest).toBe(false);
-    expect(claimed).toMatchObject({ status: 200, body: { data: { is_guest: true } } });
-    expect(claimed.body.data.user_id).not.toBe(known.body.data.user_id);
-  });
+  it.each(["web", "app"])(
+    "a visitor without credentials is a guest on /%s, whatever identifiers they send",
+    async (channel) => {
+      // The brand's server vouches for them; nobody else does.
+      const known = await say(channel, { user: victim }, bearer(KEYS.acme));
+      const claimed = await say(channel, { user: victim });
+      expect(known.body.data.is_guest).toBe(false);
+      expect(claimed).toMatchObject({ status: 200, body: { data: { is_guest: true } } });
+      expect(claimed.body.data.user_id).not.toBe(known.body.data.user_id);
+    },
+  );
 
-  it("takes nobody's identifiers: what they say is noted, and no more", async () => {
+  it("a visitor's identifiers are stored as unverified notes", async () => {
     const user = { phone_e164: "+14155550199", email: "mine@example.com" };
     const { user_id } = (await say("web", { user })).body.data;
     const [row] = await service.query("select tier, metadata_json from users where id = $1", [user_id]);
@@ -123,7 +126,7 @@ describe("somebody without credentials, on a brand's page", () => {
     expect(await service.query("select 1 from user_identifiers where user_id = $1", [user_id])).toEqual([]);
   });
 
-  it("is turned away where guests are not accepted, even with a known phone number", async () => {
+  it("a visitor is refused by an instance without guests, even with a known phone number", async () => {
     await say("web", { user: victim, instance_id: INSTANCE.guestless }, bearer(KEYS.acme));
     expect((await say("web", { user: victim, instance_id: INSTANCE.guestless })).status).toBe(401);
   });
@@ -131,7 +134,7 @@ describe("somebody without credentials, on a brand's page", () => {
   it.each([
     ["as a bearer", (t: string) => [{}, bearer(t)] as const],
     ["in the body", (t: string) => [{ user: { auth_token: t } }, {}] as const],
-  ])("goes on as the same guest with the token they were given, %s", async (_title, how) => {
+  ])("a guest continues with the returned token, %s", async (_title, how) => {
     const first = await say("web", { user: {} });
     const [otherwise, headers] = how(first.body.data.guest_token);
     const next = await say("web", { user: {}, ...otherwise }, headers);
@@ -148,18 +151,18 @@ describe("somebody with a token", () => {
     mine = await token(first.body.data.user_id);
   });
 
-  it("is who the token says, whatever else they say of themselves", async () => {
+  it("a token identifies its user, whatever identifiers the body has", async () => {
     const other = await say("web", { user: { email: "other@example.com" } }, bearer(KEYS.acme));
     const reply = await say("web", { user: { email: "other@example.com" } }, bearer(mine));
     expect(reply.body.data.user_id).toBe(first.body.data.user_id);
     expect(reply.body.data.user_id).not.toBe(other.body.data.user_id);
   });
 
-  it("may not act as the brand's server", async () => {
+  it("a user's token may not act for the brand", async () => {
     expect(await say("api", {}, bearer(mine))).toMatchObject({ status: 403, body: { error: { code: "FORBIDDEN" } } });
   });
 
-  it("does not find another brand's instance", async () => {
+  it("a user's token does not find another brand's instance", async () => {
     expect((await say("web", { instance_id: INSTANCE.globex }, bearer(mine))).status).toBe(404);
   });
 
@@ -176,7 +179,7 @@ describe("somebody with a token", () => {
     ],
     ["for nobody there is", () => token(randomUUID())],
     ["that is not signed", (user: string) => token(user).then((t) => `eyJhbGciOiJub25lIn0.${t.split(".")[1]}.`)],
-  ])("%s is turned away, in the header and in the body", async (_title, make) => {
+  ])("a token that is %s is refused in the header and in the body", async (_title, make) => {
     const bad = await make(first.body.data.user_id);
     const replies = [await say("web", {}, bearer(bad)), await say("web", { user: { auth_token: bad } })];
     expect(replies.map(({ status, body }) => [status, body.error.code])).toEqual([
@@ -186,13 +189,13 @@ describe("somebody with a token", () => {
   });
 });
 
-it("leaves no key, token or secret in its log", () => {
+it("the log holds no key, token or secret", () => {
   expect(service.log().filter(({ event }) => event === "request").length).toBeGreaterThan(20);
   for (const secret of [...Object.values(KEYS), JWT_SECRET]) expect(service.output()).not.toContain(secret);
   expect(service.output()).not.toMatch(/eyJ[\w-]+\.[\w-]+\./);
 });
 
-it("does not answer without an orchestrator: an empty ENVIRONMENT is production [I4.1, A5.7.1]", async () => {
+it("an empty ENVIRONMENT is production and refuses messages without an orchestrator [I4.1, A5.7.1]", async () => {
   await service.restart({ ORCHESTRATOR_URL: "" });
   const reply = await say("api", {}, bearer(KEYS.acme));
   expect(reply.body.error.code).toBe("ORCHESTRATION_ERROR");

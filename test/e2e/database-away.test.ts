@@ -54,14 +54,14 @@ describe("the database fails once", () => {
     return { reply, requests: proxy.requests - before };
   }
 
-  it("by dropping a connection: what was asked is asked again, and somebody new is answered [G2.8.1]", async () => {
+  it("a dropped database connection is retried, and a new user is answered [G2.8.1]", async () => {
     proxy.next("drop", "pass", "drop");
     const { reply, requests } = await firstContact("after a drop");
     expect([reply.status, requests]).toEqual([200, 4]);
     await eventually(reply.body.data.session_id, ["after a drop", "echo: after a drop"]);
   });
 
-  it("by a deadlock: the transaction is run again, and somebody new is one user [G2.9.1]", async () => {
+  it("a deadlock is retried, and a new user is stored once [G2.9.1]", async () => {
     proxy.next("pass", { sqlState: "40P01" });
     const { reply, requests } = await firstContact("after a deadlock");
     expect([reply.status, requests]).toEqual([200, 3]);
@@ -71,7 +71,7 @@ describe("the database fails once", () => {
   it.each([
     ["drops the connection", "drop"],
     ["meets a deadlock", { sqlState: "40P01" }],
-  ] as const)("under the ledger, which %s: it writes again, and once", async (_title, fault) => {
+  ] as const)("the ledger writes again and once after the database %s", async (_title, fault) => {
     const { reply } = await firstContact("to be kept");
     const before = proxy.requests;
     proxy.next(fault);
@@ -110,11 +110,11 @@ describe.each([
     await proxy.back();
   });
 
-  it("and a conversation that is under way goes on", () => {
+  it("a conversation in progress continues during an outage", () => {
     expect(known).toMatchObject({ status: 200, body: { data: { text: "echo: meanwhile", fallback: false } } });
   });
 
-  it("and whoever is not known here is asked to come back, and told when", () => {
+  it("a request that needs the database is refused with a retry time during an outage", () => {
     for (const reply of [unknown, unknownInstance, keyHolder]) {
       expect(reply).toMatchObject({ status: 503, body: { success: false, error: { code: "SERVICE_UNAVAILABLE" } } });
       expect(Number(reply.headers.get("Retry-After"))).toBeGreaterThan(0);
@@ -122,15 +122,15 @@ describe.each([
     }
   });
 
-  it("and the service lives [A1.3.3]", () => {
+  it("the service is alive during an outage [A1.3.3]", () => {
     expect([live.status, live.body]).toEqual([200, { status: "alive" }]);
   });
 
-  it("and is not ready [A1.1.2]", () => {
+  it("the service is not ready during an outage [A1.1.2]", () => {
     expect([ready.status, ready.body]).toEqual([503, { status: "not_ready" }]);
   });
 
-  it("and is not healthy", () => {
+  it("the service is not healthy during an outage", () => {
     expect(healthz.status).toBe(503);
     expect(healthz.body).toMatchObject({
       status: "unhealthy",
@@ -138,7 +138,7 @@ describe.each([
     });
   });
 
-  it("and when it is back, all that was answered is in it, and somebody new is welcome", async () => {
+  it("all answers of an outage are stored afterwards, and a new user is answered", async () => {
     await eventually(known.body.data.session_id, ["before", "echo: before", "meanwhile", "echo: meanwhile"]);
     expect((await say()).status).toBe(200);
     expect((await service.request("/ready")).status).toBe(200);

@@ -57,7 +57,7 @@ const said = (n: number) => ({ role: n % 2 === 0 ? "user" : "assistant", content
 const range = (from: number, to: number): string[] => Array.from({ length: from - to + 1 }, (_, n) => `m${from - n}`);
 
 describe("the history of a conversation, from the outside", () => {
-  it("is there as soon as the answer was returned, for the person whose words it is", async ({ somebody, call }) => {
+  it("a user reads an answer in the history as soon as it was returned", async ({ somebody, call }) => {
     const ann = await somebody("ann@example.com");
     const reply = await call("GET", `/${ann.sessionId}/messages`, ann.token);
     expect([reply.status, contents(reply)]).toEqual([200, ["You said: Hello", "Hello"]]);
@@ -65,7 +65,7 @@ describe("the history of a conversation, from the outside", () => {
     expect((await call("GET", `/${ann.sessionId}/usage`, ann.token)).body.data.totals.turns).toBe(1);
   });
 
-  it("comes newest first, in pages, and never to another person [5.1-API-001, 5.1-API-002, 5.1-API-003]", async ({
+  it("a history is paged from the newest message and closed to other users [5.1-API-001, 5.1-API-002, 5.1-API-003]", async ({
     somebody,
     call,
     service,
@@ -102,7 +102,7 @@ describe("the history of a conversation, from the outside", () => {
     expect((await call("GET", `/${id}/messages`, bob.token)).status).toBe(403);
   });
 
-  it("survives a crash right after the transcript was taken in", async ({ somebody, call, service }) => {
+  it("a transcript survives a crash right after its acceptance", async ({ somebody, call, service }) => {
     const ann = await somebody("anneliese@example.com");
     const { body } = await call("POST", "/start", ann.token, { instance_id: INSTANCE.chat });
     const id: string = body.data.conversation_id;
@@ -112,7 +112,7 @@ describe("the history of a conversation, from the outside", () => {
     expect(contents(await call("GET", `/${id}/messages`, ann.token))).toEqual(["m1", "m0"]);
   });
 
-  it("is gone when the conversation is erased, in the object and in Postgres", async ({ somebody, call, service }) => {
+  it("an erased conversation is gone from the object and from Postgres", async ({ somebody, call, service }) => {
     const ann = await somebody("annika@example.com");
     expect((await call("DELETE", `/${ann.sessionId}`, ann.token)).status).toBe(200);
     expect((await call("GET", `/${ann.sessionId}/messages`, ann.token)).status).toBe(404);
@@ -123,7 +123,7 @@ describe("the history of a conversation, from the outside", () => {
 });
 
 describe("a brand's key, made by npm run key", () => {
-  it("is shown once, opens what its scopes say, and nothing any more once it is revoked", async ({
+  it("a key made by npm run key is shown once, limited to its scopes and void once revoked", async ({
     service,
     somebody,
     call,

@@ -56,7 +56,7 @@ type Memory = Map<string, string[]>;
 
 describe("a service that is killed again and again while people talk to it", () => {
   it(
-    "answers everybody once, tells each the same, and has every word in Postgres",
+    "a service killed again and again answers each message once and stores it in Postgres",
     { timeout: KILLS * 30_000 + 90_000 },
     async ({ person, service }) => {
       const memory: Memory = new Map();

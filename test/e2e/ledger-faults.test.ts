@@ -63,13 +63,13 @@ async function until(condition: () => Promise<boolean>, ms: number): Promise<voi
 }
 
 describe("while Postgres can't be trusted", () => {
-  it("has conversations that are warm", async () => {
+  it("the conversations answer before the database fails", async () => {
     const replies = await Promise.all(Array.from({ length: CONVERSATIONS }, (_, index) => say(index, `warm-${index}`)));
     expect(replies.map(({ status }) => status)).toEqual(Array.from({ length: CONVERSATIONS }, () => 200));
   });
 
   it.each([["drop"], ["hang"], ["delay"], ["reset"], ["cut"]] as const)(
-    "(%s) warm conversations are answered, and everything is there afterwards, once and in order",
+    'during the fault "%s" known conversations are answered, and everything is stored once and in order',
     { timeout: (SECONDS + 90) * 1000 },
     async (fault) => {
       const before = proxy.felt(fault);
@@ -97,7 +97,7 @@ describe("while Postgres can't be trusted", () => {
     },
   );
 
-  it("turns a first contact away at once, says that it is not ready, and takes it when Postgres is back", async () => {
+  it("an outage makes the service not ready and refuses first contacts until Postgres is back", async () => {
     await proxy.leave();
     const refused = await say(9_999, "first-contact");
     expect([refused.status, refused.body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);

@@ -63,7 +63,7 @@ describe("somebody who comes back after a long time", () => {
     after = (await service.say("/api/messages", later)).body.data;
   });
 
-  it("has a session that is over [G1.9.1]", async () => {
+  it("a session ends after its timeout [G1.9.1]", async () => {
     const [row] = await vi.waitFor(
       async () => {
         const rows = await service.query("select expired_at from sessions where id = $1", [before.session_id]);
@@ -75,12 +75,12 @@ describe("somebody who comes back after a long time", () => {
     expect(row?.["expired_at"]).toMatch(/^\d{4}-/);
   });
 
-  it("begins a new one, as the same person [G1.9.2]", () => {
+  it("a user who returns after the timeout gets a new session [G1.9.2]", () => {
     expect(after.user_id).toBe(before.user_id);
     expect(after.session_id).not.toBe(before.session_id);
   });
 
-  it("may use a request id again: each session has its own [I6.1, I6.2]", () => {
+  it("a request id may be used again in a new session [I6.1, I6.2]", () => {
     expect(again.status).toBe(200);
     expect(again.body.data.session_id).not.toBe(before.session_id);
     expect(callsFor(first)).toHaveLength(2);
@@ -88,7 +88,7 @@ describe("somebody who comes back after a long time", () => {
 });
 
 describe("a request id in one session", () => {
-  it("is processed again once its answer has expired, as a new turn [A2.4.5]", async () => {
+  it("an expired request id runs again as a new turn [A2.4.5]", async () => {
     const body = message({ instance_id: INSTANCE.globex });
     const first = await service.say("/api/messages", body);
     const meanwhile = await service.say("/api/messages", body);
@@ -113,7 +113,7 @@ describe("a request id in one session", () => {
     expect(locks).toHaveLength(1);
   });
 
-  it("whose run is stuck is taken over when its lock expires: everybody gets one answer [I1.2]", async () => {
+  it("a stuck run is taken over when its lock expires, and every caller gets one answer [I1.2]", async () => {
     orchestrator.behave(hang);
     const body = message({ instance_id: INSTANCE.guestless });
     const stuck = service.say("/api/messages", body);

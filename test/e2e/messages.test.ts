@@ -75,14 +75,17 @@ describe("a message that is not in order", () => {
     ["A2.1.5", "has 10,001 characters", { content: "a".repeat(10_001) }, 422, INVALID, "content"],
     ["A2.1.6", "has a request id of 129", { request_id: "r".repeat(129) }, 422, "INVALID_REQUEST_ID", undefined],
     ["A2.1.7", "has a request id with a space", { request_id: "a b" }, 422, "INVALID_REQUEST_ID", undefined],
-  ] as const)("[%s] %s is refused with a code and a field", async ([, , otherwise, status, code, field], { say }) => {
-    const reply = await say(otherwise);
-    expect({ status: reply.status, code: reply.body.error.code, field: reply.body.error.details.fields?.[0].field })
-      // One of them tells which field it was, the others what was wrong with the id.
-      .toEqual({ status, code, field });
-  });
+  ] as const)(
+    "a message with $1 is refused with a code and a field [$0]",
+    async ([, , otherwise, status, code, field], { say }) => {
+      const reply = await say(otherwise);
+      expect({ status: reply.status, code: reply.body.error.code, field: reply.body.error.details.fields?.[0].field })
+        // One of them tells which field it was, the others what was wrong with the id.
+        .toEqual({ status, code, field });
+    },
+  );
 
-  it("is taken with 10,000 characters and a request id of 128", async ({ say }) => {
+  it("a message of 10,000 characters with a request id of 128 is accepted", async ({ say }) => {
     const reply = await say({ content: "a".repeat(10_000), request_id: "r".repeat(128) });
     expect(reply.status).toBe(200);
   });
@@ -93,7 +96,7 @@ describe("who is speaking", () => {
     ["A2.2.1", "phone_e164", newPhone],
     ["A2.2.2", "email", newEmail],
     ["A2.2.3", "device_id", randomUUID],
-  ] as const)("[%s] somebody is the same person whenever they give the same %s", async ([, field, make], { say }) => {
+  ] as const)("a user is the same for every message with the same $1 [$0]", async ([, field, make], { say }) => {
     const mine = make();
     const first = await say({ user: { [field]: mine } });
     const again = await say({ user: { [field]: mine } });
@@ -102,22 +105,19 @@ describe("who is speaking", () => {
     expect(other.body.data.user_id).not.toBe(first.body.data.user_id);
   });
 
-  it("somebody who says nothing of themselves is a guest where guests are accepted [A2.2.4]", async ({
-    say,
-    service,
-  }) => {
+  it("a message without identifiers is a guest's where guests are accepted [A2.2.4]", async ({ say, service }) => {
     const reply = await say({ user: undefined });
     expect(reply.body.data).toMatchObject({ is_guest: true });
     const [row] = await service.query("select tier, metadata_json from users where id = $1", [reply.body.data.user_id]);
     expect(row).toEqual({ tier: "guest", metadata_json: "{}" });
   });
 
-  it("somebody who says nothing of themselves is refused where guests are not accepted [A2.2.5]", async ({ say }) => {
+  it("a message without identifiers is refused where guests are not accepted [A2.2.5]", async ({ say }) => {
     const reply = await say({ user: undefined, instance_id: INSTANCE.guestless });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("one phone number is two people to two brands [A2.2.6]", async ({ say, service }) => {
+  it("one phone number is two users at two brands [A2.2.6]", async ({ say, service }) => {
     const user = { phone_e164: newPhone() };
     const acme = await say({ user });
     const globex = await say({ user, instance_id: INSTANCE.globex });
@@ -131,7 +131,7 @@ describe("who is speaking", () => {
     ]);
   });
 
-  it("identifiers count at the top level as well, and an empty one in `user` does not hide them", async ({ say }) => {
+  it("identifiers count at the top level too, and an empty one in `user` does not hide them", async ({ say }) => {
     const phone = newPhone();
     const first = await say({ user: { phone_e164: phone } });
     const top = await say({ user: { phone_e164: "" }, phone_e164: phone });
@@ -140,7 +140,7 @@ describe("who is speaking", () => {
 });
 
 describe("which instance is spoken to", () => {
-  it("is the one that was named [A2.3.1]", async ({ say, adapterOf }) => {
+  it("a message reaches the instance it names [A2.3.1]", async ({ say, adapterOf }) => {
     const reply = await say();
     expect(adapterOf(reply.headers.get("X-Trace-ID"))?.routing).toEqual({
       brand_id: ACME,
@@ -151,7 +151,7 @@ describe("which instance is spoken to", () => {
   it.for([
     ["A2.3.2", "nobody has made", INSTANCE.unknown],
     ["A2.3.3", "has been switched off", INSTANCE.inactive],
-  ] as const)("[%s] an instance that %s is not found", async ([, , instance], { say }) => {
+  ] as const)("an instance that $1 is not found [$0]", async ([, , instance], { say }) => {
     const reply = await say({ instance_id: instance });
     expect(reply).toMatchObject({
       status: 404,
@@ -161,12 +161,12 @@ describe("which instance is spoken to", () => {
 });
 
 describe("the same request id", () => {
-  it("is processed the first time [A2.4.1, C6.6.1]", async ({ say }) => {
+  it("a new request id is processed [A2.4.1, C6.6.1]", async ({ say }) => {
     const reply = await say({ content: "Good morning" });
     expect(reply).toMatchObject({ status: 200, body: { data: { text: "echo: Good morning", fallback: false } } });
   });
 
-  it("is answered with the first answer the second time [A2.4.2]", async ({ service }) => {
+  it("a repeated request id gets the first answer [A2.4.2]", async ({ service }) => {
     const body = message();
     const first = await service.say("/api/messages", body);
     const second = await service.say("/api/messages", body);
@@ -177,13 +177,13 @@ describe("the same request id", () => {
     expect(second.body.error.details.cached_response).toEqual(first.body.data);
   });
 
-  it("is another request from somebody else [A2.4.3]", async ({ say }) => {
+  it("a request id of another user is another request [A2.4.3]", async ({ say }) => {
     const request_id = randomUUID();
     const statuses = [(await say({ request_id })).status, (await say({ request_id })).status];
     expect(statuses).toEqual([200, 200]);
   });
 
-  it("sent a hundred times at once is processed once [A2.4.4]", async ({ orchestrator, service }) => {
+  it("a request id sent a hundred times at once is processed once [A2.4.4]", async ({ orchestrator, service }) => {
     orchestrator.behave(after(1_000));
     const body = message({ user: { phone_e164: newPhone() } });
     const replies = await Promise.all(Array.from({ length: 100 }, () => service.say("/api/messages", body)));
@@ -197,7 +197,7 @@ describe("the same request id", () => {
     await vi.waitFor(async () => expect(await rows()).toHaveLength(2), { timeout: 10_000 });
   });
 
-  it("while the first is still running, is told at once when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async ({
+  it("a repeated request during its run is told when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async ({
     orchestrator,
     service,
   }) => {
@@ -216,7 +216,7 @@ describe("the same request id", () => {
     expect((await first).status).toBe(200);
   });
 
-  it("with other words is a mistake, and what was answered to the first words is kept from it", async ({ service }) => {
+  it("a repeated request with another body is refused without the first answer", async ({ service }) => {
     const body = message();
     await service.say("/api/messages", body);
     const second = await service.say("/api/messages", { ...body, content: "Something else" });
@@ -224,7 +224,7 @@ describe("the same request id", () => {
     expect(second.body.error.details).toEqual({ request_id: body.request_id, state: "payload_mismatch" });
   });
 
-  it("may be sent again after a refusal: what was refused is not remembered", async ({ service }) => {
+  it("a refused request may be repeated with the same request id", async ({ service }) => {
     const body = message();
     const refused = await service.say("/api/messages", { ...body, content: "" });
     const mended = await service.say("/api/messages", body);
@@ -233,7 +233,9 @@ describe("the same request id", () => {
 });
 
 describe("the Idempotency-Key header", () => {
-  it("gives a completed request its original answer again, and says that it does", async ({ keyed }) => {
+  it("a completed request repeated with its Idempotency-Key gets the original answer, marked as replayed", async ({
+    keyed,
+  }) => {
     const [body, key] = [message(), randomUUID()];
     const first = await keyed(body, key);
     const second = await keyed(body, key);
@@ -242,14 +244,14 @@ describe("the Idempotency-Key header", () => {
     expect([second.status, second.body]).toEqual([first.status, first.body]);
   });
 
-  it("with another body is refused as a mistake of the client", async ({ keyed }) => {
+  it("a repeated Idempotency-Key with another body is refused as the client's mistake", async ({ keyed }) => {
     const [body, key] = [message(), randomUUID()];
     await keyed(body, key);
     const second = await keyed({ ...body, content: "Something else" }, key);
     expect(second).toMatchObject({ status: 422, body: { error: { code: "VALIDATION_ERROR" } } });
   });
 
-  it("beside a request_id in the body is only a header: the convention of the body counts", async ({ service }) => {
+  it("an Idempotency-Key beside a request_id follows the rules of the body", async ({ service }) => {
     const body = message();
     const headers = { "Idempotency-Key": randomUUID() };
     await service.say("/api/messages", body, headers);
@@ -262,7 +264,7 @@ describe("the channels", () => {
     ["A2.5.1", "api"],
     ["A2.5.2", "web"],
     ["A2.5.3", "app"],
-  ] as const)("[%s] a message to /%s/messages is said on that channel", async ([, channel], { service, adapterOf }) => {
+  ] as const)("a message to /$1/messages belongs to that channel [$0]", async ([, channel], { service, adapterOf }) => {
     const reply = await service.say(`/${channel}/messages`, message());
     expect(adapterOf(reply.headers.get("X-Trace-ID"))?.message.channel).toBe(channel);
     const [session] = await service.query("select channel from sessions where id = $1", [reply.body.data.session_id]);
@@ -271,7 +273,7 @@ describe("the channels", () => {
 });
 
 describe("the answer", () => {
-  it("is an envelope around the data, in the shape of the API [A2.6.1]", async ({ service }) => {
+  it("an answer is an envelope around the data of the contract [A2.6.1]", async ({ service }) => {
     const body = message();
     const reply = await service.say("/api/messages", body);
     const id = expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
@@ -294,7 +296,7 @@ describe("the answer", () => {
     });
   });
 
-  it("to a mistake is an envelope around the error [A2.6.2]", async ({ say }) => {
+  it("a refusal is an envelope around the error [A2.6.2]", async ({ say }) => {
     const reply = await say({ content: undefined });
     expect(reply.body).toEqual({
       success: false,
@@ -307,7 +309,7 @@ describe("the answer", () => {
     });
   });
 
-  it("is JSON that a browser takes for nothing else", async ({ say }) => {
+  it("an answer is JSON that browsers do not sniff", async ({ say }) => {
     const { headers } = await say();
     expect(headers.get("Content-Type")).toBe("application/json; charset=utf-8");
     expect(headers.get("X-Content-Type-Options")).toBe("nosniff");
@@ -315,35 +317,35 @@ describe("the answer", () => {
 });
 
 describe("the ids of a request", () => {
-  it("has a trace id on its answer, a new one for each request [A2.7.1]", async ({ say }) => {
+  it("an answer has a trace id, a new one for each request [A2.7.1]", async ({ say }) => {
     const ids = [(await say()).headers.get("X-Trace-ID"), (await say()).headers.get("X-Trace-ID")];
     expect(ids).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), expect.stringMatching(/^[0-9a-f]{32}$/)]);
     expect(new Set(ids).size).toBe(2);
   });
 
-  it("echoes the request id [A2.7.2]", async ({ say }) => {
+  it("an answer echoes the request id [A2.7.2]", async ({ say }) => {
     const request_id = randomUUID();
     expect((await say({ request_id })).headers.get("X-Request-ID")).toBe(request_id);
   });
 
-  it("keeps the trace id of the header, also against one in the body [A2.7.3]", async ({ say }) => {
+  it("an answer has the trace id of the header, also against one in the body [A2.7.3]", async ({ say }) => {
     const mine = `trace-${randomUUID()}`;
     const reply = await say({ trace_id: "from-the-body" }, { "X-Trace-ID": mine });
     expect(reply.headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("takes the trace id of the body when no header has one [A2.7.4]", async ({ say }) => {
+  it("an answer has the body's trace id when no header has one [A2.7.4]", async ({ say }) => {
     const mine = `trace-${randomUUID()}`;
     expect((await say({ trace_id: mine })).headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("takes a traceparent's trace id before the body's", async ({ say }) => {
+  it("an answer prefers a traceparent's trace id to the body's", async ({ say }) => {
     const mine = randomUUID().replaceAll("-", "");
     const reply = await say({ trace_id: "from-the-body" }, { traceparent: `00-${mine}-00f067aa0ba902b7-01` });
     expect(reply.headers.get("X-Trace-ID")).toBe(mine);
   });
 
-  it("replaces a trace id that could break out of a log, and echoes no request id of that kind", async ({ say }) => {
+  it("a trace id with unsafe characters is replaced, and such a request id is not echoed", async ({ say }) => {
     const reply = await say({ trace_id: 'a"\n{', request_id: "<script>" });
     expect(reply.status).toBe(422);
     expect(reply.headers.get("X-Trace-ID")).toMatch(/^[0-9a-f]{32}$/);
@@ -362,54 +364,54 @@ describe("the log", () => {
     line = await lineOf(trace);
   });
 
-  it("has one line for a request [A2.8.1]", async ({ lineOf, say, linesOf }) => {
+  it("a request has one log line [A2.8.1]", async ({ lineOf, say, linesOf }) => {
     // Another request's line behind it tells that nothing more is to come.
     await lineOf((await say()).headers.get("X-Trace-ID"));
     expect(linesOf(trace)).toHaveLength(1);
   });
 
-  it("says the trace id: the client's, or the one that was made [A2.8.2]", async ({ say, lineOf }) => {
+  it("a log line has the client's trace id or the generated one [A2.8.2]", async ({ say, lineOf }) => {
     const made = (await say()).headers.get("X-Trace-ID");
     expect([line.trace_id, (await lineOf(made)).trace_id]).toEqual([trace, made]);
   });
 
-  it("says the request id, wherever it came from [A2.8.3]", async ({ say, lineOf }) => {
+  it("a log line has the request id from any place [A2.8.3]", async ({ say, lineOf }) => {
     const other = randomUUID();
     const inHeader = await say({ request_id: undefined }, { "X-Request-ID": other });
     const { request_id: logged } = await lineOf(inHeader.headers.get("X-Trace-ID"));
     expect([line.request_id, logged]).toEqual([request_id, other]);
   });
 
-  it("says how long it took [A2.8.4]", () => {
+  it("a log line has the duration [A2.8.4]", () => {
     expect(line.duration_ms).toBeGreaterThanOrEqual(149);
   });
 
-  it("says what came of it [A2.8.5]", async ({ say, lineOf }) => {
+  it("a log line has the outcome [A2.8.5]", async ({ say, lineOf }) => {
     const refused = await say({ instance_id: INSTANCE.unknown });
     const other = await lineOf(refused.headers.get("X-Trace-ID"));
     expect([line.status, line.level]).toEqual([200, "info"]);
     expect([other.status, other.level, other.error_code]).toEqual([404, "warn", "RESOURCE_NOT_FOUND"]);
   });
 
-  it("holds nothing of what was said, nor by whom", ({ service }) => {
+  it("a log line holds no content and no user's identifiers", ({ service }) => {
     expect(service.output()).not.toContain(secret);
   });
 });
 
 describe("a refusal", () => {
-  it("says what was not found and which [A5.4.1, A5.4.2, A5.4.3]", async ({ say }) => {
+  it("a not-found error names the resource and its id [A5.4.1, A5.4.2, A5.4.3]", async ({ say }) => {
     const reply = await say({ instance_id: INSTANCE.unknown });
     expect(reply.status).toBe(404);
     expect(reply.body.error.details.resource_type).toBe("instance");
     expect(reply.body.error.details.resource_id).toBe(INSTANCE.unknown);
   });
 
-  it("of a stranger is 401 [A5.5.1]", async ({ say }) => {
+  it("a request without a credential is 401 [A5.5.1]", async ({ say }) => {
     const reply = await say({}, { Authorization: "Bearer parley_nobodys_key" });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("by the database is 500, told as no more than that and logged with its cause [A5.6.1, A5.6.2, A5.6.3]", async ({
+  it("a database failure is a 500 without details, and its cause is logged [A5.6.1, A5.6.2, A5.6.3]", async ({
     service,
     say,
     lineOf,

@@ -50,7 +50,7 @@ const rows = async (pattern: string) => {
 describe("what a message costs in round trips to Postgres before it is answered", () => {
   const somebody = { phone_e164: "+14155550111", email: "somebody@example.com" };
 
-  it("is two for somebody new, one for somebody known in an isolate that knows nothing, none when all is warm", async () => {
+  it("a message costs two round trips for a new user, one in a cold isolate, and none when warm", async () => {
     const firstContact = await roundTrips(() => say(somebody, "trips-1"));
     await expect.poll(() => rows("trips-1"), { timeout: 15_000 }).toBe(2);
     const warm = await roundTrips(() => say(somebody, "trips-2"));
@@ -62,7 +62,7 @@ describe("what a message costs in round trips to Postgres before it is answered"
 });
 
 describe("a service whose Postgres is back after an outage in which everybody spoke", () => {
-  it("hands everything over at once, in few transactions", { timeout: 180_000 }, async () => {
+  it("the ledger writes the backlog of an outage at once in few transactions", { timeout: 180_000 }, async () => {
     const people = Array.from({ length: CROWD }, (_, index) => ({ device_id: `crowd-${index}` }));
     for (const some of chunks(people, 50)) await Promise.all(some.map((user) => say(user, `before-${user.device_id}`)));
     await expect.poll(() => rows("before-%"), { timeout: 60_000 }).toBe(CROWD * 2);

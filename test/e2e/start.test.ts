@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { freePort, startService } from "../support/service.ts";
 
-it("a configuration with faults stops the start, with one clear line for each", async () => {
+it("a faulty configuration stops the start with one clear line per fault", async () => {
   const env = { ORCHESTRATOR_URL: "localhost", LOG_LEVEL: "loud", SESSION_TIMEOUT_MINUTES: "soon" };
   const refused = await startService({ env }).then(
     () => "It started",
@@ -21,7 +21,7 @@ it("a configuration with faults stops the start, with one clear line for each", 
   expect(refused).not.toMatch(/\n {4}at /);
 });
 
-it("a signal to npm ends all that npm run dev has started", async () => {
+it("a signal to npm ends every process that npm run dev started", async () => {
   const stateDir = await mkdtemp(join(tmpdir(), "parley-start-"));
   const port = await freePort();
   const env = { ...process.env, PORT: String(port), STATE_DIR: stateDir, ENVIRONMENT: "development" };

@@ -79,7 +79,7 @@ const waitForDelivery = (reply: GraphCall, state: string) =>
   }, PATIENCE);
 
 describe("a conversation on WhatsApp", () => {
-  it("goes in and out, and its statuses come doubled, batched, out of order and late: all of it is in Postgres", async () => {
+  it("a WhatsApp conversation with duplicate, batched, reordered and late statuses is stored completely", async () => {
     const from = newNumber();
     const first = await write("Where is my order?", from);
     const reply = await waitForReply(first.id);
@@ -114,7 +114,7 @@ describe("a conversation on WhatsApp", () => {
     expect(states).toEqual(["read", undefined, "read", undefined]);
   });
 
-  it("every example Meta publishes is kept as what it is, once", async () => {
+  it("every published example is stored once with its type", async () => {
     const examples = fixtures().flatMap(({ payload }) => {
       const { value } = payload.entry[0].changes[0];
       const [item] = value.messages ?? [];
@@ -134,7 +134,7 @@ describe("a conversation on WhatsApp", () => {
     }
   });
 
-  it("with one byte changed is nobody's: 401, and nothing is kept", async () => {
+  it("a notification with one byte changed is 401 and stores nothing", async () => {
     const message = text({ phone: newNumber() }, "Hello");
     const body = JSON.stringify(messages(message));
     const reply = await service.say("/webhooks/whatsapp", body.replace("Hello", "hello"), {
@@ -148,7 +148,7 @@ describe("a conversation on WhatsApp", () => {
 });
 
 describe("a message is admitted", () => {
-  it("once, if it comes fifty times at the same moment: one turn, one reply", async () => {
+  it("a message delivered fifty times at once is one turn and one reply", async () => {
     const message = text({ phone: newNumber() }, "Once");
     const before = orchestrator.calls.length;
     const statuses = await Promise.all(Array.from({ length: 50 }, () => graph.notify(messages(message))));
@@ -158,7 +158,7 @@ describe("a message is admitted", () => {
     expect(orchestrator.calls.length - before).toBe(1);
   });
 
-  it("while the orchestrator takes its time, and while nobody answers at the database", async () => {
+  it("a message is accepted while the orchestrator is slow and Postgres is silent", async () => {
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
     proxy.always("hang");
@@ -171,7 +171,7 @@ describe("a message is admitted", () => {
     await waitForReply(known.id);
   });
 
-  it("without a query when it has come before, also through the brand's own system", async () => {
+  it("a message delivered again costs no query, also from the brand's own system", async () => {
     const message = await write("Once");
     await waitForDelivery(await waitForReply(message.id), "sent");
     const request = {
@@ -194,7 +194,7 @@ describe("a message is admitted", () => {
 });
 
 describe("a crash", () => {
-  it("right after the acknowledgement loses nothing: the turn happens after the restart, and the reply is sent once", async () => {
+  it("a crash right after the acknowledgement loses nothing, and the reply is sent once", async () => {
     const { behaviour } = gate();
     orchestrator.behave(behaviour);
     const message = await write("Don't forget me");
@@ -207,7 +207,7 @@ describe("a crash", () => {
     expect(await stored(message.id)).toHaveLength(1);
   });
 
-  it("while a reply is on its way leaves it unknown: it is not sent again, and its status settles it", async () => {
+  it("a reply interrupted by a crash is unknown, is not sent again and is settled by its status", async () => {
     graph.next(hang);
     const message = await write("On its way");
     const reply = await waitForReply(message.id);
@@ -221,7 +221,7 @@ describe("a crash", () => {
 });
 
 describe("a reply", () => {
-  it("waits when they want fewer messages to one person, and is sent when they take it", async () => {
+  it("a reply waits for the pair rate limit and is sent afterwards", async () => {
     graph.pairWindowMs = 3_000;
     const from = newNumber();
     const first = await write("One", from);
@@ -233,7 +233,7 @@ describe("a reply", () => {
     expect(callsFor(second.id).map(({ id }) => id === null)).toEqual([true, false]);
   });
 
-  it("is sent again when it was refused for the moment", async () => {
+  it("a reply is sent again after a transient refusal", async () => {
     graph.next((_call, response) => void response.writeHead(503).end(), take);
     const message = await write("Hello");
     await waitForDelivery(await waitForReply(message.id), "sent");
@@ -242,7 +242,7 @@ describe("a reply", () => {
 });
 
 describe("a notification that is mangled", () => {
-  it("is never an error of ours, and never loses a neighbour", { timeout: 120_000 }, async () => {
+  it("a mangled notification never causes a server error and loses no neighbour", { timeout: 120_000 }, async () => {
     const items = fixtures().flatMap(({ payload }) => payload.entry[0].changes[0].value.messages ?? []);
     const good: string[] = [];
     await fc.assert(

@@ -78,7 +78,7 @@ const counts = async (id: string) => (await progress(id)).counts;
 const NONE = { pending: 0, claimed: 0, sent: 0, failed: 0, cancelled: 0 };
 
 describe("a broadcast that is sent", () => {
-  it("is one message to each person, with the id it was promised with [C4.3.4]", async ({ broadcastTo, messages }) => {
+  it("a broadcast is one message to each user, with the promised id [C4.3.4]", async ({ broadcastTo, messages }) => {
     const { id, people } = await broadcastTo(60);
     await consume(id);
     expect(await counts(id)).toEqual({ ...NONE, sent: 60 });
@@ -97,14 +97,14 @@ describe("a broadcast that is sent", () => {
       [message] = await messages();
     });
 
-    it("begins a session for them, and the message is in it [C4.3.1]", async ({ database }) => {
+    it("a broadcast to a user without a session begins one with the message in it [C4.3.1]", async ({ database }) => {
       const sessions = await database.query("select id, channel, instance_id from sessions");
       expect(sessions).toEqual([{ id: message?.session_id, channel: "api", instance_id: INSTANCE.chat }]);
     });
-    it("is said by the assistant [C4.3.5]", () => expect(message?.role).toBe("assistant"));
-    it("is said by no user [C4.3.6]", () => expect(message?.user_id).toBeNull());
-    it("can be traced to its sender", () => expect(message?.trace_id).toBe("trace-of-the-sender"));
-    it("says that it is a broadcast beside what its sender said of it", () => {
+    it("a broadcast message has the role assistant [C4.3.5]", () => expect(message?.role).toBe("assistant"));
+    it("a broadcast message has no user as its author [C4.3.6]", () => expect(message?.user_id).toBeNull());
+    it("a broadcast message can be traced to its sender", () => expect(message?.trace_id).toBe("trace-of-the-sender"));
+    it("a broadcast message states its broadcast beside the sender's metadata", () => {
       expect(JSON.parse(message?.metadata_json ?? "")).toEqual({
         campaign: "spring",
         channel: "broadcast",
@@ -113,11 +113,7 @@ describe("a broadcast that is sent", () => {
     });
   });
 
-  it("goes on in the session somebody has open, and keeps it alive [C4.3.8]", async ({
-    broadcastTo,
-    database,
-    messages,
-  }) => {
+  it("a broadcast continues an open session and extends it [C4.3.8]", async ({ broadcastTo, database, messages }) => {
     const { id, people } = await broadcastTo(1);
     const [person = ""] = people;
     await database.query(
@@ -133,16 +129,13 @@ describe("a broadcast that is sent", () => {
     expect(message?.last_assistant_message_at).toBe(message?.created_at);
   });
 
-  it("tells its timer that nothing is left", async ({ broadcastTo }) => {
+  it("a delivered broadcast stops its timer", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     await consume(id);
     expect(deps.timers.rests).toEqual([{ id, dueInMs: null }]);
   });
 
-  it("reaches each person once however many consumers are rung for it at the same moment", async ({
-    broadcastTo,
-    messages,
-  }) => {
+  it("a broadcast reaches each user once with several consumers at once", async ({ broadcastTo, messages }) => {
     const { id, people } = await broadcastTo(100);
     deps.behave(() => new Promise((resolve) => setTimeout(resolve, Math.random() * 20)));
     await Promise.all(Array.from({ length: 10 }, () => consume(id)));
@@ -164,7 +157,7 @@ describe("a consumer that dies", () => {
     }
   }
 
-  it("leaves those it claimed to the next one when its lease is over, and nobody gets it twice", async ({
+  it("a crashed consumer's claims go to the next consumer after the lease, and each user gets one message", async ({
     broadcastTo,
     later,
     messages,
@@ -183,7 +176,7 @@ describe("a consumer that dies", () => {
     expect(await messages()).toHaveLength(30);
   });
 
-  it("each time it comes to somebody is not let near them for ever", async ({ broadcastTo, later }) => {
+  it("a user at whom every consumer crashes is failed after a few attempts", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(1);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       await die(id, 1, 0);
@@ -195,10 +188,7 @@ describe("a consumer that dies", () => {
     expect(recipients[0]).toMatchObject({ state: "failed", error: { code: "SERVICE_UNAVAILABLE" } });
   });
 
-  it("in a broadcast that is then cancelled leaves nobody in between: who has the message is sent, the others failed", async ({
-    broadcastTo,
-    later,
-  }) => {
+  it("a broadcast cancelled after a crash leaves each user sent or failed", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(30);
     await die(id, 10, 4);
     await deps.save();
@@ -210,7 +200,7 @@ describe("a consumer that dies", () => {
     expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
   });
 
-  it("is believed when it turns out to have reached somebody after all", async ({ broadcastTo, later }) => {
+  it("a crashed consumer's delivery is recognised afterwards", async ({ broadcastTo, later }) => {
     const { id } = await broadcastTo(1);
     const round = await nextRound(deps, id, [], 1);
     const [recipient] = round?.recipients ?? [];
@@ -229,7 +219,7 @@ describe("somebody who can't be reached", () => {
       if (userId === person) throw new Error("the object is overloaded");
     });
 
-  it("holds up nobody, and is tried again after a pause", async ({ broadcastTo, later }) => {
+  it("an unreachable user delays no other and is retried after a pause", async ({ broadcastTo, later }) => {
     const { id, people } = await broadcastTo(30);
     away(people[7]);
     await consume(id);
@@ -244,7 +234,10 @@ describe("somebody who can't be reached", () => {
     expect(await counts(id)).toEqual({ ...NONE, sent: 30 });
   });
 
-  it("is failed with the reason in the end, and the log has what was thrown", async ({ broadcastTo, later }) => {
+  it("an unreachable user is failed with the reason in the end, and the error is logged", async ({
+    broadcastTo,
+    later,
+  }) => {
     const { id, people } = await broadcastTo(1);
     away(people[0]);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
@@ -262,7 +255,7 @@ describe("somebody who can't be reached", () => {
     expect(JSON.stringify(deps.lines)).toContain("the object is overloaded");
   });
 
-  it("because their conversation is another brand's is failed at once", async ({ broadcastTo }) => {
+  it("a user whose conversation belongs to another brand is failed at once", async ({ broadcastTo }) => {
     const { id, people } = await broadcastTo(1);
     const [person = ""] = people;
     await deps.conversation(addresses.chat(INSTANCE.chat, person)).record({
@@ -281,7 +274,7 @@ describe("somebody who can't be reached", () => {
     expect(recipients[0]).toMatchObject({ state: "failed", attempts: 1, error: { code: "RESOURCE_NOT_FOUND" } });
   });
 
-  it("because the conversation never answers is given up on in time, and the others are done by then", async ({
+  it("a conversation that never answers is given up in time, and the other users are done by then", async ({
     broadcastTo,
   }) => {
     const { id, people } = await broadcastTo(3);
@@ -297,7 +290,10 @@ describe("somebody who can't be reached", () => {
 });
 
 describe("a broadcast that is cancelled", () => {
-  it("in the middle reaches whom it had claimed, and nobody after the answer", async ({ broadcastTo, messages }) => {
+  it("a broadcast cancelled while it is sent reaches the claimed users and no others", async ({
+    broadcastTo,
+    messages,
+  }) => {
     const { id } = await broadcastTo(100);
     const { promise: answered, resolve: letGo } = Promise.withResolvers<void>();
     deps.behave(() => answered);
@@ -314,10 +310,7 @@ describe("a broadcast that is cancelled", () => {
     expect(await messages()).toHaveLength(2 * ROUND_SIZE);
   });
 
-  it("while its recipients are being claimed waits for the claim, and none is made after it", async ({
-    database,
-    broadcastTo,
-  }) => {
+  it("a cancellation waits for a running claim and prevents further ones", async ({ database, broadcastTo }) => {
     // Whoever claims takes their time over it, and is refused if the broadcast has been cancelled meanwhile.
     await database.query(`create function claimed_too_late() returns trigger language plpgsql as $$ begin
       perform pg_sleep(0.01);
@@ -339,7 +332,7 @@ describe("a broadcast that is cancelled", () => {
     expect(after.cancelled).toBeGreaterThan(0);
   });
 
-  it("fails whom it was trying to reach and could not, and tries no more", async ({ broadcastTo }) => {
+  it("a cancellation fails the users under retry and stops the retries", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     deps.behave(async () => {
       await cancel(deps, ANYBODY, id);
@@ -350,14 +343,14 @@ describe("a broadcast that is cancelled", () => {
     expect(deps.timers.rests.at(-1)).toEqual({ id, dueInMs: null });
   });
 
-  it("twice is cancelled once", async ({ broadcastTo }) => {
+  it("a broadcast cancelled twice is cancelled once", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(2);
     const first = await cancel(deps, ANYBODY, id);
     expect(await cancel(deps, ANYBODY, id)).toEqual(first);
     expect(first.counts).toEqual({ ...NONE, cancelled: 2 });
   });
 
-  it("is not sent by a retry", async ({ broadcastTo }) => {
+  it("a cancelled broadcast is not sent by a retry", async ({ broadcastTo }) => {
     const { id } = await broadcastTo(1);
     await cancel(deps, ANYBODY, id);
     await expect(retry(deps, ANYBODY, id)).rejects.toMatchObject({ code: "VALIDATION_ERROR", status: 400 });
@@ -367,10 +360,7 @@ describe("a broadcast that is cancelled", () => {
 });
 
 describe("a broadcast that is retried", () => {
-  it("goes to those who failed and to nobody else, with all their attempts before them", async ({
-    broadcastTo,
-    database,
-  }) => {
+  it("a retry sends to the failed users only and keeps their attempts", async ({ broadcastTo, database }) => {
     const { id, people } = await broadcastTo(3);
     await database.query("update instances set is_active = false where id = $1", [INSTANCE.chat]);
     await consume(id);
@@ -391,12 +381,12 @@ describe("a broadcast that is retried", () => {
 });
 
 describe("a ring for a broadcast that is not there", () => {
-  it("is left to the timer while it may still be on its way", async () => {
+  it("an enqueued broadcast that is missing is left to the timer while it may still be written", async () => {
     await consume(uuidv7(Date.now()));
     expect(deps.timers.rests).toEqual([]);
   });
 
-  it("ends the timer once it can't be any more", async () => {
+  it("an enqueued broadcast that is missing ends its timer afterwards", async () => {
     const id = uuidv7(Date.now() - 120_000);
     await consume(id);
     expect(deps.timers.rests).toEqual([{ id, dueInMs: null }]);

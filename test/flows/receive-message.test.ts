@@ -98,7 +98,7 @@ const notFound = (type: string, id: string) => ({
 });
 
 describe("a message", () => {
-  it("is answered by its conversation, and its sender is told who they are [B1.1.1]", async ({ people }) => {
+  it("a message is answered by its conversation with the sender's user id [B1.1.1]", async ({ people }) => {
     const receipt = await receiveMessage(deps, message());
     const [{ id } = { id: null }] = await people();
     expect(receipt).toMatchObject({
@@ -122,14 +122,14 @@ describe("who speaks, and to what", () => {
   it.for([
     ["unknown", INSTANCE.unknown],
     ["inactive", INSTANCE.inactive],
-  ] as const)("is refused where the instance is %s [C5.1.1, B2.1.5]", ([, instanceId], { expectRefusal }) =>
+  ] as const)("a message is refused when the instance is %s [C5.1.1, B2.1.5]", ([, instanceId], { expectRefusal }) =>
     expectRefusal({ instanceId }, notFound("instance", instanceId)),
   );
 
-  it("is refused where the instance has no active configuration [C5.1.2, B2.1.6]", ({ expectRefusal }) =>
+  it("a message is refused when the instance has no active configuration [C5.1.2, B2.1.6]", ({ expectRefusal }) =>
     expectRefusal({ instanceId: INSTANCE.unconfigured }, notFound("config", INSTANCE.unconfigured)));
 
-  it("is refused where the brand behind the instance is gone, or is not the caller's [C5.1.3]", async ({
+  it("a message is refused when the instance's brand is missing or another than the caller's [C5.1.3]", async ({
     database,
     expectRefusal,
     isolate,
@@ -142,7 +142,10 @@ describe("who speaks, and to what", () => {
     await expectRefusal(await withKey(GLOBEX_KEY), notFound("instance", INSTANCE.chat));
   });
 
-  it("is the person who goes by the identifiers, however they are written [C5.1.4]", async ({ isolate, people }) => {
+  it("a message belongs to the user of its identifiers, however they are spelled [C5.1.4]", async ({
+    isolate,
+    people,
+  }) => {
     const first = await submitted({ identifiers: { phone_e164: PHONE, email: "ann@example.com" } });
     const byPhone = await submitted({ identifiers: { phone_e164: "+1 (415) 555-0123" } }, isolate());
     const byEmail = await submitted({ identifiers: { email: "Ann@Example.COM" } }, isolate());
@@ -154,7 +157,7 @@ describe("who speaks, and to what", () => {
     expect((await submitted({ identifiers: { phone_e164: "+14155550124" } })).submission.user.id).not.toBe(ann?.["id"]);
   });
 
-  it("is a guest where nobody says who they are and guests are accepted, the same one when asked again [C5.1.5]", async ({
+  it("a message without identifiers is a guest's where guests are accepted, the same guest when repeated [C5.1.5]", async ({
     isolate,
     people,
   }) => {
@@ -169,7 +172,7 @@ describe("who speaks, and to what", () => {
     ["says nothing of themselves", {}, {}],
     ["only claims a number, where credentials are required", { AUTH_MODE: "required" }, { phone_e164: PHONE }],
   ] as const)(
-    "is refused who %s, where guests are not accepted [C5.1.6]",
+    "a message is refused when the sender %s and guests are not accepted [C5.1.6]",
     async ([, env, identifiers], { expectRefusal, isolate }) => {
       const refusal = {
         code: "UNAUTHORIZED",
@@ -180,7 +183,7 @@ describe("who speaks, and to what", () => {
     },
   );
 
-  it("has a session from the first word on, and goes on in it [C5.1.7]", async ({ database, isolate }) => {
+  it("a message opens a session, and the next one continues it [C5.1.7]", async ({ database, isolate }) => {
     const first = context(await submitted());
     expect(await database.query("select id, user_id, instance_id, brand_id, expired_at from sessions")).toEqual([
       { id: first.session, user_id: first.user.id, instance_id: INSTANCE.chat, brand_id: ACME, expired_at: null },
@@ -188,7 +191,9 @@ describe("who speaks, and to what", () => {
     expect(context(await submitted({ requestId: "r2" }, isolate())).session).toBe(first.session);
   });
 
-  it("goes to the conversation whole: person, session, instance and configuration [C5.1.8]", async ({ database }) => {
+  it("a message reaches the conversation with user, session, instance and configuration [C5.1.8]", async ({
+    database,
+  }) => {
     const given = await submitted(await withKey(ACME_KEY));
     const [config] = await database.query("select id from instance_configs where instance_id = $1 and is_active", [
       INSTANCE.chat,
@@ -206,7 +211,7 @@ describe("who speaks, and to what", () => {
 });
 
 describe("whoever is turned away", () => {
-  it("leaves behind what they had begun to look up only once it is known: others may be waiting for it", async ({
+  it("a refused request keeps its look-ups until they are complete, for the requests that share them", async ({
     expectRefusal,
   }) => {
     for (let stranger = 0; stranger < 64; stranger += 1) void deps.caches.lookups.run(() => new Promise(() => {}));
@@ -228,11 +233,11 @@ describe("outside development", () => {
     ["empty", ""],
     ["blank", "  "],
   ] as const)(
-    "an ENVIRONMENT that is %s is no development: no mock answers [B2.4.6]",
+    "a message is refused when ENVIRONMENT is %s and no orchestrator is configured [B2.4.6]",
     ([, name], { expectRefusal, deployed }) => expectRefusal(WEB, refusal, deployed(name)),
   );
 
-  it("a message is taken where an orchestrator is configured", async ({ deployed }) => {
+  it("a message is accepted where an orchestrator is configured", async ({ deployed }) => {
     const { submission } = await submitted(WEB, deployed("production", { ORCHESTRATOR_URL: "https://example.com/" }));
     expect(submission.content).toBe("Hello");
   });
@@ -248,10 +253,10 @@ const post = async (path: string, body: Record<string, unknown>) => {
 };
 
 describe("what a client sends", () => {
-  it("is refused without an instance [B1.1.2]", ({ expectInvalid }) =>
+  it("a message without an instance is refused [B1.1.2]", ({ expectInvalid }) =>
     expectInvalid({ instance_id: undefined }, "instance_id"));
 
-  it("is refused without a request id [B1.1.3]", async ({ database }) => {
+  it("a message without a request id is refused [B1.1.3]", async ({ database }) => {
     const { status, body } = await post("/api/messages", { request_id: undefined });
     expect([status, body.error.code]).toEqual([400, "MISSING_REQUEST_ID"]);
     expect([deps.conversations.submissions, database.requests]).toEqual([[], []]);
@@ -265,19 +270,19 @@ describe("what a client sends", () => {
     ["with nothing but characters nobody means to send", "\u0000\u001B\u202E"],
     ["one character too long [B1.1.4, B1.4.2, B2.1.2]", "x".repeat(10_001)],
     ["one emoji too long", "👋".repeat(10_001)],
-  ] as const)("is refused %s", ([, content], { expectInvalid }) => expectInvalid({ content }, "content"));
+  ] as const)("a message is refused %s", ([, content], { expectInvalid }) => expectInvalid({ content }, "content"));
 
   it.each([
     ["ten thousand letters", "é".repeat(10_000)],
     ["ten thousand emoji", "👋".repeat(10_000)],
     ["markup", "<b>1 < 2</b> & 'so on'\n\ttoo"],
-  ])("arrives as it was meant: %s [B1.4.3]", async (_, content) => {
+  ])("a message arrives unchanged: %s [B1.4.3]", async (_, content) => {
     expect((await post("/api/messages", { content: `  ${content}\n` })).status).toBe(200);
     expect(deps.conversations.submissions.map(({ submission }) => submission.content)).toEqual([content]);
   });
 
   it.each(["api", "web", "app"] as const)(
-    "to %s is handed to the one way messages come in by [B1.1.5]",
+    "a message to %s is passed to the one entry of all channels [B1.1.5]",
     async (channel) => {
       const metadata = { page: 7 };
       const { status, body } = await post(`/${channel}/messages`, {

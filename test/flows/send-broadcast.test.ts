@@ -63,10 +63,7 @@ const answerTo = async (...input: Parameters<typeof send>) => {
 };
 
 describe("a broadcast that comes in", () => {
-  it("is accepted for everybody named, with the ids their messages will have [B1.3.1]", async ({
-    people,
-    recipients,
-  }) => {
+  it("a broadcast is accepted for all users with their message ids [B1.3.1]", async ({ people, recipients }) => {
     const [ann = "", bob = ""] = await people(2);
     const answer = await answerTo([ann, bob]);
     expect(answer.summary).toEqual({ total: 2, successful: 2, failed: 0 });
@@ -80,10 +77,7 @@ describe("a broadcast that comes in", () => {
     );
   });
 
-  it("counts somebody unknown and another brand's person as failed, and tells nothing apart [A4.2.2]", async ({
-    people,
-    recipients,
-  }) => {
+  it("an unknown user and another brand's user both fail alike [A4.2.2]", async ({ people, recipients }) => {
     const [ann = ""] = await people(1);
     const [foreign = ""] = await people(1, GLOBEX);
     const { results, summary } = await answerTo([NOBODY, ann, foreign]);
@@ -97,7 +91,7 @@ describe("a broadcast that comes in", () => {
     expect(await recipients()).toEqual([expect.objectContaining({ user_id: ann })]);
   });
 
-  it("counts somebody named twice once, however the id is spelled [A4.2.3]", async ({ people, recipients }) => {
+  it("a user named twice counts once, however the id is spelled [A4.2.3]", async ({ people, recipients }) => {
     const [ann = "", bob = ""] = await people(2);
     const { summary, results } = await answerTo([ann, bob, ann.toUpperCase(), ann]);
     expect(summary).toEqual({ total: 2, successful: 2, failed: 0 });
@@ -105,10 +99,7 @@ describe("a broadcast that comes in", () => {
     expect(await recipients()).toHaveLength(2);
   });
 
-  it("costs one query and one batch for a hundred people, in an isolate that knows nothing", async ({
-    people,
-    database,
-  }) => {
+  it("a broadcast to a hundred users takes one query and one batch in a cold isolate", async ({ people, database }) => {
     const crowd = await people(100);
     database.forget();
     await send(crowd);
@@ -118,7 +109,7 @@ describe("a broadcast that comes in", () => {
     expect(writing?.queries.filter((query) => query.includes("insert into broadcast_recipients"))).toHaveLength(1);
   });
 
-  it("is written with its whole audience or not at all [A4.2.1]", async ({ people, database }) => {
+  it("a broadcast is written with all its recipients or not at all [A4.2.1]", async ({ people, database }) => {
     const [ann = "", bob = ""] = await people(2);
     await database.query(`create function refuse() returns trigger language plpgsql as $$ begin
       if new.user_id = '${bob}' then raise 'no'; end if; return new; end $$`);
@@ -132,10 +123,7 @@ describe("a broadcast that comes in", () => {
     expect((await answerTo([ann, bob])).summary.successful).toBe(2);
   });
 
-  it("is on its timer before it is written, so that nobody is forgotten between the two", async ({
-    people,
-    database,
-  }) => {
+  it("a broadcast's timer starts before the broadcast is written", async ({ people, database }) => {
     const crowd = await people(1);
     const startedBy: number[] = [];
     const stop = database.observe(() => startedBy.push(deps.timers.started.length));
@@ -145,7 +133,7 @@ describe("a broadcast that comes in", () => {
     expect(deps.timers.started).toEqual([broadcast_id]);
   });
 
-  it("rings, and is accepted even when the ring is lost", async ({ people }) => {
+  it("a broadcast is accepted even when it could not be enqueued", async ({ people }) => {
     const crowd = await people(1);
     const { broadcast_id } = await answerTo(crowd);
     expect(deps.rung).toEqual([broadcast_id]);
@@ -157,7 +145,7 @@ describe("a broadcast that comes in", () => {
   it.each([
     ["a request id [B1.3.2]", { requestId: " " }, "request_id"],
     ["anybody to tell [B1.3.3]", { userIds: [] }, "user_ids"],
-  ])("is refused without %s", async (_what, changes, field) => {
+  ])("a broadcast is refused without %s", async (_what, changes, field) => {
     await expect(send([NOBODY], changes)).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       status: 400,
@@ -167,7 +155,7 @@ describe("a broadcast that comes in", () => {
 });
 
 describe("a broadcast that comes in again", () => {
-  it("is the same broadcast, with the same answer", async ({ people, recipients }) => {
+  it("a repeated broadcast is the same broadcast with the same answer", async ({ people, recipients }) => {
     const crowd = await people(3);
     const first = await answerTo(crowd);
     expect((await send(crowd.toReversed())).outcome).toEqual({ kind: "completed", answer: first });
@@ -175,10 +163,7 @@ describe("a broadcast that comes in again", () => {
     expect(deps.rung).toHaveLength(1);
   });
 
-  it("with another text or other people is another broadcast under a name that is taken", async ({
-    people,
-    recipients,
-  }) => {
+  it("a repeated request id with another text or other recipients is refused", async ({ people, recipients }) => {
     const [ann = "", bob = ""] = await people(2);
     await answerTo([ann]);
     expect((await send([ann], { content: "Closed" })).outcome).toEqual({ kind: "mismatch" });
@@ -187,7 +172,7 @@ describe("a broadcast that comes in again", () => {
     expect(await recipients()).toHaveLength(1);
   });
 
-  it("at the same moment is one broadcast, and everybody is told the same", async ({ people, recipients }) => {
+  it("concurrent requests for one broadcast make one, with the same answer for all", async ({ people, recipients }) => {
     const crowd = await people(5);
     const receipts = await Promise.all(Array.from({ length: 10 }, () => send(crowd)));
     const kinds = receipts.map(({ outcome }) => outcome.kind).toSorted();
@@ -197,7 +182,7 @@ describe("a broadcast that comes in again", () => {
     expect(deps.rung).toHaveLength(1);
   });
 
-  it("for another instance is another broadcast", async ({ people }) => {
+  it("a request id is another broadcast at another instance", async ({ people }) => {
     const crowd = await people(1);
     await answerTo(crowd);
     expect((await send(crowd, { instanceId: INSTANCE.guestless })).outcome.kind).toBe("accepted");

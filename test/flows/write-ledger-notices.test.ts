@@ -36,9 +36,7 @@ it.beforeEach(async ({ database }) => {
   database.forget();
 });
 
-it("a reply's delivery that is told with its turn is written after it, and what was said stays for the model", async ({
-  database,
-}) => {
+it("a delivery state in the same pull as its turn is written after it and keeps the content", async ({ database }) => {
   const user = { id: uuidv7(Date.now()), tier: "guest" as const };
   const person = { instanceId: INSTANCE.chat, brandId: ACME, channel: "api" as const, user };
   await createUser(deps.db, addresses, { ...person, identifiers: [], metadata: {}, now: 1_000_000 });
@@ -57,7 +55,7 @@ it("a reply's delivery that is told with its turn is written after it, and what 
   expect(outbox.history(session.id).map(({ content }) => content)).toEqual(["Hello", "Hi"]);
 });
 
-it("one notice that Postgres refuses is told in the log, and its neighbours are written", async ({ database }) => {
+it("a delivery state that Postgres refuses is logged, and its neighbours are written", async ({ database }) => {
   const [one, two] = [uuidv7(1), uuidv7(2)];
   for (const id of [one, "no id", two]) outbox.addNotice(letter(id));
   await writeLedger(deps, ["somewhere"]);
@@ -68,7 +66,7 @@ it("one notice that Postgres refuses is told in the log, and its neighbours are 
   expect(outbox.pendingCount()).toBe(0);
 });
 
-it("without anything to write, nothing is asked of the database", async ({ database }) => {
+it("the ledger sends no request when there is nothing to write", async ({ database }) => {
   await writeLedger(deps, ["somewhere"]);
   expect(database.requests.length).toBe(0);
 });

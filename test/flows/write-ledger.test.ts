@@ -112,7 +112,10 @@ const waiting = (address: string) => outboxes.get(address)?.pendingCount();
 const both = (...requestIds: string[]) => requestIds.flatMap((id) => [`${id} user`, `${id} assistant`]);
 
 describe("conversations that rang", () => {
-  it("are written together in one transaction, and forget what is written", async ({ written, database }) => {
+  it("notified conversations are written in one transaction and drop what is written", async ({
+    written,
+    database,
+  }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1");
     await writeLedger(deps, ["a", "b"]);
@@ -121,7 +124,7 @@ describe("conversations that rang", () => {
     expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
   });
 
-  it("may ring twice, in any order, and to two consumers at once: every word is there once", async ({ written }) => {
+  it("entries are written once, for repeated, reordered and concurrent notifications", async ({ written }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1", "b2");
     await Promise.all([writeLedger(deps, ["a", "b", "a"]), writeLedger(deps, ["b", "a"])]);
@@ -129,7 +132,7 @@ describe("conversations that rang", () => {
     expect(await written()).toEqual(both("a1", "a2", "b1", "b2"));
   });
 
-  it("do not wait for one whose object is away; it keeps what it has", async ({ written }) => {
+  it("an unavailable object delays no other conversation and keeps its entries", async ({ written }) => {
     conversation("a", "a1");
     conversation("b", "b1");
     away.set("a", "pull");
@@ -141,9 +144,7 @@ describe("conversations that rang", () => {
     expect(await written()).toEqual(both("a1", "b1"));
   });
 
-  it("bring everything again when they were not told that it is written, and nothing is there twice", async ({
-    written,
-  }) => {
+  it("unconfirmed entries are brought again and stored once", async ({ written }) => {
     conversation("a", "a1");
     away.set("a", "confirm");
     await writeLedger(deps, ["a"]);
@@ -154,7 +155,7 @@ describe("conversations that rang", () => {
     expect(waiting("a")).toBe(0);
   });
 
-  it("keep everything while Postgres is away; the ring is acknowledged all the same, since they ring again", async () => {
+  it("conversations keep their entries while Postgres is unreachable, and the notification is acknowledged", async () => {
     conversation("a", "a1");
     const nowhere = createTestDeps();
     nowhere.conversation = conversationAt;
@@ -171,7 +172,7 @@ describe("conversations that have more to say than a database takes at once", ()
   /** Three bytes a character, and as many quotes, which are escaped twice on their way. */
   const LONG = '語"'.repeat(30_000);
 
-  it("are written in portions, in their order, and not a word is left out", async ({ written, database }) => {
+  it("a backlog beyond one request is written in portions, in order and complete", async ({ written, database }) => {
     const addresses = Array.from({ length: 60 }, (_, n) => `c${n}`);
     for (const address of addresses) {
       const storage = sqliteStorage();
@@ -198,7 +199,7 @@ const DEADLINE_MS = 300;
 describe("more than Postgres can do within its deadline", () => {
   const four = ["request a1", "request a2", "request a3", "request a4"];
 
-  it("is written in halves, in order, and not a word is left out", async ({ slowDatabase, written }) => {
+  it("a batch that exceeds the deadline is halved until it is written, in order", async ({ slowDatabase, written }) => {
     conversation("a", ...four);
     const { slow, requests } = await slowDatabase(1);
     await writeLedger(slow, ["a"]);
@@ -207,7 +208,7 @@ describe("more than Postgres can do within its deadline", () => {
     expect(waiting("a")).toBe(0);
   });
 
-  it("is no reason to bury what is alone: it is kept, and nobody waits for more than its halves", async ({
+  it("a single entry that exceeds the deadline is kept, and no dead letter is made", async ({
     slowDatabase,
     database,
   }) => {
@@ -227,7 +228,7 @@ describe("an entry that Postgres refuses for its content", () => {
     if (message) message.metadata = { text: "\u0000", "half \ud800": "of a pair \udc00" };
   };
 
-  it("goes to the dead letters alone, with one line; its neighbours of the same and of other conversations are written", async ({
+  it("an entry that Postgres refuses becomes a dead letter with one log line, and its neighbours are written", async ({
     written,
     database,
   }) => {
@@ -254,10 +255,7 @@ describe("an entry that Postgres refuses for its content", () => {
 });
 
 describe("somebody who was erased while their words waited to be written", () => {
-  it("is not remembered by a dead letter: what waited is dropped, and only its ids are logged", async ({
-    database,
-    written,
-  }) => {
+  it("an erased user's refused entry is dropped, and only its ids are logged", async ({ database, written }) => {
     const { entries } = conversation("a", "a1");
     await database.query("delete from users where id = $1", [userId]);
     await writeLedger(deps, ["a"]);

@@ -60,35 +60,35 @@ describe("a refusal", () => {
   const elsewhere = ["TIMEOUT_ERROR", "DATABASE_CONNECTION_ERROR"];
   const here = TABLE.filter(([code]) => !elsewhere.includes(code));
 
-  it("for want of a credential says which kind is wanted", async () => {
+  it("a refusal for a missing credential names the accepted kind", async () => {
     const { response } = await answerTo(new AppError("UNAUTHORIZED", "Told to fail"));
     expect(response.headers.get("WWW-Authenticate")).toBe("Bearer");
   });
 
-  it.each(here)("%s is answered with %i [A5.1.1]", async (code, status) => {
+  it.each(here)("the error %s has the status %i [A5.1.1]", async (code, status) => {
     const { response } = await answerTo(new AppError(code, "Told to fail", { status }));
     expect(response.status).toBe(status);
   });
 
-  it.each(here)("%s (%i) is told by its code [A5.1.2]", async (code, status) => {
+  it.each(here)("a refusal states its code: %s (%i) [A5.1.2]", async (code, status) => {
     const { body } = await answerTo(new AppError(code, "Told to fail", { status }));
     expect(body).toMatchObject({ success: false, error: { code, message: "Told to fail" } });
   });
 
-  it("is told with its trace id [A5.1.3]", async () => {
+  it("a refusal states its trace id [A5.1.3]", async () => {
     const { response, body } = await answerTo(new AppError("FORBIDDEN", "No"));
     expect(body.trace_id).toBe("the-trace");
     expect(response.headers.get("X-Trace-ID")).toBe("the-trace");
   });
 
-  it("is told with its details, and with an empty object when there are none [A5.1.4]", async () => {
+  it("a refusal states its details, an empty object by default [A5.1.4]", async () => {
     const details = { scope: "user", retry_after_ms: 1_500 };
     const limited = await answerTo(new AppError("RATE_LIMITED", "Too many", { details }));
     const plain = await answerTo(new AppError("FORBIDDEN", "No"));
     expect([limited.body.error.details, plain.body.error.details]).toEqual([details, {}]);
   });
 
-  it("that says when to come back says so in whole seconds, rounded up", async () => {
+  it("a retry time is rounded up to whole seconds", async () => {
     const details = { retry_after_ms: 1_001 };
     const { response } = await answerTo(new AppError("RATE_LIMITED", "Too many", { details }));
     expect(response.headers.get("Retry-After")).toBe("2");
@@ -96,7 +96,7 @@ describe("a refusal", () => {
 });
 
 describe("the table of codes", () => {
-  it("has a status for every code, and no code that clients do not know", () => {
+  it("every error code has a status and is documented", () => {
     const known = TABLE.map(([code, status]) => `${code} ${status}`);
     const ours = ERROR_CODES.flatMap((code) => ERROR_STATUS[code].map((status) => `${code} ${status}`));
     expect(ours.toSorted((a, b) => a.localeCompare(b))).toEqual(known.toSorted((a, b) => a.localeCompare(b)));
@@ -112,22 +112,25 @@ describe("a conversation whose object can't be asked", () => {
     ["can't be reached", "Network connection lost.", {}],
   ] as const;
 
-  it.each(AWAY)("because it %s: history is refused with a time to come back", async (_why, message, properties) => {
-    const deps = createTestDeps();
-    const unsaved = () => Promise.reject(Object.assign(new Error(message), properties));
-    const app = createTestApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
-    const token = await tokenFor("01a203c1-5b09-7963-9685-2aef74277b10");
-    const response = await app.request(`/api/v1/conversations/${sessionIdAt("somewhere", 1)}/messages`, {
-      headers: { Authorization: `Bearer ${token}` },
-    });
-    const body: any = await response.json();
-    expect([response.status, body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
-    expect(response.headers.get("Retry-After")).toBe("5");
-    expect(JSON.stringify(body)).not.toContain(message);
-    expect(deps.lines.find(({ event }) => event === "request")?.["error"].message).toBe(message);
-  });
+  it.each(AWAY)(
+    "a read is refused with a retry time when the conversation's object %s",
+    async (_why, message, properties) => {
+      const deps = createTestDeps();
+      const unsaved = () => Promise.reject(Object.assign(new Error(message), properties));
+      const app = createTestApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
+      const token = await tokenFor("01a203c1-5b09-7963-9685-2aef74277b10");
+      const response = await app.request(`/api/v1/conversations/${sessionIdAt("somewhere", 1)}/messages`, {
+        headers: { Authorization: `Bearer ${token}` },
+      });
+      const body: any = await response.json();
+      expect([response.status, body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
+      expect(response.headers.get("Retry-After")).toBe("5");
+      expect(JSON.stringify(body)).not.toContain(message);
+      expect(deps.lines.find(({ event }) => event === "request")?.["error"].message).toBe(message);
+    },
+  );
 
-  it("is no excuse for a bug in it", async () => {
+  it("a bug in a conversation's object is not reported as an outage", async () => {
     const { response } = await answerTo(Object.assign(new TypeError("x is not a function"), { remote: true }));
     expect(response.status).toBe(500);
   });
@@ -142,11 +145,11 @@ describe("what nobody expected", () => {
     answered = await answerTo(bug, deps);
   });
 
-  it("is a server error [A5.8.1]", () => {
+  it("an unexpected error is a server error [A5.8.1]", () => {
     expect(answered.response.status).toBe(500);
   });
 
-  it("is in the log in full, under the trace id [A5.8.2]", () => {
+  it("an unexpected error is logged completely under its trace id [A5.8.2]", () => {
     const line = deps.lines.find(({ event }) => event === "request");
     expect(line).toMatchObject({
       level: "error",
@@ -155,7 +158,7 @@ describe("what nobody expected", () => {
     });
   });
 
-  it("is told as one sentence that says nothing [A5.8.3]", () => {
+  it("an unexpected error is one generic sentence in the response [A5.8.3]", () => {
     expect(answered.body).toEqual({
       success: false,
       error: { code: "INTERNAL_ERROR", message: "Something went wrong", details: {} },
@@ -163,9 +166,12 @@ describe("what nobody expected", () => {
     });
   });
 
-  it.each([["a string"], [null], [{ odd: true }]])("may be no error at all: %j", async (thrown) => {
-    const { response, body } = await answerTo(thrown);
-    expect([response.status, body.error.code]).toEqual([500, "INTERNAL_ERROR"]);
-    expect(response.headers.get("X-Trace-ID")).toBe("the-trace");
-  });
+  it.each([["a string"], [null], [{ odd: true }]])(
+    "a thrown value that is no error is a server error: %j",
+    async (thrown) => {
+      const { response, body } = await answerTo(thrown);
+      expect([response.status, body.error.code]).toEqual([500, "INTERNAL_ERROR"]);
+      expect(response.headers.get("X-Trace-ID")).toBe("the-trace");
+    },
+  );
 });

@@ -20,7 +20,7 @@ function loads() {
 }
 
 describe("what an isolate remembers", () => {
-  it("is loaded once however many ask at the same time, and each gets it", async () => {
+  it("concurrent look-ups of one key share a load", async () => {
     const { cache } = start();
     const { flights, load } = loads();
     const answers = Promise.all(Array.from({ length: 100 }, () => cache.get("a", load)));
@@ -28,7 +28,7 @@ describe("what an isolate remembers", () => {
     expect([await answers, flights.length]).toEqual([Array.from({ length: 100 }, () => "value"), 1]);
   });
 
-  it("is good until its time is over, to the millisecond", async () => {
+  it("an entry is valid until its time to live, to the millisecond", async () => {
     const { cache, clock } = start();
     await cache.get("a", async () => "first");
     clock.now = TTL - 1;
@@ -37,13 +37,13 @@ describe("what an isolate remembers", () => {
     expect(await cache.get("a", async () => "second")).toBe("second");
   });
 
-  it("includes that something does not exist", async () => {
+  it("a missing value is cached", async () => {
     const { cache } = start();
     await cache.get("a", async () => null);
     expect(await cache.get("a", () => Promise.reject(new Error("asked again")))).toBeNull();
   });
 
-  it("does not include failures: who comes after one asks anew, and everybody who waited is told", async () => {
+  it("a failed load is not cached, and all its waiters see the failure", async () => {
     const { cache } = start();
     const { flights, load } = loads();
     const waiting = Promise.allSettled([cache.get("a", load), cache.get("a", load)]);
@@ -52,7 +52,7 @@ describe("what an isolate remembers", () => {
     expect(await cache.get("a", async () => "back")).toBe("back");
   });
 
-  it("is not overwritten by a load that was begun before it was forgotten", async () => {
+  it("an invalidation is not overwritten by an earlier load", async () => {
     const { cache } = start();
     const { flights, load } = loads();
     const stale = cache.get("a", load);
@@ -65,7 +65,7 @@ describe("what an isolate remembers", () => {
     expect([await cache.get("a", load), flights.length]).toEqual(["fresh", 2]);
   });
 
-  it("is not overwritten by a load that was begun before somebody found out more", async () => {
+  it("a newer value is not overwritten by an earlier load", async () => {
     const { cache } = start();
     const { flights, load } = loads();
     const stale = cache.get("a", load);
@@ -75,7 +75,7 @@ describe("what an isolate remembers", () => {
     expect(await cache.get("a", load)).toBe("newer");
   });
 
-  it("can be forgotten as a whole, with all that is on its way", async () => {
+  it("a full invalidation also covers running loads", async () => {
     const { cache } = start();
     const { flights, load } = loads();
     await cache.get("a", async () => "value");
@@ -86,7 +86,7 @@ describe("what an isolate remembers", () => {
     expect(cache.counters.size).toBe(0);
   });
 
-  it("is loaded anew, once, when whoever loads it never comes back", async () => {
+  it("a load that never ends is started again once", async () => {
     vi.useFakeTimers();
     try {
       const { cache } = start({ joinTimeoutMs: 2_000 });
@@ -101,7 +101,7 @@ describe("what an isolate remembers", () => {
     }
   });
 
-  it("is bounded: the oldest entry makes room", async () => {
+  it("the oldest entry is evicted at the size limit", async () => {
     const { cache } = start({ maxEntries: 2 });
     for (const key of ["a", "b", "c"]) await cache.get(key, async () => key);
     expect(cache.counters.size).toBe(2);
@@ -109,7 +109,7 @@ describe("what an isolate remembers", () => {
     expect(await cache.get("c", async () => "again")).toBe("c");
   });
 
-  it("counts who was served from it and who was not", async () => {
+  it("hits and misses are counted", async () => {
     const { cache } = start();
     for (const key of ["a", "a", "b", "a"]) await cache.get(key, async () => key);
     expect(cache.counters).toEqual({ hits: 2, misses: 2, size: 2 });

@@ -5,7 +5,7 @@ import { INSTANCE } from "../support/demo.ts";
 import { createDeps } from "../../src/compose.ts";
 
 describe("a crowd of strangers", () => {
-  it("is let in up to what can be answered in time; the others are told when to come again", async () => {
+  it("look-ups beyond the limit are refused with a retry time", async () => {
     const entrance = new ConcurrencyLimit(Date.now, 2);
     const gate = Promise.withResolvers<void>();
     const inside = [entrance.run(() => gate.promise), entrance.run(() => gate.promise)];
@@ -18,13 +18,13 @@ describe("a crowd of strangers", () => {
     expect(await entrance.run(async () => "in")).toBe("in");
   });
 
-  it("gives up the place of whoever failed", async () => {
+  it("a failed look-up frees its place", async () => {
     const entrance = new ConcurrencyLimit(Date.now, 1);
     await expect(entrance.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
     expect(await entrance.run(async () => "in")).toBe("in");
   });
 
-  it("gets back the place of whoever was cut off and never says that they leave", async () => {
+  it("an aborted look-up frees its place after a time", async () => {
     let now = 0;
     const entrance = new ConcurrencyLimit(() => now, 1);
     void entrance.run(() => new Promise(() => undefined));
@@ -38,7 +38,7 @@ describe("a crowd of strangers", () => {
 describe("whoever is known", () => {
   afterEach(() => void vi.useRealTimers());
 
-  it("goes on with what is known of them when it is time to ask again and everybody is asking", async () => {
+  it("a cached value is used at its expiry while the limit is reached", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const variables = { ENVIRONMENT: "development", DATABASE_URL: "postgresql://crowd:crowd@localhost/crowd" };
     const { caches, config, addresses } = createDeps(variables as unknown as Env);

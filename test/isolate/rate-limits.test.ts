@@ -29,7 +29,7 @@ const spend = async (allowances: RateLimits, messages: number, perMinute: number
 };
 
 describe("an instance's rate", () => {
-  it("is spent by its messages, and then says when to come back [G4.4.2]", async () => {
+  it("an instance's messages spend its rate and are then refused with a retry time [G4.4.2]", async () => {
     const isolate = new RateLimits(limiter);
     expect(await spend(isolate, 8, 5)).toBe(5);
     expect(await isolate.take("a", 5)).toEqual({ kind: "exhausted", retryAfterMs: 12_000 });
@@ -37,19 +37,19 @@ describe("an instance's rate", () => {
     expect(await spend(isolate, 3, 5)).toBe(1);
   });
 
-  it("holds over all isolates, whoever asks and however often [G4.4.3]", async () => {
+  it("an instance's rate holds across isolates [G4.4.3]", async () => {
     const isolates = Array.from({ length: 4 }, () => new RateLimits(limiter));
     const spent = await Promise.all(isolates.map((isolate) => spend(isolate, 500, 1_000)));
     expect(spent.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(1_000);
   });
 
-  it("is not asked for at each message of a busy instance", async () => {
+  it("a busy instance does not lease at each message", async () => {
     const isolate = new RateLimits(limiter);
     expect(await sequentially(isolate, 600, 6_000)).toBe(600);
     expect(asked).toBe(10);
   });
 
-  it("is not spent by what turns out to be no new message", async () => {
+  it("a repeated message does not spend the rate", async () => {
     const isolate = new RateLimits(limiter);
     for (let repeat = 0; repeat < 20; repeat += 1) {
       const allowance = await isolate.take("a", 5);
@@ -58,19 +58,19 @@ describe("an instance's rate", () => {
     expect(await spend(isolate, 8, 5)).toBe(5);
   });
 
-  it("is its own: another instance has all of its", async () => {
+  it("each instance has its own rate", async () => {
     const isolate = new RateLimits(limiter);
     await spend(isolate, 5, 5, "a");
     expect(await spend(isolate, 8, 5, "b")).toBe(5);
   });
 
-  it("is never asked for when it is switched off", async () => {
+  it("a disabled rate limit leases nothing", async () => {
     const isolate = new RateLimits(limiter);
     expect(await spend(isolate, 50, 0)).toBe(50);
     expect(asked).toBe(0);
   });
 
-  it("does not grow when a clock steps back, nor beyond a minute's worth", () => {
+  it("a rate does not grow when the clock steps back, nor beyond one minute's amount", () => {
     const empty = { tokens: 0, at: now };
     expect(refill(empty, 60, now - 60_000)).toEqual(empty);
     expect(refill(empty, 60, now + 3_600_000).tokens).toBe(60);

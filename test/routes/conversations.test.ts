@@ -26,7 +26,7 @@ const stages: [string, (gateway: Gateway) => Promise<unknown>][] = [
 ];
 
 describe.each(stages)("a person reads their conversation, %s:", (_when, settle) => {
-  it("the newest message comes first [5.1-API-001]", async ({ gateway }) => {
+  it("a user's history begins with the newest message [5.1-API-001]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(10));
@@ -44,7 +44,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     });
   });
 
-  it("fifty messages are three pages of twenty [5.1-API-002]", async ({ gateway }) => {
+  it("a user's history of fifty messages has three pages of twenty [5.1-API-002]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(50));
@@ -61,7 +61,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(contents(fourth)).toEqual([]);
   });
 
-  it("by cursor they are the same pages, and what is said meanwhile moves none of them", async ({ gateway }) => {
+  it("a user's history by cursor is the same, and new messages move no page", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(50));
@@ -76,7 +76,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(pages).toEqual([range(49, 30), range(29, 10), range(9, 0)]);
   });
 
-  it("as many as they ask for, twenty by default and a hundred at most", async ({ gateway }) => {
+  it("a user's history has 20 messages a page by default and 100 at most", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, first(100));
@@ -92,7 +92,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
     expect(await shown("?limit=100&page=2")).toEqual([1, 100, false]);
   });
 
-  it("one message by its id, and no other conversation's", async ({ gateway }) => {
+  it("a user reads one message by its id, and none of another conversation", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const [id, other] = [await ann.start(), await ann.start()];
     const { body } = await ann.transcribe(id, said(1));
@@ -113,7 +113,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
   });
 });
 
-it("a message without an id can't be asked for", async ({ gateway }) => {
+it("a message can't be requested without an id", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const reply = await gateway.get(`/api/v1/conversations/${await ann.start()}/messages/%20`, ann.token);
   expect([reply.status, reply.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
@@ -126,14 +126,14 @@ it.for(["0", "-1", "1.5", "many"])("a page of %s messages is refused", async (li
 });
 
 it.for(["page=0", "page=x", "before=nothing", "before=WyJhIiwxXQ", "page=1&before=WzEsMV0"])(
-  "a page that can't be is refused: %s",
+  "an invalid page is refused: %s",
   async (query, { gateway }) => {
     const ann = await somebody(gateway);
     expect((await ann.history(await ann.start(), `?${query}`)).status).toBe(422);
   },
 );
 
-it("a conversation without an id can't be read, and one nobody has is not there", async ({ gateway }) => {
+it("a history without a conversation id is refused, and an unknown one is not found", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const blank = await ann.history("%20");
   expect([blank.status, blank.body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
@@ -164,7 +164,7 @@ describe("a conversation of somebody else", () => {
     ];
 
   it.for(mine)(
-    "can't be %s by another person of the brand, and is not there for another brand [5.1-API-003]",
+    "a conversation can't be %s by another user, and is not found for another brand [5.1-API-003]",
     async ([, act], { gateway }) => {
       const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
       const stranger = await somebody(gateway, { brandId: GLOBEX, instanceId: INSTANCE.globex });
@@ -187,9 +187,7 @@ describe("a conversation of somebody else", () => {
   );
 });
 
-it("a brand's server reads what its people said, with how the orchestrator came to say it; a person without that", async ({
-  gateway,
-}) => {
+it("a brand's server sees the orchestrator's response in the history, and a user does not", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const { session_id: id } = await ann.say("Hello");
   const metadataOf = async (credential: string) =>
@@ -199,7 +197,7 @@ it("a brand's server reads what its people said, with how the orchestrator came 
 });
 
 describe("a list of conversations", () => {
-  it("holds a person's own, the newest first, by page and by cursor", async ({ gateway }) => {
+  it("a user lists their own conversations, newest first, by page and by cursor", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const ids: string[] = [];
     for (let n = 0; n < 5; n += 1) ids.unshift(await ann.start());
@@ -214,7 +212,7 @@ describe("a list of conversations", () => {
     expect(idsOf(await ann.list(`?limit=2&before=${next_cursor}`))).toEqual(idsOf(byPage[1] ?? whole));
   });
 
-  it("of a brand can be narrowed to one person, by the brand only", async ({ gateway }) => {
+  it("a list of conversations can be filtered by user, for the brand only", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const id = await ann.start();
     await gateway.flush();

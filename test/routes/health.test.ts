@@ -11,13 +11,15 @@ const it = databaseTest.extend("ask", { scope: "file" }, ({ database }) => {
 });
 
 describe("a service with its database", () => {
-  it("is ready, and has asked the database for it [A1.1.1, A1.3.2]", async ({ database, ask }) => {
+  it("a service with its database is ready after one query [A1.1.1, A1.3.2]", async ({ database, ask }) => {
     database.forget();
     expect(await ask("/ready")).toEqual({ status: 200, body: { status: "ready" } });
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is healthy, and says so in detail, outside the envelope [A1.2.1, A1.3.1]", async ({ ask }) => {
+  it("a service with its database is healthy and answers in detail outside the envelope [A1.2.1, A1.3.1]", async ({
+    ask,
+  }) => {
     expect(await ask("/healthz")).toEqual({
       status: 200,
       body: {
@@ -29,7 +31,7 @@ describe("a service with its database", () => {
     });
   });
 
-  it("says how it is, wherever it is asked [A1.2.2]", async ({ ask }) => {
+  it("every health endpoint states its status [A1.2.2]", async ({ ask }) => {
     const replies = await Promise.all(["/live", "/ready", "/healthz"].map(ask));
     expect(replies.map(({ body }) => body.status)).toEqual(["alive", "ready", "healthy"]);
   });
@@ -44,12 +46,12 @@ describe("a service that is not configured", () => {
   beforeAll(() => void vi.spyOn(console, "log").mockImplementation((line: string) => void printed.push(line)));
   afterAll(() => void vi.restoreAllMocks());
 
-  it("lives", async () => {
+  it("a misconfigured service is alive", async () => {
     const response = await request("/live");
     expect([response.status, await response.json()]).toEqual([200, { status: "alive" }]);
   });
 
-  it("is not ready, and not healthy", async () => {
+  it("a misconfigured service is neither ready nor healthy", async () => {
     const [ready, healthz] = [await request("/ready"), await request("/healthz")];
     expect([ready.status, await ready.json()]).toEqual([503, { status: "not_ready" }]);
     expect([healthz.status, await healthz.json()]).toMatchObject([503, { status: "unhealthy" }]);
@@ -59,7 +61,7 @@ describe("a service that is not configured", () => {
     ["POST", "/api/messages"],
     ["GET", "/openapi.json"],
     ["GET", "/nowhere"],
-  ])("refuses %s %s for the time being", async (method, path) => {
+  ])("a misconfigured service refuses %s %s with a retry time", async (method, path) => {
     const response = await request(path, { method, headers: { "X-Trace-ID": "mine" } });
     expect(response.status).toBe(503);
     expect(Number(response.headers.get("Retry-After"))).toBeGreaterThan(0);
@@ -67,7 +69,7 @@ describe("a service that is not configured", () => {
     expect(await response.json()).toMatchObject({ error: { code: "SERVICE_UNAVAILABLE" }, trace_id: "mine" });
   });
 
-  it("tells its log what is wrong, by name and without a value", async () => {
+  it("a misconfigured service logs the faulty settings by name and without a value", async () => {
     await request("/ready");
     const line = JSON.parse(printed.at(-1) ?? "null");
     expect(line).toMatchObject({ event: "request", path: "/ready", status: 503, error: { name: "ConfigError" } });

@@ -47,15 +47,13 @@ const body = (requestId: unknown, content = "Hello") => ({
 });
 
 describe("somebody who sends a request twice", () => {
-  it("has it processed the first time [C6.6.1]", async ({ answered }) => {
+  it("a new request is processed [C6.6.1]", async ({ answered }) => {
     const reply = await answered("first");
     expect(reply).toMatchObject({ status: 200, body: { success: true, data: { request_id: "first", text: "Hi" } } });
     expect(calls).toHaveLength(1);
   });
 
-  it("is told at once that it runs, and when to come back [C6.6.3]: nobody waits with them, and nothing is asked for them [C6.6.4]", async ({
-    say,
-  }) => {
+  it("a repeated request is told at once that the first runs, without a query [C6.6.3, C6.6.4]", async ({ say }) => {
     const first = say("twice");
     await expect.poll(() => calls.length).toBe(1);
     // The orchestrator hasn't answered, and won't before this is over.
@@ -74,11 +72,7 @@ describe("somebody who sends a request twice", () => {
     expect(calls).toHaveLength(1);
   });
 
-  it("gets the first answer when they come back, the very one that Postgres keeps [C6.2.6]", async ({
-    answered,
-    say,
-    gateway,
-  }) => {
+  it("a repeated request afterwards gets the stored first answer [C6.2.6]", async ({ answered, say, gateway }) => {
     const first = await answered("kept");
     const again = await say("kept");
     expect([again.status, again.body.error.details]).toEqual([
@@ -93,7 +87,7 @@ describe("somebody who sends a request twice", () => {
     expect(rows.map(({ cached }) => JSON.parse(cached ?? "null"))).toEqual([first.body.data]);
   });
 
-  it("is told nothing of the first answer when they meant something else by it", async ({ answered, say }) => {
+  it("a repeated request with another body gets nothing of the first answer", async ({ answered, say }) => {
     await answered("mismatch");
     const { status, body } = await say("mismatch", "Something else");
     expect([status, body.error.details]).toEqual([409, { request_id: "mismatch", state: "payload_mismatch" }]);
@@ -101,7 +95,7 @@ describe("somebody who sends a request twice", () => {
 });
 
 describe("a message that can't be told from another", () => {
-  it("for want of a request id is refused before anything is looked up or kept [C6.2.1]", async ({
+  it("a message without a request id is refused before any look-up or write [C6.2.1]", async ({
     gateway,
     locks,
     say,
@@ -118,7 +112,7 @@ describe("a message that can't be told from another", () => {
   });
 
   it.for([[7], [true], [["r1"]], [{ id: "r1" }], [""], ["  "]] as const)(
-    "because its request id is %j is refused [C6.2.2]",
+    "a message with the request id %j is refused [C6.2.2]",
     async ([requestId], { say }) => {
       const { status, body } = await say(requestId);
       expect([status, body.error.code]).toEqual([400, "INVALID_REQUEST_ID"]);

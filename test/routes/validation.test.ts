@@ -123,14 +123,14 @@ const requestSchema = (path: string): Json =>
   resolve(document["paths"][path].post.requestBody.content["application/json"].schema);
 
 describe("this sweep", () => {
-  it("knows every route that takes a body", () => {
+  it("the validation sweep covers every route with a body", () => {
     const taking = Object.entries<Json>(document["paths"]).flatMap(([path, methods]) =>
       Object.values<Json>(methods).some(({ requestBody }) => requestBody !== undefined) ? [path] : [],
     );
     expect(taking.toSorted()).toEqual([...Object.keys(BODIES), SIGNED].toSorted());
   });
 
-  it.each(Object.keys(BODIES))("knows every field of %s", (path) => {
+  it.each(Object.keys(BODIES))("the validation sweep covers every field of %s", (path) => {
     const schema = requestSchema(path);
     const { properties } = schema["anyOf"] ? resolve(schema["anyOf"][0]) : schema;
     expect(Object.keys(properties).toSorted()).toEqual(Object.keys(BODIES[path] ?? {}).toSorted());
@@ -141,7 +141,7 @@ describe("this sweep", () => {
 const READ_AS_TEXT = ["message.text.body = number: 200 undefined"];
 
 describe.each(Object.entries(BODIES))("%s", (path, body) => {
-  it("takes no field of another type [G4.5.1]", async ({ faultOf }) => {
+  it("no field of another type is accepted [G4.5.1]", async ({ faultOf }) => {
     const seen: string[] = [];
     for (const field of fieldsOf(body)) {
       for (const [type, wrong] of TYPES) {
@@ -155,10 +155,7 @@ describe.each(Object.entries(BODIES))("%s", (path, body) => {
     expect(seen.filter((fault) => !READ_AS_TEXT.includes(fault))).toEqual([]);
   });
 
-  it("takes nothing that is no object, or one without anything in it, and asks nobody about it [G4.5.1]", ({
-    expectNobodyAsked,
-    post,
-  }) =>
+  it("a body that is no object, or an empty one, is refused without a query [G4.5.1]", ({ expectNobodyAsked, post }) =>
     expectNobodyAsked(async () => {
       for (const nothing of [null, 7, true, "text", [], [7], {}]) {
         expect((await post(path, nothing)).body.error.code).toBe("VALIDATION_ERROR");
@@ -209,7 +206,7 @@ const LIMITS: [path: string, field: string, longest: unknown, tooLong: unknown][
 ];
 
 it.for(LIMITS)(
-  "%s takes a %s as long as it may be, and no longer [G4.5.2]",
+  "%s accepts a %s up to its limit and no longer [G4.5.2]",
   async ([path, field, longest, tooLong], { faultOf }) => {
     const [taken, refused] = await Promise.all(
       [longest, tooLong].map((value) => faultOf(path, withValue(BODIES[path], field.split("."), value))),
@@ -268,7 +265,7 @@ const FORMS: [path: string, field: string, malformed: string[]][] = [
 ];
 
 it.for(FORMS)(
-  "%s takes no %s that is badly formed, and asks nobody about it [G4.5.3]",
+  "%s refuses a malformed %s without a query [G4.5.3]",
   ([path, field, malformed], { expectNobodyAsked, faultOf }) =>
     expectNobodyAsked(async () => {
       for (const value of malformed) {
@@ -293,7 +290,7 @@ const QUERIES: [path: string, name: string, malformed: string[]][] = [
 ];
 
 it.for(QUERIES)(
-  "%s takes no %s in its query that is badly formed [G4.5.3]",
+  "%s refuses a malformed %s in its query string [G4.5.3]",
   async ([path, name, malformed], { gateway }) => {
     for (const value of malformed) {
       const { status, body } = await gateway.get(`${at(path)}?${name}=${encodeURIComponent(value)}`, ACME_KEY);
@@ -302,7 +299,7 @@ it.for(QUERIES)(
   },
 );
 
-it("no address with a badly formed id leads anywhere [G4.5.3]", async ({ gateway }) => {
+it("a path with a malformed id is refused or not found [G4.5.3]", async ({ gateway }) => {
   const named = Object.entries<Json>(document["paths"]).flatMap(([path, methods]) =>
     path.includes("{") ? Object.keys(methods).map((method) => [method.toUpperCase(), path] as const) : [],
   );

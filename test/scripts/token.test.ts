@@ -13,7 +13,7 @@ const USER = "01a203c1-5b09-7963-9685-2aef74277b10";
 const BRAND = "00000000-0000-4000-8000-000000000001";
 
 describe("npm run token", () => {
-  it("prints a token the development secret verifies, and nothing else", async () => {
+  it("npm run token prints a token that the development secret verifies, and nothing else", async () => {
     const { stdout } = await run(["--user", USER, "--brand", BRAND, "--ttl-minutes", "5"]);
     expect(stdout).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
     const { payload } = await jwtVerify(stdout.trim(), bytes("parley-development-secret-not-for-production"), {
@@ -25,7 +25,7 @@ describe("npm run token", () => {
     expect((payload.exp ?? 0) - (payload.iat ?? 0)).toBe(300);
   });
 
-  it("takes secret, issuer and audience from the environment", async () => {
+  it("npm run token takes secret, issuer and audience from the environment", async () => {
     const secret = "another-secret-of-at-least-32-characters";
     const { stdout } = await run(["--user", USER, "--brand", BRAND], {
       JWT_SECRET: secret,
@@ -36,7 +36,7 @@ describe("npm run token", () => {
   });
 
   it.each([[["--user", USER]], [["--user", USER, "--brand", BRAND, "--ttl-minutes", "soon"]], [["--nonsense"]]])(
-    "explains itself when called with %j",
+    "npm run token explains its use when called with %j",
     async (args) => {
       await expect(run(args)).rejects.toMatchObject({ code: 1, stdout: "", stderr: expect.stringContaining("usage:") });
     },
@@ -45,7 +45,7 @@ describe("npm run token", () => {
   it.each([
     ["--user", ["--user", "ann", "--brand", BRAND]],
     ["--brand", ["--user", USER, "--brand", "acme"]],
-  ])("makes no token that nobody would take: %s is an id", async (option, args) => {
+  ])("npm run token refuses an id that no service accepts: %s", async (option, args) => {
     await expect(run(args)).rejects.toMatchObject({
       code: 1,
       stdout: "",

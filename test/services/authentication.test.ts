@@ -33,7 +33,7 @@ const verdict = (deps: TestDeps, key: string): Promise<unknown> =>
   call(deps, key).catch((error: unknown) => (error instanceof AppError ? error.status : error));
 
 describe("a brand's key", () => {
-  it("is its brand's, and Parley keeps no more of it than a hash", async ({ isolate, database }) => {
+  it("a key identifies its brand, and only its hash is stored", async ({ isolate, database }) => {
     const deps = isolate();
     const { key, keyId } = await make(deps);
     expect(await call(deps, key)).toMatchObject({ kind: "brand", brandId: ACME, scopes: [] });
@@ -43,7 +43,7 @@ describe("a brand's key", () => {
     expect(JSON.stringify(rows)).not.toContain(key.slice(key.lastIndexOf("_") + 1));
   });
 
-  it("is not what the hash of a key would be, where there is a pepper", async ({ isolate, database }) => {
+  it("a hash can't be used as a key when a pepper is set", async ({ isolate, database }) => {
     const peppered = isolate({ API_KEY_PEPPER: "a-pepper-of-more-than-thirty-two-characters" });
     const { key, keyId } = await make(peppered);
     const [row] = await database.query("select secret_hash from api_keys where prefix = $1", [`parley_${keyId}`]);
@@ -52,7 +52,7 @@ describe("a brand's key", () => {
     expect(await verdict(isolate(), key)).toBe(401);
   });
 
-  it("of the demo is taken in development with a pepper or without, and nowhere else", async ({ isolate }) => {
+  it("the demo's key is accepted in development only, with or without a pepper", async ({ isolate }) => {
     const pepper = "a-pepper-of-more-than-thirty-two-characters";
     expect(await verdict(isolate(), ACME_KEY)).toMatchObject({ brandId: ACME });
     expect(await verdict(isolate({ API_KEY_PEPPER: pepper }), ACME_KEY)).toMatchObject({ brandId: ACME });
@@ -60,7 +60,7 @@ describe("a brand's key", () => {
     expect(await verdict(isolate(production), ACME_KEY)).toBe(401);
   });
 
-  it("that was changed, cut or made up is refused", async ({ isolate }) => {
+  it("a changed, truncated or invented key is refused", async ({ isolate }) => {
     const deps = isolate();
     const { key } = await make(deps);
     const flipped = key.endsWith("A") ? `${key.slice(0, -1)}B` : `${key.slice(0, -1)}A`;
@@ -68,7 +68,7 @@ describe("a brand's key", () => {
       expect(await verdict(deps, forged)).toBe(401);
   });
 
-  it("is refused from the moment it expires, also by who has just taken it", async ({ isolate }) => {
+  it("an expired key is refused at once, also from the cache", async ({ isolate }) => {
     const deps = isolate();
     const { key } = await make(deps, { expiresAt: NOW + 1_000 });
     expect(await verdict(deps, key)).toMatchObject({ brandId: ACME });
@@ -76,9 +76,7 @@ describe("a brand's key", () => {
     expect(await verdict(deps, key)).toBe(401);
   });
 
-  it("that is revoked is refused within a minute by who has just taken it, and at once by others", async ({
-    isolate,
-  }) => {
+  it("a revoked key is refused within a minute by caches and at once elsewhere", async ({ isolate }) => {
     const deps = isolate();
     const { key, keyId } = await make(deps);
     await call(deps, key);
@@ -88,7 +86,7 @@ describe("a brand's key", () => {
     expect(await verdict(deps, key)).toBe(401);
   });
 
-  it("is known while Postgres is away, to who knew it before", async () => {
+  it("a cached key is accepted while Postgres is unreachable", async () => {
     const proxy = await startDatabase({ seeded: true });
     const deps = createTestDeps({ endpoint: proxy.endpoint, now: () => now });
     const { key } = await make(deps);
@@ -108,7 +106,7 @@ describe("a brand's key", () => {
     expect(await verdict(deps, key)).toBe(500);
   });
 
-  it("with scopes may do what they say; without any, everything", async ({ isolate }) => {
+  it("a key with scopes may do what they say, and one without may do everything", async ({ isolate }) => {
     const deps = isolate();
     const may = async (scopes: string[], action: "conversations:read" | "broadcasts:write") => {
       const principal = await call(deps, (await make(deps, { scopes })).key);
@@ -122,14 +120,14 @@ describe("a brand's key", () => {
     });
   });
 
-  it("is not made with a scope that there is not, nor for a brand that there is not", async ({ isolate }) => {
+  it("a key is not made with an unknown scope or for an unknown brand", async ({ isolate }) => {
     const deps = isolate();
     await expect(make(deps, { scopes: ["everything"] })).rejects.toMatchObject({ code: "VALIDATION_ERROR" });
     await expect(make(deps, { brandId: crypto.randomUUID() })).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
     await expect(revokeKey(deps, "nothing")).rejects.toMatchObject({ code: "RESOURCE_NOT_FOUND" });
   });
 
-  it("tells to the hour when it was last used, and no request waits for that", async ({ isolate, database }) => {
+  it("a key's last use is stored to the hour without delaying a request", async ({ isolate, database }) => {
     const deps = isolate();
     const background: Promise<unknown>[] = [];
     deps.background = (work) => void background.push(work);

@@ -10,7 +10,7 @@ const it = databaseTest;
 it.beforeEach(({ database }) => database.forget());
 
 describe("what can be said of the service from inside", () => {
-  it("is how long the database takes to answer, by the clock it is given", async ({ database }) => {
+  it("the health check measures the database's response time", async ({ database }) => {
     let now = 0;
     const deps = createTestDeps({ endpoint: database.endpoint, now: () => (now += 7) });
     expect(await checkHealth(deps)).toMatchObject({
@@ -20,7 +20,7 @@ describe("what can be said of the service from inside", () => {
     expect(database.requests).toMatchObject([{ queries: ["select 1"] }]);
   });
 
-  it("is that the database is away, told and logged rather than thrown", async () => {
+  it("the health check reports and logs an unreachable database instead of throwing", async () => {
     const deps = createTestDeps({ endpoint: "http://127.0.0.1:1/sql" });
     expect(await checkHealth(deps)).toMatchObject({
       status: "unhealthy",
@@ -31,9 +31,7 @@ describe("what can be said of the service from inside", () => {
     ]);
   });
 
-  it("is how often the cache of instances was of use: in /healthz, and in the line of each request [C2.5.3, I9.1]", async ({
-    database,
-  }) => {
+  it("the cache counters are shown in /healthz and in each request's log line [C2.5.3, I9.1]", async ({ database }) => {
     const deps = createTestDeps({ endpoint: database.endpoint });
     const app = createTestApp(() => deps);
     const say = (requestId: string) =>

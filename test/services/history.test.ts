@@ -98,7 +98,7 @@ describe("a turn of a conversation that Postgres knows", () => {
   });
 
   describe("keeps what the person said", () => {
-    it("as it was meant, where and by whom it was said, and as answered [C4.1.5]", () =>
+    it("a turn stores the unescaped message with its place and author, as processed [C4.1.5]", () =>
       expect(said).toMatchObject({
         id: answer.inbound_message_id,
         brand_id: ACME,
@@ -108,10 +108,10 @@ describe("a turn of a conversation that Postgres knows", () => {
         content: "Is 1 < 2?",
         processed: "t",
       }));
-    it("as the user's [C4.1.6]", () => expect(said?.role).toBe("user"));
-    it("with its request id [C4.1.7]", () => expect(said?.request_id).toBe("ann-2"));
-    it("with its trace id [C4.1.8]", () => expect(said?.trace_id).toBe("trace-of-ann"));
-    it("with what its sender says of it, cleaned and without secrets [C4.1.9]", () =>
+    it("a turn stores the message with the role user [C4.1.6]", () => expect(said?.role).toBe("user"));
+    it("a turn stores the message with its request id [C4.1.7]", () => expect(said?.request_id).toBe("ann-2"));
+    it("a turn stores the message with its trace id [C4.1.8]", () => expect(said?.trace_id).toBe("trace-of-ann"));
+    it("a turn stores the message's metadata, sanitised and without secrets [C4.1.9]", () =>
       expect(JSON.parse(said?.metadata_json ?? "")).toEqual({
         page: 7,
         note: "ab",
@@ -121,7 +121,7 @@ describe("a turn of a conversation that Postgres knows", () => {
   });
 
   describe("keeps what was replied", () => {
-    it("beside what it replies to, with what the orchestrator said [C4.2.4]", () => {
+    it("a turn stores the reply beside its message, with the orchestrator's response [C4.2.4]", () => {
       expect(replied).toMatchObject({
         id: answer.message_id,
         brand_id: ACME,
@@ -135,16 +135,16 @@ describe("a turn of a conversation that Postgres knows", () => {
         orchestrator_response: { text: "Hi there", mood: "good" },
       });
     });
-    it("as the assistant's [C4.2.5]", () => expect(replied?.role).toBe("assistant"));
-    it("as said by no user, though the session is somebody's [C4.2.6]", () =>
+    it("a turn stores the reply with the role assistant [C4.2.5]", () => expect(replied?.role).toBe("assistant"));
+    it("a turn stores the reply without a user [C4.2.6]", () =>
       expect([replied?.user_id, replied?.person]).toEqual([null, answer.user_id]));
-    it("as the last that was said in the session [C4.2.9]", () =>
+    it("a turn moves the session's last message time to the reply [C4.2.9]", () =>
       expect(replied?.last_message_at).toBe(replied?.created_at));
-    it("as the last that the assistant said in it [C4.2.10]", () =>
+    it("a turn moves the session's last reply time to the reply [C4.2.10]", () =>
       expect(replied?.last_assistant_message_at).toBe(replied?.created_at));
   });
 
-  it("is moved on by what a person says that nobody replies to [C4.1.11]", async ({ gateway, rows }) => {
+  it("a transcript message moves the session's last message time [C4.1.11]", async ({ gateway, rows }) => {
     const path = `/api/v1/conversations/${answer.session_id}/messages`;
     expect((await gateway.send("POST", path, { role: "user", content: "Hm." }, ACME_KEY)).status).toBe(202);
     const last = (await rows(answer.session_id ?? "")).at(-1);
@@ -168,7 +168,7 @@ describe("a person who says too much", () => {
       "metadata",
     ],
   ] as const)(
-    "in %s is refused, and nothing of it is asked or kept [%s]",
+    "a message over the limit in %s is refused and not stored [%s]",
     async ([, , most, tooMuch, field], { say, orchestrator, rows }) => {
       const email = `${crypto.randomUUID()}@example.com`;
       const { status, body } = await say({ user: { email }, request_id: "most", ...most });
@@ -200,7 +200,7 @@ describe("an entry of the ledger that says too little", () => {
     ["a reply", "session", "C4.2.1", "assistant", "id"],
     ["a reply", "instance", "C4.2.2", "assistant", "instanceId"],
   ] as const)(
-    "is %s without a %s: no message, but kept for somebody to look at [%s]",
+    "a ledger entry that is %s without a %s becomes a dead letter [%s]",
     async ([, , , role, field], { somebody, gateway }) => {
       const session = sessionOf(await somebody());
       const good = answeredTurn(session, { requestId: "good" });
@@ -254,13 +254,13 @@ describe("what was said, read again", () => {
   const newest = (count: number) => Array.from({ length: count }, (_, index) => `m${104 - index}`);
   const invalid = (field: string) => ({ code: "VALIDATION_ERROR", details: { fields: [{ field }] } });
 
-  it("is read of a conversation that is named [C4.4.1]", async ({ ask }) => {
+  it("a history is read of a named conversation only [C4.4.1]", async ({ ask }) => {
     const { status, body } = await ask("%20/messages");
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("is found only in a conversation there is [C4.4.2]", async ({ read }) => {
+  it("a history of an unknown conversation is not found [C4.4.2]", async ({ read }) => {
     await expect(read({}, NOWHERE)).rejects.toMatchObject({
       code: "RESOURCE_NOT_FOUND",
       status: 404,
@@ -268,33 +268,33 @@ describe("what was said, read again", () => {
     });
   });
 
-  it.for(["0", "-1"])("can't be read %s messages at a time [C4.4.3]", async (limit, { ask }) => {
+  it.for(["0", "-1"])("a history can't be read %s messages at a time [C4.4.3]", async (limit, { ask }) => {
     const { status, body } = await ask(`${id}/messages?limit=${limit}`);
     expect(status).toBe(422);
     expect(body.error).toMatchObject(invalid("limit"));
   });
 
-  it("comes in pages of 100 messages at most [C4.4.4]", async ({ read, ask }) => {
+  it("a history has pages of at most 100 messages [C4.4.4]", async ({ read, ask }) => {
     expect(await read({ limit: "1000" })).toEqual(newest(100));
     expect((await ask(`${id}/messages?limit=1000`)).body.data.pagination).toMatchObject({ limit: 100, has_more: true });
   });
 
-  it("comes with the newest first, by when it was said [C4.4.5]", async ({ read }) => {
+  it("a history is sorted by time, newest first [C4.4.5]", async ({ read }) => {
     expect((await read({ limit: "10" })).slice(0, 7)).toEqual(newest(7));
   });
 
-  it("comes as many messages at a time as are asked for [C4.4.6]", async ({ read }) => {
+  it("a history has as many messages a page as asked for [C4.4.6]", async ({ read }) => {
     expect(await read({ limit: "3" })).toHaveLength(3);
     expect(await read({ limit: "1" })).toHaveLength(1);
   });
 
-  it("is read one message at a time only by its id [C4.5.1]", async ({ ask }) => {
+  it("a message is read by its id only [C4.5.1]", async ({ ask }) => {
     const { status, body } = await ask(`${id}/messages/%20`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("message_id"));
   });
 
-  it("is found by its message's id [C4.5.2]", async ({ gateway }) => {
+  it("a message is found by its id [C4.5.2]", async ({ gateway }) => {
     const [first = ""] = ids;
     expect(await findMessage(gateway.deps(), caller, id, first)).toMatchObject({
       id: first,
@@ -304,7 +304,7 @@ describe("what was said, read again", () => {
     });
   });
 
-  it("is not found by an id nobody has, nor by one of another conversation [C4.5.3]", async ({ gateway }) => {
+  it("a message is not found by an unknown id or in another conversation [C4.5.3]", async ({ gateway }) => {
     const [other = ""] = others;
     expect(await findMessage(gateway.deps(), caller, id, NOWHERE)).toBeNull();
     expect(await findMessage(gateway.deps(), caller, id, other)).toBeNull();

@@ -75,7 +75,7 @@ const userOf = async (...input: Parameters<typeof speaker>) => (await speaker(..
 const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", unverified: {} };
 const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
 
-it("a guest does not come by a number with the token anybody is handed: whoever has it stays somebody else", async ({
+it("a guest does not gain a phone number that was sent with a shared guest token", async ({
   identifiersOf,
   isolate,
 }) => {
@@ -91,7 +91,7 @@ describe("somebody who says who they are", () => {
     ["e-mail address", "C1.1.3", { email: "ann@example.com" }, { email: " Ann@Example.COM " }],
     ["device", "C1.1.4", { device_id: "ios-1" }, { device_id: " ios-1 " }],
   ] as const)(
-    "is known again by their %s, however it is written [%s]",
+    "a known user is found by their %s, however it is spelled [%s]",
     async ([, , first, second], { isolate, count }) => {
       const ann = await userOf(first);
       expect(await userOf(second, { on: isolate() })).toBe(ann);
@@ -99,7 +99,7 @@ describe("somebody who says who they are", () => {
     },
   );
 
-  it("is known by a token that was verified, when nothing else names them [C1.1.5]", async () => {
+  it("a known user is found by a verified token without identifiers [C1.1.5]", async () => {
     const ann = await userOf({ email: "ann@example.com" });
     expect(await speaker({}, { tokenUserId: ann ?? "" })).toMatchObject({
       user: { id: ann },
@@ -107,16 +107,16 @@ describe("somebody who says who they are", () => {
     });
   });
 
-  it("is nobody's guest with a token of a person who does not exist", async () => {
+  it("a token of an unknown user does not make a guest", async () => {
     await expect(speaker({}, { tokenUserId: NOBODY })).rejects.toMatchObject({ code: "UNAUTHORIZED", status: 401 });
   });
 
-  it("is not let in with the token of a person of another brand", async () => {
+  it("a token of a user of another brand is refused", async () => {
     const stranger = await userOf({ email: "ann@example.com" }, { instanceId: INSTANCE.globex });
     await expect(speaker({}, { tokenUserId: stranger ?? "" })).rejects.toMatchObject({ code: "UNAUTHORIZED" });
   });
 
-  it("is who the strongest of their identifiers says: phone, e-mail, device, token [C1.1.6]", async () => {
+  it("a user is found by the strongest identifier: phone, e-mail, device, token [C1.1.6]", async () => {
     const [phone, email, device, token] = await Promise.all([
       userOf({ phone_e164: PHONE }),
       userOf({ email: "ann@example.com" }),
@@ -132,7 +132,7 @@ describe("somebody who says who they are", () => {
     expect(await userOf({}, { tokenUserId })).toBe(token);
   });
 
-  it("is the token's user whatever else is said, when the token came in the header", async ({ identifiersOf }) => {
+  it("a token in the header identifies the user, whatever the identifiers", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ email: "bob@example.com" });
     const speaks = await speaker({ phone_e164: PHONE }, { tokenUserId: bob ?? "", tokenDecides: true });
@@ -140,9 +140,7 @@ describe("somebody who says who they are", () => {
     expect(await identifiersOf(ann)).toEqual([`phone_e164 ${PHONE}`]);
   });
 
-  it("is refused with a phone number that is none, before anything is asked of Postgres [C1.1.9]", async ({
-    database,
-  }) => {
+  it("a message with an invalid phone number is refused before any query [C1.1.9]", async ({ database }) => {
     await expect(speaker({ phone_e164: "0123" })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "phone_e164" }] },
@@ -150,16 +148,14 @@ describe("somebody who says who they are", () => {
     expect(database.requests).toHaveLength(0);
   });
 
-  it("is refused with an e-mail address that is none [C1.1.10]", async () => {
+  it("a message with an invalid e-mail address is refused [C1.1.10]", async () => {
     await expect(speaker({ email: "ann@" })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "email" }] },
     });
   });
 
-  it("is refused where it is not known whose customer they are: without a brand nobody is made [C1.1.1]", async ({
-    count,
-  }) => {
+  it("a user is not made without a brand [C1.1.1]", async ({ count }) => {
     const instance = { ...(await instanceOf(INSTANCE.chat)), brandId: "" };
     const claims: Claims = {
       instanceId: INSTANCE.chat,
@@ -176,10 +172,7 @@ describe("somebody who says who they are", () => {
     expect(await count("users")).toBe(0);
   });
 
-  it("costs one round trip when they are known, instance and all, and none when they go on", async ({
-    isolate,
-    database,
-  }) => {
+  it("a known user costs one round trip with the instance, and none afterwards", async ({ isolate, database }) => {
     await speaker({ phone_e164: PHONE });
     const other = isolate();
     database.forget();
@@ -187,7 +180,7 @@ describe("somebody who says who they are", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is looked up again after a minute, however much they talk", async ({ database }) => {
+  it("a known user is looked up again after a minute, also while they write", async ({ database }) => {
     const clock = { now: 0 };
     const talkative = createTestDeps({ endpoint: database.endpoint, now: () => clock.now });
     await speaker({ phone_e164: PHONE }, { on: talkative });
@@ -199,12 +192,15 @@ describe("somebody who says who they are", () => {
 });
 
 describe("somebody who says nothing of themselves", () => {
-  it("is nobody: the caller decides whether a guest is welcome [C1.1.8]", async ({ count, database }) => {
+  it("a message without identifiers is nobody's: the caller decides about guests [C1.1.8]", async ({
+    count,
+    database,
+  }) => {
     expect(await speaker({})).toBeNull();
     expect([await count("users"), database.requests.length]).toEqual([0, 1]);
   });
 
-  it("can be a guest [C1.1.7], always a new one for a new request [C1.3.1]", async ({ count }) => {
+  it("a guest is made per request [C1.1.7, C1.3.1]", async ({ count }) => {
     const instance = await instanceOf(INSTANCE.chat);
     const guests = [
       await guestSender(deps, instance, "web", visit),
@@ -216,7 +212,7 @@ describe("somebody who says nothing of themselves", () => {
     expect(await count("users")).toBe(4);
   });
 
-  it("is the same guest when the same request comes again, to another isolate too", async ({ isolate, count }) => {
+  it("a repeated request is the same guest, also in another isolate", async ({ isolate, count }) => {
     const instance = await instanceOf(INSTANCE.chat);
     const [first, again, elsewhere] = [
       await guestSender(deps, instance, "web", visit),
@@ -227,7 +223,7 @@ describe("somebody who says nothing of themselves", () => {
     expect([await count("users"), await count("sessions")]).toEqual([1, 1]);
   });
 
-  it("is of the tier that says so [C1.3.2, C1.6.1], goes by nothing [C1.3.3, C1.6.2], and is there at once [C1.6.3]", async ({
+  it("a guest has the guest tier, no identifier, and exists at once [C1.3.2, C1.3.3, C1.6.1, C1.6.2, C1.6.3]", async ({
     database,
     count,
   }) => {
@@ -239,7 +235,7 @@ describe("somebody who says nothing of themselves", () => {
     expect(await count("user_identifiers")).toBe(0);
   });
 
-  it("keeps what they said of themselves as a note, which identifies nobody", async ({ database }) => {
+  it("a guest's own statements are stored as a note that identifies no user", async ({ database }) => {
     await guestSender(deps, await instanceOf(INSTANCE.chat), "web", { ...visit, unverified: { email: "a@b.co" } });
     expect(await database.query("select metadata_json from users")).toEqual([{ metadata_json: '{"email": "a@b.co"}' }]);
     expect(
@@ -258,7 +254,7 @@ describe("a person who is looked up", () => {
       usersByIdentifiers({ instance: { id: instanceId }, channel: "web", addressOf }, [{ type: "phone_e164", value }]),
     );
 
-  it("is found by an identifier they go by [C1.4.1]", async () => {
+  it("a user is found by an identifier [C1.4.1]", async () => {
     const ann = await userOf({ phone_e164: PHONE });
     expect(await byPhone(INSTANCE.chat)).toMatchObject([
       { user: { id: ann, tier: "standard" }, by: { type: "phone_e164", value: PHONE } },
@@ -266,20 +262,20 @@ describe("a person who is looked up", () => {
   });
 
   it.each([["+19995550000"], ["nobody"], [""], ["' or 1=1 --"]])(
-    "is not found by one nobody goes by: %j [C1.4.2]",
+    "a user is not found by an unknown identifier: %j [C1.4.2]",
     async (value) => {
       await userOf({ phone_e164: PHONE });
       expect(await byPhone(INSTANCE.chat, value)).toEqual([]);
     },
   );
 
-  it("is found by id within their brand only", async () => {
+  it("a user is found by id within their brand only", async () => {
     const ann = await userOf({ phone_e164: PHONE });
     expect(await deps.read(userById(INSTANCE.guestless, ann ?? "", addressOf))).toMatchObject({ user: { id: ann } });
     expect(await deps.read(userById(INSTANCE.globex, ann ?? "", addressOf))).toBeNull();
   });
 
-  it("is somebody else with another brand [C1.4.3]: the same phone is Ann here [C1.8.1] and Bob there [C1.8.2]", async ({
+  it("a user is per brand: one phone number is Ann's here and Bob's there [C1.4.3, C1.8.1, C1.8.2]", async ({
     database,
   }) => {
     const ann = await userOf({ phone_e164: PHONE });
@@ -293,16 +289,16 @@ describe("a person who is looked up", () => {
     ]);
   });
 
-  it("is somebody else on another channel: who says a number there has not shown that it is theirs", async () => {
+  it("a user is per channel: an unverified number does not identify a WhatsApp user", async () => {
     expect(await userOf({ phone_e164: PHONE }, { channel: "app" })).not.toBe(await userOf({ phone_e164: PHONE }));
   });
 
-  it("is one person for all instances of a brand", async () => {
+  it("a user is the same for all instances of a brand", async () => {
     const ann = await userOf({ phone_e164: PHONE });
     expect(await userOf({ phone_e164: PHONE }, { instanceId: INSTANCE.guestless })).toBe(ann);
   });
 
-  it("can't share an identifier within brand and channel: the database itself refuses [C1.8.3]", async ({
+  it("an identifier is unique within brand and channel by a database constraint [C1.8.3]", async ({
     database,
     identifiersOf,
   }) => {
@@ -325,7 +321,7 @@ describe("a known person who says more of themselves", () => {
     ["phone", "C1.5.1", { phone_e164: PHONE }, `phone_e164 ${PHONE}`],
     ["e-mail address", "C1.5.2", { email: "Ann@Example.com" }, "email ann@example.com"],
     ["device", "C1.5.3", { device_id: "ios-2" }, "device_id ios-2"],
-  ] as const)("goes by their new %s too from then on [%s]", async ([, , more, row], { identifiersOf, isolate }) => {
+  ] as const)("a known user gains a new %s [%s]", async ([, , more, row], { identifiersOf, isolate }) => {
     const ann = await userOf({ device_id: "known" });
     // By token, because a phone would count more than the device she is known by.
     await speaker({ device_id: "known", ...more }, { tokenUserId: ann ?? "", tokenDecides: true });
@@ -333,14 +329,14 @@ describe("a known person who says more of themselves", () => {
     expect(await userOf(more, { on: isolate() })).toBe(ann);
   });
 
-  it("gets all of it added at once [C1.1.11]", async ({ identifiersOf, count }) => {
+  it("a known user gains all new identifiers at once [C1.1.11]", async ({ identifiersOf, count }) => {
     const ann = await userOf({ device_id: "ios-1" });
     await speaker({ device_id: "ios-1", email: "ann@example.com", phone_e164: PHONE });
     expect(await identifiersOf(ann)).toEqual(["device_id ios-1", "email ann@example.com", `phone_e164 ${PHONE}`]);
     expect(await count("users")).toBe(1);
   });
 
-  it("never gets what is somebody else's [C1.1.12, C1.5.4]", async ({ identifiersOf }) => {
+  it("a known user never gains another user's identifier [C1.1.12, C1.5.4]", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const bob = await userOf({ email: "bob@example.com" });
     const speaks = await userOf({ phone_e164: PHONE, email: "bob@example.com", device_id: "shared" });
@@ -349,7 +345,11 @@ describe("a known person who says more of themselves", () => {
     expect(await identifiersOf(ann)).toEqual(["device_id shared", `phone_e164 ${PHONE}`]);
   });
 
-  it("gets nothing twice, and nothing is written for it [C1.5.5]", async ({ isolate, database, identifiersOf }) => {
+  it("a known user gains no identifier twice, and nothing is written [C1.5.5]", async ({
+    isolate,
+    database,
+    identifiersOf,
+  }) => {
     const ann = await userOf({ phone_e164: PHONE, email: "ann@example.com" });
     const other = isolate();
     database.forget();
@@ -358,7 +358,7 @@ describe("a known person who says more of themselves", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("can't be given anything by another brand", async ({ identifiersOf }) => {
+  it("a known user gains nothing through another brand", async ({ identifiersOf }) => {
     const ann = await userOf({ phone_e164: PHONE });
     const instance = await instanceOf(INSTANCE.globex);
     const found = { user: { id: ann ?? "", tier: "standard" as const }, by: null, openSession: null };
@@ -386,7 +386,7 @@ describe("first contact", () => {
     ...changes,
   });
 
-  it("is refused without a brand [C1.7.1]", async ({ database }) => {
+  it("a first contact without a brand is refused [C1.7.1]", async ({ database }) => {
     await expect(createUser(deps.db, addresses, newUser({ brandId: "" }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "brand_id" }] },
@@ -394,7 +394,7 @@ describe("first contact", () => {
     expect(database.requests).toHaveLength(0);
   });
 
-  it("is refused without an identifier, unless a guest is made [C1.7.2]", async ({ count }) => {
+  it("a first contact without an identifier is refused unless a guest is made [C1.7.2]", async ({ count }) => {
     await expect(createUser(deps.db, addresses, newUser({ identifiers: [] }))).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "user" }] },
@@ -402,7 +402,7 @@ describe("first contact", () => {
     expect(await count("users")).toBe(0);
   });
 
-  it("makes the person, what they go by, and their session, in one round trip [C1.7.3]", async ({
+  it("a first contact makes user, identifiers and session in one round trip [C1.7.3]", async ({
     database,
     identifiersOf,
   }) => {
@@ -434,12 +434,12 @@ describe("first contact", () => {
     ["api", "standard", "C1.7.5"],
     ["web", "standard", "C1.7.5"],
     ["app", "standard", "C1.7.5"],
-  ] as const)("on %s makes a %s user [%s]", async ([channel, tier, _id], { database }) => {
+  ] as const)("a first contact on %s makes a %s user [%s]", async ([channel, tier, _id], { database }) => {
     await speaker({ phone_e164: PHONE }, { channel });
     expect(await database.query("select tier from users")).toEqual([{ tier }]);
   });
 
-  it("leaves nothing behind when it can't be completed", async ({ count }) => {
+  it("a first contact that fails leaves nothing", async ({ count }) => {
     await expect(createUser(deps.db, addresses, newUser({ instanceId: NOBODY }))).rejects.toThrow(/not there/);
     await expect(createUser(deps.db, addresses, newUser({ instanceId: INSTANCE.globex }))).rejects.toThrow(/not there/);
     await expect(createUser(deps.db, addresses, newUser({ channel: "fax" as "web" }))).rejects.toMatchObject({

@@ -16,14 +16,14 @@ it.beforeEach(({ database }) => {
 });
 
 describe("the instance people write to under a number", () => {
-  it("is found by channel and number, with its configuration [C2.3.1]", async () => {
+  it("an instance is found by channel and number with its configuration [C2.3.1]", async () => {
     expect(await findInstanceByChannel(deps, "whatsapp", NUMBER)).toMatchObject({
       instance: { id: INSTANCE.whatsapp, brandId: ACME, channel: "whatsapp" },
       config: { templateSet: { name: "Acme support" } },
     });
   });
 
-  it("is nobody's without a number: nothing is asked, and it is warned of [C2.3.2]", async ({ database }) => {
+  it("an empty number finds no instance, costs no query and is logged as a warning [C2.3.2]", async ({ database }) => {
     expect(await findInstanceByChannel(deps, "whatsapp", null)).toBeNull();
     expect(deps.lines).toMatchObject([{ level: "warn", event: "recipient_missing", channel: "whatsapp" }]);
     expect(database.requests).toHaveLength(0);
@@ -32,11 +32,11 @@ describe("the instance people write to under a number", () => {
   it.each([
     ["whatsapp", "+15559998888"],
     ["voice", NUMBER],
-  ] as const)("is none for %s to %s [C2.3.3]", async (channel, number) => {
+  ] as const)("no instance is found for %s to %s [C2.3.3]", async (channel, number) => {
     expect(await findInstanceByChannel(deps, channel, number)).toBeNull();
   });
 
-  it("is remembered, also that there is none [C2.3.4]", async ({ database }) => {
+  it("an instance is cached by number, also when it is missing [C2.3.4]", async ({ database }) => {
     await findInstanceByChannel(deps, "whatsapp", NUMBER);
     await findInstanceByChannel(deps, "whatsapp", "+15559998888");
     database.forget();
@@ -45,7 +45,7 @@ describe("the instance people write to under a number", () => {
     expect(database.requests).toHaveLength(0);
   });
 
-  it("is read anew when what is remembered is not to be trusted [C2.3.5]", async ({ database }) => {
+  it("an instance is read again when a fresh one is required [C2.3.5]", async ({ database }) => {
     await findInstanceByChannel(deps, "whatsapp", NUMBER);
     await database.query("update instances set name = 'Renamed' where id = $1", [INSTANCE.whatsapp]);
     const remembered = await findInstanceByChannel(deps, "whatsapp", NUMBER);
@@ -63,16 +63,16 @@ describe("the instance a webhook means", () => {
   const find = (number: string | null, phoneNumberId: string | null) =>
     findInstanceBy(deps, { endpoint: { number, phoneNumberId } }).then((bundle) => bundle?.instance.id ?? null);
 
-  it("is told by the id of the number, whatever number is shown", async () => {
+  it("a webhook's instance is found by the number's id, whatever number is shown", async () => {
     expect(await find("+15558887777", BUSINESS.phoneNumberId)).toBe(INSTANCE.whatsapp);
     expect(await find(null, BUSINESS.phoneNumberId)).toBe(INSTANCE.whatsapp);
   });
 
-  it("is not told by the number alone, if it is known by another id", async () => {
+  it("a webhook's instance is not found by the number when it has another number id", async () => {
     expect(await find(NUMBER, "9")).toBeNull();
   });
 
-  it("is told by the number, if nobody has told the instance its id", async ({ database }) => {
+  it("a webhook's instance is found by the number when it has no number id", async ({ database }) => {
     await database.query("update instances set phone_number_id = null where id = $1", [INSTANCE.whatsapp]);
     expect(await find(NUMBER, "9")).toBe(INSTANCE.whatsapp);
     await database.query("update instances set phone_number_id = $1 where id = $2", [

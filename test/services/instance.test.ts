@@ -41,7 +41,7 @@ const misconfigured = (field: string) =>
   refusal("VALIDATION_ERROR", 400, { fields: [{ field, message: expect.stringMatching(/ (no|does not) /) }] });
 
 describe("a message for an instance", () => {
-  it("finds the instance of its brand, with the settings that belong to it [C2.1.1]", async ({ isolate }) => {
+  it("an instance is found with the settings of its brand [C2.1.1]", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.chat);
     expect(bundle?.instance).toMatchObject({
       id: INSTANCE.chat,
@@ -56,11 +56,11 @@ describe("a message for an instance", () => {
     ["no id at all", "nope"],
     ["SQL", "' or true --"],
     ["an empty string", ""],
-  ] as const)("finds nothing for %s [C2.1.2]", async ([, id], { isolate }) => {
+  ] as const)("an instance is not found for %s [C2.1.2]", async ([, id], { isolate }) => {
     expect(await findInstance(isolate(), id)).toBeNull();
   });
 
-  it("finds nothing where the instance, or its whole brand, is inactive [C2.1.3]", async ({ isolate, withChange }) => {
+  it("an inactive instance, or one of an inactive brand, is not found [C2.1.3]", async ({ isolate, withChange }) => {
     expect(await findInstance(isolate(), INSTANCE.inactive)).toBeNull();
     await withChange(
       `update brands set is_active = false where id = '${GLOBEX}'`,
@@ -72,14 +72,14 @@ describe("a message for an instance", () => {
   it.for([
     ["unknown", INSTANCE.unknown],
     ["inactive", INSTANCE.inactive],
-  ] as const)("is told 404 for one that is %s", async ([, id], { isolate }) => {
+  ] as const)("an instance that is %s is a 404", async ([, id], { isolate }) => {
     const bundle = await findInstance(isolate(), id);
     expect(() => requireReady(bundle, id, ACME)).toThrow(
       refusal("RESOURCE_NOT_FOUND", 404, { resource_type: "instance", resource_id: id }),
     );
   });
 
-  it("is told 404 for one of another brand, as if it did not exist", async ({ isolate }) => {
+  it("an instance of another brand is a 404 as if it were missing", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.globex);
     expect(() => requireReady(bundle, INSTANCE.globex, ACME)).toThrow(
       refusal("RESOURCE_NOT_FOUND", 404, { resource_type: "instance", resource_id: INSTANCE.globex }),
@@ -89,7 +89,7 @@ describe("a message for an instance", () => {
 });
 
 describe("the configuration an instance answers by", () => {
-  it("is the active one of several [C2.2.1]", async ({ withChange, isolate }) => {
+  it("the active configuration of several is used [C2.2.1]", async ({ withChange, isolate }) => {
     const old = "00000000-0000-4000-8000-00000000abcd";
     await withChange(
       `insert into instance_configs (id, instance_id, is_active, default_reply) values ('${old}', '${INSTANCE.chat}', false, 'old')`,
@@ -101,7 +101,7 @@ describe("the configuration an instance answers by", () => {
     );
   });
 
-  it("may be none, and then a message is told that the configuration does not exist [C2.2.2]", async ({ isolate }) => {
+  it("an instance without a configuration is a 404 of the configuration [C2.2.2]", async ({ isolate }) => {
     const bundle = await findInstance(isolate(), INSTANCE.unconfigured);
     expect(bundle).toMatchObject({ instance: { id: INSTANCE.unconfigured }, config: null });
     expect(() => requireReady(bundle, INSTANCE.unconfigured, ACME)).toThrow(
@@ -109,7 +109,7 @@ describe("the configuration an instance answers by", () => {
     );
   });
 
-  it("comes with its template set [C2.2.3], the model of each template [C2.2.4] and what answers what [C2.2.5]", async ({
+  it("a configuration has its template set, the templates' models and its functions [C2.2.3, C2.2.4, C2.2.5]", async ({
     isolate,
   }) => {
     const { config } = requireReady(await findInstance(isolate(), INSTANCE.chat), INSTANCE.chat, ACME);
@@ -138,7 +138,7 @@ describe("the configuration an instance answers by", () => {
     ["names a template that does not exist", "template", "C2.2.5", set(`functions_json = '{"response": "gone"}'`)],
     ["has a template without a model", "llm_model", "C2.2.7", "update templates set llm_model_id = null"],
     ["has a model that is switched off", "llm_model", "C2.2.4", "update llm_models set is_active = false"],
-  ])("is refused with its fault named when it %s (%s) [%s]", async (_, field, _id, change) => {
+  ])("a configuration is refused with its fault named when it %s (%s) [%s]", async (_, field, _id, change) => {
     // A database of its own: what is broken here can't be put back in one statement.
     const broken = await startDatabase({ seeded: true });
     try {
@@ -152,7 +152,7 @@ describe("the configuration an instance answers by", () => {
 });
 
 describe("an isolate's memory of instances", () => {
-  it("answers the second message without Postgres [C2.1.4, C2.5.2], configuration and all [C2.2.8]", async ({
+  it("a second message needs no query for instance and configuration [C2.1.4, C2.5.2, C2.2.8]", async ({
     isolate,
     database,
   }) => {
@@ -164,13 +164,13 @@ describe("an isolate's memory of instances", () => {
     expect(second?.config?.templateSet?.name).toBe("Acme support");
   });
 
-  it("includes that an instance does not exist", async ({ isolate, database }) => {
+  it("a missing instance is cached", async ({ isolate, database }) => {
     const deps = isolate();
     for (let time = 0; time < 5; time += 1) await findInstance(deps, INSTANCE.unknown);
     expect(database.requests).toHaveLength(1);
   });
 
-  it("is one query for a hundred messages at once", async ({ isolate, database }) => {
+  it("a hundred concurrent messages share one query", async ({ isolate, database }) => {
     const deps = isolate();
     const bundles = await Promise.all(Array.from({ length: 100 }, () => findInstance(deps, INSTANCE.chat)));
     expect([database.requests.length, new Set(bundles.map((bundle) => bundle?.instance.id))]).toEqual([
@@ -183,10 +183,7 @@ describe("an isolate's memory of instances", () => {
   const waitFor = (minutes: string) =>
     `update instance_configs set session_timeout_minutes = ${minutes} where instance_id = '${INSTANCE.chat}'`;
 
-  it("is passed over when a fresh answer is asked for [C2.1.5], of the configuration too [C2.2.9]", async ({
-    isolate,
-    withChange,
-  }) => {
+  it("a fresh instance and configuration are read when asked for [C2.1.5, C2.2.9]", async ({ isolate, withChange }) => {
     const deps = isolate();
     await findInstance(deps, INSTANCE.chat);
     await withChange(rename("Renamed"), rename("Acme demo"), () =>
@@ -199,7 +196,7 @@ describe("an isolate's memory of instances", () => {
     );
   });
 
-  it("is read anew when its time is over [C2.5.1]", async ({ isolate, withChange, database }) => {
+  it("a cached instance is read again after its time to live [C2.5.1]", async ({ isolate, withChange, database }) => {
     const deps = isolate();
     await findInstance(deps, INSTANCE.chat);
     await withChange(rename("Renamed"), rename("Acme demo"), async () => {
@@ -209,7 +206,7 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(2);
   });
 
-  it("can lose one instance and keep the others [C2.4.1]", async ({ isolate, database }) => {
+  it("one instance can be removed from the cache [C2.4.1]", async ({ isolate, database }) => {
     const deps = isolate();
     for (const id of [INSTANCE.chat, INSTANCE.globex]) await findInstance(deps, id);
     database.forget();
@@ -218,7 +215,7 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(1);
   });
 
-  it("can lose all of them [C2.4.2]", async ({ isolate, database }) => {
+  it("the whole cache can be emptied [C2.4.2]", async ({ isolate, database }) => {
     const deps = isolate();
     for (const id of [INSTANCE.chat, INSTANCE.globex]) await findInstance(deps, id);
     database.forget();
@@ -227,7 +224,7 @@ describe("an isolate's memory of instances", () => {
     expect(database.requests).toHaveLength(2);
   });
 
-  it("answers more than nine of ten messages once it is warm, also when entries run out all the while [C2.5.3, I9.1]", async ({
+  it("a warm cache answers more than nine of ten messages, also as entries expire [C2.5.3, I9.1]", async ({
     isolate,
     database,
   }) => {

@@ -54,21 +54,24 @@ it.beforeEach(async ({ database }) => {
 const iso = (daysAgo: number): string => new Date(NOW - daysAgo * DAY_MS).toISOString();
 
 describe("sessions that ended long ago", () => {
-  it.for([0, 0.5, -1, Number.NaN])("are not looked for within %d days [C3.4.1]", async (olderThanDays, { clean }) => {
+  it.for([0, 0.5, -1, Number.NaN])("a retention of %d days is refused [C3.4.1]", async (olderThanDays, { clean }) => {
     await expect(clean({ olderThanDays })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       details: { fields: [{ field: "older_than_days" }] },
     });
   });
 
-  it.for([0, -1, Number.NaN])("are not deleted %d at a time [C3.4.2]", async (batchSize, { clean }) => {
-    await expect(clean({ batchSize })).rejects.toMatchObject({
-      code: "VALIDATION_ERROR",
-      details: { fields: [{ field: "batch_size" }] },
-    });
-  });
+  it.for([0, -1, Number.NaN])(
+    "a deletion of %d sessions at a time is refused [C3.4.2]",
+    async (batchSize, { clean }) => {
+      await expect(clean({ batchSize })).rejects.toMatchObject({
+        code: "VALIDATION_ERROR",
+        details: { fields: [{ field: "batch_size" }] },
+      });
+    },
+  );
 
-  it("are deleted with everything said in them; those that ended later, or not at all, stay [C3.4.3]", async ({
+  it("expired sessions are deleted with their messages, and later or open ones stay [C3.4.3]", async ({
     session,
     clean,
     left,
@@ -82,7 +85,7 @@ describe("sessions that ended long ago", () => {
     expect(await left()).toEqual(["another brand's", "ended by hand since", "quiet since"]);
   });
 
-  it("are not over while their instance lets them be quiet", async ({ database, session, clean, left }) => {
+  it("a session within its instance's timeout is not deleted", async ({ database, session, clean, left }) => {
     await database.query("update instance_configs set session_timeout_minutes = $1 where instance_id = $2", [
       String(60 * 24 * 60),
       INSTANCE.chat,
@@ -94,21 +97,21 @@ describe("sessions that ended long ago", () => {
     await database.query("update instance_configs set session_timeout_minutes = null");
   });
 
-  it("are counted, the oldest first, as many as are asked for [C3.4.4]", async ({ session, clean, left }) => {
+  it("deleted sessions are counted, oldest first, up to the limit [C3.4.4]", async ({ session, clean, left }) => {
     for (const days of [31, 32, 33]) await session(`${days} days`, days);
     expect(await clean({ batchSize: 2 })).toBe(2);
     expect(await left()).toEqual(["31 days"]);
     expect(await clean({ batchSize: 2 })).toBe(1);
   });
 
-  it("are none when there are none [C3.4.5]", async ({ session, clean }) => {
+  it("no deleted session is reported when none has expired [C3.4.5]", async ({ session, clean }) => {
     await session("yesterday's", 1);
     expect(await clean()).toBe(0);
   });
 });
 
 describe("a round of the clock", () => {
-  it("deletes old sessions of brands that don't want them kept, and of nobody else", async ({
+  it("a scheduled run deletes the old sessions of brands with a retention only", async ({
     database,
     session,
     deps,
@@ -122,7 +125,7 @@ describe("a round of the clock", () => {
     expect(await left()).toEqual([`${ACME} 6`, `${GLOBEX} 400`, `${GLOBEX} 6`, `${GLOBEX} 8`]);
   });
 
-  it("deletes request ids whose lifetime is over, tombstones that are old, and tells how many", async ({
+  it("a scheduled run deletes expired request ids and old tombstones, and reports the numbers", async ({
     session,
     database,
     deps,

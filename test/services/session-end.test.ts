@@ -36,7 +36,7 @@ const until = async (condition: () => boolean | Promise<boolean>) => {
 const NOTHING = [0, 0, 0, 0, 0];
 
 describe("a conversation that is erased", () => {
-  it("is nowhere any more, for anybody", async ({ gateway, rowsOf }) => {
+  it("an erased conversation is gone for every caller and every table", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     await gateway.flush();
@@ -66,7 +66,7 @@ describe("a conversation that is erased", () => {
     expect((await ann.erase(id)).status).toBe(404);
   });
 
-  it("before Postgres has heard of it never gets there", async ({ gateway, rowsOf }) => {
+  it("a conversation erased before it was written never reaches Postgres", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, { role: "user", content: "Forget me" });
@@ -75,7 +75,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("after its object has forgotten it stays erased there too", async ({ gateway, rowsOf }) => {
+  it("a conversation erased after its object emptied stays erased", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     await gateway.flush();
@@ -86,7 +86,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("does not come back with what the ledger had read of it before and writes after", async ({ gateway, rowsOf }) => {
+  it("an erased conversation is not written by a ledger run that had read it", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Forget me");
     const deps = gateway.deps();
@@ -106,10 +106,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("takes what is in flight with it: who waits is refused, and nothing of the answer is kept", async ({
-    gateway,
-    rowsOf,
-  }) => {
+  it("an erasure refuses the waiting callers and keeps nothing of the answers", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     pause = Promise.withResolvers();
@@ -137,7 +134,7 @@ describe("a conversation that is erased", () => {
     expect(asked.map(({ message }) => message.content)).not.toContain("queued");
   });
 
-  it("while Postgres is away is gone at once for everybody, and is erased there when it is asked for again", async ({
+  it("an erasure during an outage takes effect at once, and a repeated one deletes the rows afterwards", async ({
     gateway,
     rowsOf,
   }) => {
@@ -154,10 +151,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("leaves a guest who comes back with the same first message to a conversation of its own", async ({
-    gateway,
-    rowsOf,
-  }) => {
+  it("a guest who repeats the first message after an erasure gets a new conversation", async ({ gateway, rowsOf }) => {
     const first = { instance_id: INSTANCE.chat, request_id: "guest-1", content: "Hello" };
     const { body } = await gateway.send("POST", "/web/messages", first);
     const { session_id: id, guest_token } = body.data;
@@ -169,7 +163,7 @@ describe("a conversation that is erased", () => {
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 
-  it("is erased piece by piece when it is long", async ({ gateway, rowsOf }) => {
+  it("a long conversation is erased in portions", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -183,7 +177,7 @@ describe("a conversation that is erased", () => {
   });
 });
 
-it("a reply nobody heard is in the history, and the model is not told of it", async ({ gateway }) => {
+it("an interrupted reply is in the history and is not sent to the model", async ({ gateway }) => {
   const ann = await somebody(gateway);
   const { session_id: id } = await ann.say("Hello");
   await ann.transcribe(id, { role: "assistant", content: "", interrupted: true });

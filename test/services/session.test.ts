@@ -34,10 +34,7 @@ afterEach(() => vi.setSystemTime(NOW));
 const later = (minutes: number) => vi.setSystemTime(NOW + minutes * MINUTE_MS);
 
 describe("a visitor", () => {
-  it("who comes for the first time gets a session, without a plan until something is said in it [C3.1.5, C3.1.9, I5.1]", async ({
-    gateway,
-    rowOf,
-  }) => {
+  it("a first message makes a session without a token plan [C3.1.5, C3.1.9, I5.1]", async ({ gateway, rowOf }) => {
     const email = `${crypto.randomUUID()}@example.com`;
     const plans: (string | null)[] = [];
     const stop = gateway.database.observe(({ queries }) => {
@@ -56,14 +53,14 @@ describe("a visitor", () => {
     expect(plans).toEqual(["answered"]);
   });
 
-  it("whose first message was answered has a planned session [C3.1.10]", async ({ gateway, rowOf }) => {
+  it("a first answer makes the session's token plan [C3.1.10]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     await gateway.flush();
     expect(JSON.parse((await rowOf(id))?.["plan"] ?? "null").templates).toHaveProperty("acme_response");
   });
 
-  it("who comes back gets the session they have open, and it is said anew when it was last used [C3.1.3, C3.1.7]", async ({
+  it("a message within the timeout continues the open session and moves its time [C3.1.3, C3.1.7]", async ({
     gateway,
     rowOf,
   }) => {
@@ -76,7 +73,7 @@ describe("a visitor", () => {
     expect(await rowOf(id)).toMatchObject({ started_at: "0", last_message_at: "59", expired_at: null });
   });
 
-  it("who comes back after an hour gets another session, and the first one is over [C3.1.4, C3.6.1]", async ({
+  it("a message after the timeout begins a new session and ends the first [C3.1.4, C3.6.1]", async ({
     gateway,
     rowOf,
   }) => {
@@ -92,7 +89,7 @@ describe("a visitor", () => {
     expect((await rowOf(next))?.["expired_at"]).toBeNull();
   });
 
-  it("reads the session that began a moment ago, though Postgres has not heard of it", async ({ gateway, rowOf }) => {
+  it("a session is readable before Postgres has it", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     await ann.say("Hello");
     await gateway.flush();
@@ -104,7 +101,7 @@ describe("a visitor", () => {
     expect((await ann.usage(id)).body.data.totals.turns).toBe(1);
   });
 
-  it("has as long as their instance gives them [C3.6.2]", async ({ gateway }) => {
+  it("a session has the timeout of its instance [C3.6.2]", async ({ gateway }) => {
     await gateway.database.query("update instance_configs set session_timeout_minutes = 5 where instance_id = $1", [
       INSTANCE.guestless,
     ]);
@@ -118,7 +115,7 @@ describe("a visitor", () => {
     expect((await ann.details(id)).body.data.expired_at).toBe(new Date(NOW + 11 * MINUTE_MS).toISOString());
   });
 
-  it("with more than ten open sessions keeps the newest ten [C3.1.6]", async ({ gateway }) => {
+  it("a user's ten newest open sessions stay open [C3.1.6]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const ids: string[] = [];
     for (let n = 0; n < 12; n += 1) {
@@ -137,12 +134,14 @@ describe("a visitor", () => {
 it.each([
   [0, false],
   [1, true],
-])("a session that was quiet for its timeout and %i ms is over: %s [C3.6.3]", (more, over) => {
+])("a session quiet for its timeout and %i ms is over: %s [C3.6.3]", (more, over) => {
   expect(isOver({ lastMessageAt: NOW }, 60 * MINUTE_MS, NOW + 60 * MINUTE_MS + more)).toBe(over);
 });
 
 describe("a conversation that is started", () => {
-  it("needs a person, and tells the brand's server so that names none [C3.1.1, C4.1.2]", async ({ start }) => {
+  it("a started conversation needs a user: a brand's server that names none is refused [C3.1.1, C4.1.2]", async ({
+    start,
+  }) => {
     const reply = await start({ instance_id: INSTANCE.chat }, ACME_KEY);
     expect([reply.status, reply.body.error.details.fields]).toEqual([
       400,
@@ -150,13 +149,13 @@ describe("a conversation that is started", () => {
     ]);
   });
 
-  it("needs an instance [C3.1.2]", async ({ gateway, start }) => {
+  it("a started conversation needs an instance [C3.1.2]", async ({ gateway, start }) => {
     const ann = await somebody(gateway);
     const reply = await start({}, ann.token);
     expect([reply.status, reply.body.error.details.fields[0].field]).toEqual([422, "instance_id"]);
   });
 
-  it("is there with what is said of it, without what is secret in it [C3.1.8]", async ({ gateway, rowOf }) => {
+  it("a started conversation keeps its metadata without secrets [C3.1.8]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const metadata = { room: "r-1", note: "a\u0000b", api_key: "s3cret", nested: { password: "x", kept: [1] } };
     const id = await ann.start({ metadata });
@@ -167,14 +166,14 @@ describe("a conversation that is started", () => {
     expect((await ann.details(id)).body.data.metadata).toEqual(kept);
   });
 
-  it("is in their list at once", async ({ gateway }) => {
+  it("a started conversation is in its user's list at once", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const { conversations } = (await ann.list()).body.data;
     expect(conversations.map(({ conversation_id }: any) => conversation_id)).toEqual([id]);
   });
 
-  it("is the named person's, who may be new; and no other conversation begins by it", async ({ gateway, start }) => {
+  it("a started conversation belongs to the named user and begins no other one", async ({ gateway, start }) => {
     const ann = await somebody(gateway);
     const named = await start({ instance_id: INSTANCE.chat, user_id: ann.userId }, ACME_KEY);
     expect(named.body.data).toMatchObject({ user_id: ann.userId, instance_id: INSTANCE.chat, channel: "api" });
@@ -187,7 +186,7 @@ describe("a conversation that is started", () => {
     expect(sessions).toEqual([{ id: met.body.data.conversation_id }]);
   });
 
-  it("is the same when it is asked for again with the same request id, by the same person", async ({ gateway }) => {
+  it("a started conversation is the same for a repeated request id of the same user", async ({ gateway }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     const ask = async (token: string, requestId: string) =>
       (
@@ -210,12 +209,12 @@ describe("a conversation that is started", () => {
     ["of another person", 403, (ann: { userId: string }) => ({ instance_id: INSTANCE.chat, user_id: ann.userId })],
     ["with another brand's instance", 404, () => ({ instance_id: INSTANCE.globex })],
     ["with an instance that is not active", 404, () => ({ instance_id: INSTANCE.inactive })],
-  ] as const)("is refused: %s", async ([, status, body], { gateway, start }) => {
+  ] as const)("a conversation can't be started: %s", async ([, status, body], { gateway, start }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];
     expect((await start(body(ann), bob.token)).status).toBe(status);
   });
 
-  it("is refused for a person the brand does not know", async ({ gateway, start }) => {
+  it("a conversation can't be started for an unknown user", async ({ gateway, start }) => {
     const stranger = await somebody(gateway, { brandId: "00000000-0000-4000-8000-000000000002" });
     const reply = await start({ instance_id: INSTANCE.chat, user_id: stranger.userId }, ACME_KEY);
     expect([reply.status, reply.body.error.details]).toEqual([
@@ -226,7 +225,7 @@ describe("a conversation that is started", () => {
 });
 
 describe("what is said in a session", () => {
-  it("moves its time [C3.2.2]", async ({ gateway, rowOf }) => {
+  it("a message moves the times of its session [C3.2.2]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     later(7);
@@ -239,7 +238,7 @@ describe("what is said in a session", () => {
     expect(await rowOf(id)).toMatchObject({ last_message_at: "8", last_assistant_message_at: "8" });
   });
 
-  it("opens it again when it had ended, if it was said after that [C3.2.3]", async ({ gateway, rowOf }) => {
+  it("a message after the end of its session opens it again [C3.2.3]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     later(5);
@@ -255,7 +254,10 @@ describe("what is said in a session", () => {
     expect((await rowOf(id))?.["expired_at"]).toBeNull();
   });
 
-  it("opens it again also when Postgres hears of both at once", async ({ gateway, rowOf }) => {
+  it("a message after the end of its session opens it again also when both are written at once", async ({
+    gateway,
+    rowOf,
+  }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.expire(id);
@@ -265,7 +267,7 @@ describe("what is said in a session", () => {
     expect((await rowOf(id))?.["expired_at"]).toBeNull();
   });
 
-  it("needs to say in which, and one that there is [C3.2.1, C3.2.4, C4.1.1, C4.2.1]", async ({ gateway }) => {
+  it("a transcript needs the id of an existing conversation [C3.2.1, C3.2.4, C4.1.1, C4.2.1]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     for (const role of ["user", "assistant"]) {
       const blank = await ann.transcribe("%20", { role, content: "Hello" });
@@ -276,7 +278,7 @@ describe("what is said in a session", () => {
 });
 
 describe("a session that somebody ends", () => {
-  it("is over from then on, and what is said next begins another [C3.3.2, C3.3.3]", async ({ gateway, rowOf }) => {
+  it("an ended session is over, and the next message begins another [C3.3.2, C3.3.3]", async ({ gateway, rowOf }) => {
     const ann = await somebody(gateway);
     const { session_id: id } = await ann.say("Hello");
     later(3);
@@ -291,7 +293,7 @@ describe("a session that somebody ends", () => {
     expect((await ann.details(id)).body.data.expired_at).toBe(expired_at);
   });
 
-  it("twice ended when it first did", async ({ gateway }) => {
+  it("a session ended twice keeps its first end", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const once = await ann.expire(id);
@@ -299,7 +301,7 @@ describe("a session that somebody ends", () => {
     expect((await ann.expire(id)).body.data).toEqual(once.body.data);
   });
 
-  it("after its object has forgotten it is over too, also for who had looked it up before", async ({
+  it("an ended session stays over after its object emptied, also for isolates that cached it", async ({
     gateway,
     rowOf,
   }) => {
@@ -313,7 +315,7 @@ describe("a session that somebody ends", () => {
     expect((await rowOf(id))?.["expired_at"]).toBe("0");
   });
 
-  it("needs to be named, and to be there [C3.3.1, C3.3.4]", async ({ gateway }) => {
+  it("an end needs the id of an existing conversation [C3.3.1, C3.3.4]", async ({ gateway }) => {
     const ann = await somebody(gateway);
     expect((await ann.expire("%20")).body.error.code).toBe("VALIDATION_ERROR");
     const id = crypto.randomUUID();
@@ -329,7 +331,7 @@ describe.each([
   ["before Postgres has it", (_gateway: Gateway) => Promise.resolve()],
   ["when Postgres has it", (gateway: Gateway) => gateway.flush()],
 ])("a session in detail, %s,", (_when, settle) => {
-  it("says whose it is, how old, how quiet, and who has said how much [C3.5.2, C3.5.3, C3.5.4, C3.5.5]", async ({
+  it("a session's details state owner, age, quiet time and message counts [C3.5.2, C3.5.3, C3.5.4, C3.5.5]", async ({
     gateway,
   }) => {
     const ann = await somebody(gateway);
@@ -359,7 +361,7 @@ describe.each([
     });
   });
 
-  it("counts each message once while only some of it is saved", async ({ gateway }) => {
+  it("a session's details count each message once while some are saved", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await ann.transcribe(id, { role: "user", content: "a" });
@@ -369,9 +371,7 @@ describe.each([
   });
 });
 
-it("a session that nobody has is none, and one that is not named can't be looked at [C3.5.1, C3.5.6]", async ({
-  gateway,
-}) => {
+it("an unknown session has no details, and an empty id is refused [C3.5.1, C3.5.6]", async ({ gateway }) => {
   const ann = await somebody(gateway);
   expect((await ann.details("%20")).body.error.code).toBe("VALIDATION_ERROR");
   expect((await ann.details(crypto.randomUUID())).status).toBe(404);

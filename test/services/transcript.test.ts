@@ -18,7 +18,7 @@ const it = gatewayTest.extend(
 const SPOKEN = "2026-11-22T10:00:00.123Z";
 
 describe("what a voice pipeline wrote down", () => {
-  it("is taken in before anything reaches Postgres, and is there afterwards [5.1-INT-007]", async ({
+  it("a transcript is accepted before Postgres has it and stored afterwards [5.1-INT-007]", async ({
     gateway,
     rowsOf,
   }) => {
@@ -34,7 +34,7 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ id }) => id)).toEqual(reply.body.data.ids);
   });
 
-  it("a hundred times in a row costs no question to the database, and is one transaction in the end [5.1-INT-011]", async ({
+  it("a hundred transcript messages in a row cost no query and one transaction [5.1-INT-011]", async ({
     gateway,
     rowsOf,
   }) => {
@@ -51,10 +51,7 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ content }) => content)).toEqual(Array.from({ length: 100 }, (_, n) => `m${n}`));
   });
 
-  it("is taken in while Postgres is away, the call goes on, and it is saved when Postgres is back [5.1-INT-008]", async ({
-    gateway,
-    rowsOf,
-  }) => {
+  it("a transcript is accepted during an outage and stored afterwards [5.1-INT-008]", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
@@ -68,7 +65,7 @@ describe("what a voice pipeline wrote down", () => {
     expect((await rowsOf(id)).map(({ content }) => content)).toEqual(["Is anybody there?", "Yes"]);
   });
 
-  it("keeps the time it was said, to the millisecond, and the order of what was said in one [5.1-INT-012]", async ({
+  it("a transcript keeps its times to the millisecond and its order within one [5.1-INT-012]", async ({
     gateway,
     rowsOf,
   }) => {
@@ -94,7 +91,7 @@ describe("what a voice pipeline wrote down", () => {
     ]);
   });
 
-  it("keeps who said it, and all that was said about it", async ({ gateway, rowsOf }) => {
+  it("a transcript keeps its speakers and metadata", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const metadata = {
@@ -123,7 +120,7 @@ describe("what a voice pipeline wrote down", () => {
 });
 
 describe("a transcript that comes twice", () => {
-  it("with the client's ids is kept once, in its object and beyond it", async ({ gateway, rowsOf }) => {
+  it("a transcript with the client's ids is stored once when repeated", async ({ gateway, rowsOf }) => {
     const ann = await somebody(gateway);
     const [id, other] = [await ann.start(), await ann.start()];
     const uuid = crypto.randomUUID();
@@ -144,7 +141,7 @@ describe("a transcript that comes twice", () => {
     expect(elsewhere.body.data.ids).not.toEqual(once.body.data.ids.slice(1));
   });
 
-  it("with the same request id is kept once", async ({ gateway }) => {
+  it("a transcript with the same request id is stored once when repeated", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const send = () =>
@@ -165,14 +162,14 @@ describe("a transcript that comes twice", () => {
     expect(contents(await ann.history(id))).toEqual(["same", "same"]);
   });
 
-  it("without either is said twice", async ({ gateway }) => {
+  it("a transcript without ids is stored twice when repeated", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     for (let n = 0; n < 2; n += 1) await ann.transcribe(id, { role: "user", content: "again", timestamp: SPOKEN });
     expect(contents(await ann.history(id))).toEqual(["again", "again"]);
   });
 
-  it("with an id that a message of another conversation has is put aside, and the other message stays", async ({
+  it("a transcript message with the id of another conversation's becomes a dead letter, and the other stays", async ({
     gateway,
     rowsOf,
   }) => {
@@ -239,7 +236,7 @@ describe("Pipecat's events are taken as they are:", () => {
       ],
     ],
   ];
-  it.for(shapes)("%s", async ([, event, expected], { gateway }) => {
+  it.for(shapes)("a Pipecat event is accepted: %s", async ([, event, expected], { gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const reply = await ann.transcribe(id, event);
@@ -269,7 +266,7 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     ["one that is wrong among those that are right", [message, { ...message, content: 1 }], "1.content"],
     ["the same in an event", { messages: [message, { ...message, role: "x" }] }, "messages.1.role"],
   ];
-  it.for(wrong)("%s", async ([, body, field], { gateway }) => {
+  it.for(wrong)("a transcript is refused at the faulty place: %s", async ([, body, field], { gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const reply = await ann.transcribe(id, body);
@@ -281,7 +278,7 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     expect(contents(await ann.history(id))).toEqual([]);
   });
 
-  it("a time that is yet to come", async ({ gateway }) => {
+  it("a transcript with a future time is refused", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const ahead = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();

@@ -130,7 +130,7 @@ function spent(session: Session, at: number, usage: Partial<LedgerUsage>): Ledge
 const PLAN: TokenPlan = { templates: {}, created_at: "2026-01-01T00:00:00.000Z" };
 
 describe("a session is planned", () => {
-  it("only if it is one: a turn without a session is refused before anything is planned or asked [C7.3.1]", async ({
+  it("a turn without a session is refused before a plan or a call [C7.3.1]", async ({
     answered,
     chat,
     orchestrator,
@@ -139,7 +139,7 @@ describe("a session is planned", () => {
     expect(orchestrator.calls).toEqual([]);
   });
 
-  it("only while it is there: one that is erased while it is answered is not found, and stays gone [C7.3.2]", async ({
+  it("a turn whose session was erased meanwhile is not found and leaves nothing [C7.3.2]", async ({
     say,
     orchestrator,
     gateway,
@@ -166,7 +166,7 @@ describe("a session is planned", () => {
     ["an instance there is", "C7.3.3", "instance", INSTANCE.unknown],
     ["an instance with an active configuration", "C7.3.4", "config", INSTANCE.unconfigured],
   ] as const)(
-    "only for %s: without it, 404 and no session begins [%s]",
+    "a session needs %s: otherwise 404 and no session begins [%s]",
     async ([, , type, instanceId], { gateway, somebody }) => {
       const count = () => gateway.database.query("select count(*) from sessions");
       const before = await count();
@@ -178,7 +178,7 @@ describe("a session is planned", () => {
     },
   );
 
-  it("only by a template set [C7.3.5]", async ({ chat, gateway }) => {
+  it("a token plan needs a template set [C7.3.5]", async ({ chat, gateway }) => {
     const setId = (await chat()).config.templateSet?.id ?? "";
     const change = "update instance_configs set template_set_id = $2 where instance_id = $1 and is_active";
     await gateway.database.query(change, [INSTANCE.chat, null]);
@@ -192,7 +192,7 @@ describe("a session is planned", () => {
     }
   });
 
-  it("not by a template set without functions [C7.3.6]", async ({ chat }) => {
+  it("a token plan needs functions in the template set [C7.3.6]", async ({ chat }) => {
     const bundle = await chat();
     expect(planSession(createTestDeps(), bundle)).not.toBeNull();
     const { templateSet } = bundle.config;
@@ -208,7 +208,10 @@ describe("a session is planned", () => {
       await gateway.flush();
     });
 
-    it("as its instance's template set says on that day [C7.3.7]", async ({ stored, chat }) => {
+    it("the first turn plans the session by its instance's template set of that day [C7.3.7]", async ({
+      stored,
+      chat,
+    }) => {
       const { plan } = await stored(id);
       const { templateSet } = (await chat()).config;
       if (plan === null || templateSet === null) throw new Error("There is nothing to compare");
@@ -221,7 +224,7 @@ describe("a session is planned", () => {
       );
     });
 
-    it("in Postgres, and the same for every turn after it [C7.3.8, I5.2]", async ({
+    it("the first turn's token plan is stored and used by every later turn [C7.3.8, I5.2]", async ({
       stored,
       say,
       gateway,
@@ -236,7 +239,7 @@ describe("a session is planned", () => {
     });
   });
 
-  it("late: one that began without a plan has one from then on, and has changed at that moment [C7.3.9]", async ({
+  it("a session without a token plan gets one with its next turn, and its update time moves [C7.3.9]", async ({
     somebody,
     write,
     gateway,
@@ -250,10 +253,7 @@ describe("a session is planned", () => {
     expect(await stored(session.id)).toEqual({ plan: PLAN, isFresh: "t" });
   });
 
-  it("as far as it goes: what is amiss is a warning, and the person is answered [C7.3.10, I5.3]", async ({
-    chat,
-    answered,
-  }) => {
+  it("an incomplete token plan has warnings, and the user is answered [C7.3.10, I5.3]", async ({ chat, answered }) => {
     const bundle = await chat();
     const { templateSet } = bundle.config;
     const functions = { ...templateSet?.functions, greet: "gone" };
@@ -266,23 +266,23 @@ describe("a session is planned", () => {
 });
 
 describe("a session's token plan", () => {
-  it("is told of a conversation that is named [C7.4.1], as is what was used of it [C7.6.1]", async ({ ask }) => {
+  it("a token plan and a usage are read of a named conversation only [C7.4.1, C7.6.1]", async ({ ask }) => {
     const { status, body } = await ask("%20/usage");
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("is nobody's where there is no such session [C7.4.2]", async ({ stats }) => {
+  it("a token plan of an unknown session is not found [C7.4.2]", async ({ stats }) => {
     await expect(stats(NOWHERE)).rejects.toMatchObject(missing("conversation", NOWHERE));
   });
 
-  it("is null until the session has been planned [C7.4.3]", async ({ somebody, write, stats }) => {
+  it("a token plan is null before the first turn [C7.4.3]", async ({ somebody, write, stats }) => {
     const session = sessionOf(await somebody());
     await write(answeredTurn(session));
     expect((await stats(session.id)).plan).toBeNull();
   });
 
-  it("is told as it was made [C7.4.4]", async ({ somebody, write, stats }) => {
+  it("a token plan is read as it was made [C7.4.4]", async ({ somebody, write, stats }) => {
     const session = sessionOf(await somebody(), { tokenPlan: PLAN });
     await write(answeredTurn(session));
     expect((await stats(session.id)).plan).toEqual(PLAN);
@@ -290,7 +290,7 @@ describe("a session's token plan", () => {
 });
 
 describe("what a turn took", () => {
-  it("is not written without a session: it is kept for somebody to look at [C7.5.1]", async ({ somebody, gateway }) => {
+  it("a usage row without a session becomes a dead letter [C7.5.1]", async ({ somebody, gateway }) => {
     const turn = answeredTurn(sessionOf(await somebody()));
     const lost = { ...turn, session: { ...turn.session, id: null } } as unknown as LedgerEntry;
     const giving = {
@@ -306,7 +306,7 @@ describe("what a turn took", () => {
     expect(await gateway.database.query(letters, [lost.id])).toEqual([{ total: "46" }]);
   });
 
-  it("is one row of its session and turn [C7.5.6]", async ({ say, gateway }) => {
+  it("a usage row refers to its session and turn [C7.5.6]", async ({ say, gateway }) => {
     const { session_id, message_id } = (await say("frugal@example.com")).body.data;
     await gateway.flush();
     const rows = await gateway.database.query(
@@ -332,11 +332,7 @@ describe("what a turn took", () => {
     ]);
   });
 
-  it("is told before it is written as after it: counted once, by the same rule [C7.7.1]", async ({
-    say,
-    stats,
-    gateway,
-  }) => {
+  it("a usage is the same before and after it is written [C7.7.1]", async ({ say, stats, gateway }) => {
     const { session_id } = (await say("curious@example.com")).body.data;
     await say("curious@example.com");
     const before = await stats(session_id);
@@ -384,7 +380,7 @@ describe("the tokens of a session of several turns", () => {
   const told = (...numbers: number[]) => numbers.map((number) => turns[number]?.usage?.id);
   const idsOf = (list: Record<string, unknown>[]) => list.map(({ id }) => id);
 
-  it("are summed, and none of another session [C7.6.2]", async ({ stats }) => {
+  it("a session's usage is the sum of its turns and of no other session [C7.6.2]", async ({ stats }) => {
     expect((await stats(session.id)).totals).toEqual({
       turns: 3,
       plannedTokens: 5_000,
@@ -395,7 +391,7 @@ describe("the tokens of a session of several turns", () => {
     });
   });
 
-  it("are told by template [C7.6.3]", async ({ stats }) => {
+  it("a session's usage is grouped by template [C7.6.3]", async ({ stats }) => {
     const { templates } = await stats(session.id);
     expect(templates).toEqual([
       {
@@ -409,7 +405,7 @@ describe("the tokens of a session of several turns", () => {
     ]);
   });
 
-  it("are told beside what was planned [C7.6.4]", async ({ say, ask }) => {
+  it("a session's usage is shown beside its plan [C7.6.4]", async ({ say, ask }) => {
     const planned = (await say("planner@example.com")).body.data.session_id;
     const { data } = (await ask(`${planned}/usage`)).body;
     expect(data.token_plan.templates.acme_response).toMatchObject({ function: "response", total_budget: 2_000 });
@@ -421,13 +417,13 @@ describe("the tokens of a session of several turns", () => {
   it.for([
     ["turn by turn", "C7.8.1", ""],
     ["by one template", "C7.9.1", "?template_key=acme_response"],
-  ] as const)("are told %s only of a conversation that is named [%s]", async ([, , query], { ask }) => {
+  ] as const)("usage records %s are read of a named conversation only [%s]", async ([, , query], { ask }) => {
     const { status, body } = await ask(`%20/usage/records${query}`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("conversation_id"));
   });
 
-  it("are told turn by turn, and none of another session [C7.8.2]", async ({ records }) => {
+  it("usage records list each turn of the session and of no other [C7.8.2]", async ({ records }) => {
     const list = await records();
     expect(list).toHaveLength(3);
     expect(new Set(idsOf(list))).toEqual(new Set(told(0, 1, 2)));
@@ -440,22 +436,22 @@ describe("the tokens of a session of several turns", () => {
     });
   });
 
-  it("are told turn by turn as time went by [C7.8.3]", async ({ records }) => {
+  it("usage records are sorted by time [C7.8.3]", async ({ records }) => {
     expect(idsOf(await records())).toEqual(told(1, 2, 0));
   });
 
-  it("are told by a template that has a name [C7.9.2]", async ({ ask }) => {
+  it("usage records by template need a template key [C7.9.2]", async ({ ask }) => {
     const { status, body } = await ask(`${session.id}/usage/records?template_key=%20`);
     expect(status).toBe(400);
     expect(body.error).toMatchObject(invalid("template_key"));
   });
 
-  it("are told of one template, and of none that nobody used [C7.9.3]", async ({ records }) => {
+  it("usage records by template list that template only [C7.9.3]", async ({ records }) => {
     expect(idsOf(await records("?template_key=acme_compose"))).toEqual(told(1));
     expect(await records("?template_key=nobodys")).toEqual([]);
   });
 
-  it("are told of one template as time went by [C7.9.4]", async ({ records }) => {
+  it("usage records by template are sorted by time [C7.9.4]", async ({ records }) => {
     expect(idsOf(await records("?template_key=acme_response"))).toEqual(told(2, 0));
   });
 });

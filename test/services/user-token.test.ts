@@ -89,7 +89,7 @@ const unsigned = (header: object, payload: object): string =>
   [header, payload].map((part) => base64url.encode(JSON.stringify(part))).join(".");
 
 describe("a person's token", () => {
-  it("is taken from Parley, and from the brand whose key signed it", async ({
+  it("a token is accepted when Parley's secret or the brand's key set verifies it", async ({
     isolate,
     ours,
     acme,
@@ -103,7 +103,7 @@ describe("a person's token", () => {
     expect(await ask(deps, await globex.sign(theirs))).toEqual(person(GLOBEX));
   });
 
-  it("is taken from the key set that is configured for brands without one of their own", async ({
+  it("a token is accepted from the configured key set for brands without their own", async ({
     database,
     isolate,
     acme,
@@ -171,11 +171,11 @@ describe("a person's token", () => {
     ["has two parts", async ({ ours }) => (await ours()).split(".").slice(0, 2).join(".")],
     ["is no token at all", () => "hello"],
   ];
-  it.for(forged)("is refused when it %s", async ([, make], { isolate, acme, globex, claims, ours }) => {
+  it.for(forged)("a token is refused when it %s", async ([, make], { isolate, acme, globex, claims, ours }) => {
     expect(await verdict(isolate(), await make({ acme, globex, claims, ours }))).toBe(401);
   });
 
-  it("is refused when it is the brand's and Parley does not know what the brand's tokens say", async ({
+  it("a brand's token is refused when the brand's issuer or audience is not configured", async ({
     database,
     isolate,
     acme,
@@ -185,7 +185,7 @@ describe("a person's token", () => {
     expect(await verdict(isolate(), await acme.sign(claims()))).toBe(401);
   });
 
-  it("is refused when the brand's key set holds a secret, even one that signed it", async ({ acme, isolate, ours }) => {
+  it("a token is refused when the brand's key set holds a symmetric secret", async ({ acme, isolate, ours }) => {
     keys.serve([{ kty: "oct", k: base64url.encode(SECRET), kid: "s", alg: "HS256" }, acme.jwk]);
     const deps = isolate({ JWT_SECRET: "" });
     expect(await verdict(deps, await ours({ iss: acme.issuer, aud: acme.audience }, { header: { kid: "s" } }))).toBe(
@@ -195,7 +195,7 @@ describe("a person's token", () => {
 });
 
 describe("a brand's key set", () => {
-  it("is fetched once for many, and again when it is old", async ({ isolate, acme, claims }) => {
+  it("a key set is fetched once for many tokens and again when it is old", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await Promise.all(Array.from({ length: 20 }, async () => ask(deps, await acme.sign(claims()))));
     expect(keys.requests).toBe(1);
@@ -204,7 +204,7 @@ describe("a brand's key set", () => {
     expect(keys.requests).toBe(2);
   });
 
-  it("that is away for half an hour locks nobody out, in this isolate or a new one", async ({
+  it("a key set unreachable for half an hour still verifies, also in a new isolate", async ({
     isolate,
     acme,
     claims,
@@ -220,7 +220,7 @@ describe("a brand's key set", () => {
     expect(deps.lines.filter(({ event }) => event === "key_set_unavailable").length).toBeGreaterThan(0);
   });
 
-  it("that is away for more than a day is not trusted any more", async ({ isolate, acme, claims }) => {
+  it("a key set unreachable for more than a day is not used", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     keys.serve(null);
@@ -228,7 +228,7 @@ describe("a brand's key set", () => {
     expect(await verdict(deps, await acme.sign(claims()))).toBe(503);
   });
 
-  it("that was never there is to be asked again later", async ({ isolate, acme, claims }) => {
+  it("a key set that was never fetched gives a retry time", async ({ isolate, acme, claims }) => {
     keys.serve(null);
     const deps = isolate();
     expect(await verdict(deps, await acme.sign(claims()))).toBe(503);
@@ -237,11 +237,7 @@ describe("a brand's key set", () => {
     expect(await verdict(deps, await acme.sign(claims()))).toEqual(person());
   });
 
-  it("is fetched once in 30 seconds for keys it does not have, however many tokens name one", async ({
-    isolate,
-    acme,
-    claims,
-  }) => {
+  it("a key set is fetched once in 30 seconds for unknown keys", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     now += 31_000;
@@ -256,7 +252,7 @@ describe("a brand's key set", () => {
     expect(keys.requests).toBe(3);
   });
 
-  it("with a new key is found out at once, for all who come with it", async ({ isolate, acme, claims }) => {
+  it("a key set's new key is found at once for all tokens that name it", async ({ isolate, acme, claims }) => {
     const deps = isolate();
     await ask(deps, await acme.sign(claims()));
     const next = await createIssuer("acme-next");

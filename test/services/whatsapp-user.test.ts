@@ -52,7 +52,7 @@ const resolve = async (
 };
 
 describe("somebody who writes on WhatsApp", () => {
-  it("can't be anybody to an instance without a brand [C1.2.1]", async () => {
+  it("a WhatsApp sender is refused by an instance without a brand [C1.2.1]", async () => {
     await expect(resolve("+16505551234", null, { changes: { brandId: "" } })).rejects.toMatchObject({
       code: "VALIDATION_ERROR",
       status: 400,
@@ -65,12 +65,12 @@ describe("somebody who writes on WhatsApp", () => {
     ["C1.2.2", "has an empty number", "", "phone_e164 is required"],
     ["C1.2.6", "has a number of one digit", "+1", "phone_e164 must be"],
     ["C1.2.6", "has letters for a number", "somebody", "phone_e164 must be"],
-  ])("[%s] is refused who %s", (_id, _title, phone, message) => {
+  ])("a WhatsApp sender is refused who $1 [$0]", (_id, _title, phone, message) => {
     expect(() => identifiersOf({ phone, userId: null })).toThrow(message);
     expect(() => identifiersOf({ phone, userId: null })).toThrow(expect.objectContaining({ code: "VALIDATION_ERROR" }));
   });
 
-  it("is the person who goes by the number [C1.2.3]", async () => {
+  it("a WhatsApp sender is the user of the number [C1.2.3]", async () => {
     const first = await resolve("+16505551234");
     const again = await resolve("+16505551234");
     expect(again?.user).toEqual(first?.user);
@@ -78,7 +78,9 @@ describe("somebody who writes on WhatsApp", () => {
     expect((await resolve("+16505550000"))?.user.id).not.toBe(first?.user.id);
   });
 
-  it("is made on first contact where guests are accepted, vouched for by WhatsApp [C1.2.4]", async ({ database }) => {
+  it("a WhatsApp sender becomes a user at first contact where guests are accepted, verified by WhatsApp [C1.2.4]", async ({
+    database,
+  }) => {
     const speaker = await resolve("+16505551234");
     const [row] = await database.query(
       "select u.brand_id, u.tier, s.address from users u join sessions s on s.user_id = u.id where u.id = $1",
@@ -87,12 +89,14 @@ describe("somebody who writes on WhatsApp", () => {
     expect(row).toEqual({ brand_id: ACME, tier: "verified", address: correspondent("+16505551234").address });
   });
 
-  it("is nobody on first contact where guests are not accepted [C1.2.5]", async ({ identifiers }) => {
+  it("a WhatsApp sender is refused at first contact where guests are not accepted [C1.2.5]", async ({
+    identifiers,
+  }) => {
     expect(await resolve("+16505551234", null, { changes: { acceptGuestUsers: false } })).toBeNull();
     expect(await identifiers()).toEqual([]);
   });
 
-  it("is let in where guests are not accepted, if they are known [C1.2.5]", async () => {
+  it("a known WhatsApp sender is accepted where guests are not accepted [C1.2.5]", async () => {
     const known = await resolve("+16505551234");
     const again = await resolve("+16505551234", null, { changes: { acceptGuestUsers: false } });
     expect(again?.user).toEqual(known?.user);
@@ -100,20 +104,20 @@ describe("somebody who writes on WhatsApp", () => {
 });
 
 describe("a person's two ids", () => {
-  it("are linked when both are seen, and either finds them", async () => {
+  it("a sender's two ids are linked when both are seen, and either finds the user", async () => {
     const first = await resolve("+16505551234");
     await resolve("+16505551234", "US.1");
     expect((await resolve(null, "US.1"))?.user).toEqual(first?.user);
   });
 
-  it("that were two people's are one person's: the number's", async () => {
+  it("two ids of two users become one user's: the number's", async () => {
     const byNumber = await resolve("+16505551234");
     await resolve(null, "US.1");
     expect((await resolve("+16505551234", "US.1"))?.user).toEqual(byNumber?.user);
     expect((await resolve(null, "US.1"))?.user).toEqual(byNumber?.user);
   });
 
-  it("are the conversation's owner's, whoever else goes by one of them", async ({ identifiers }) => {
+  it("two ids of a conversation belong to its owner, whichever users had them", async ({ identifiers }) => {
     await resolve("+16505551234");
     const owner = await resolve(null, "US.1");
     const both = await resolve("+16505551234", "US.1", { owner: owner!.user.id });
@@ -121,7 +125,7 @@ describe("a person's two ids", () => {
     expect((await identifiers()).map(({ user_id }) => user_id)).toEqual([owner!.user.id, owner!.user.id]);
   });
 
-  it("seen for the first time by many at once are one person's", async ({ database, identifiers }) => {
+  it("two ids seen first by many requests at once belong to one user", async ({ database, identifiers }) => {
     const who = correspondent("+16505551234", "US.1");
     const speakers = await Promise.all(
       Array.from({ length: 20 }, () => {
@@ -134,7 +138,7 @@ describe("a person's two ids", () => {
     expect(await identifiers()).toHaveLength(2);
   });
 
-  it("follow a new id, and give up a number that is left", async ({ identifiers }) => {
+  it("two ids follow an id change, and the former number is free", async ({ identifiers }) => {
     const speaker = await resolve("+16505551234", "US.1");
     const was = { phone: "+16505551234", userId: "US.1" };
     await renameWhatsAppUser(deps, instance, speaker!.user.id, { was, became: { phone: null, userId: "US.2" } });

@@ -140,7 +140,7 @@ const routes = [
   ),
 ].filter((route) => !WITHOUT_CREDENTIAL.includes(route));
 
-it("every route is known here", () => {
+it("the isolation sweep covers every route", () => {
   expect(Object.keys(TRIES).toSorted()).toEqual(routes.toSorted());
 });
 
@@ -166,14 +166,17 @@ describe.each([
     neighbours.flatMap(([who, expected]) =>
       Object.entries(TRIES).map(([route, tried]) => [who, route, tried, expected] as const),
     ),
-  )("is neither read nor changed by %s: %s", async ([, route, tried, expected], { acmesRows, gateway }) => {
-    const [credential, status] = expected(tried);
-    const before = await acmesRows();
-    const [method = ""] = route.split(" ");
-    const reply = await gateway.send(method, tried.path(), tried.body?.(), credential);
-    expect([reply.status, reply.text]).toEqual([status, expect.not.stringMatching(/secret/)]);
-    // Who is let through sees and changes only what is their own.
-    const isLetThrough = status === 200;
-    expect(isLetThrough ? reply.text.includes(conversation) : await acmesRows()).toBe(isLetThrough ? false : before);
-  });
+  )(
+    "a resource of Acme or Ann is neither read nor changed by %s: %s",
+    async ([, route, tried, expected], { acmesRows, gateway }) => {
+      const [credential, status] = expected(tried);
+      const before = await acmesRows();
+      const [method = ""] = route.split(" ");
+      const reply = await gateway.send(method, tried.path(), tried.body?.(), credential);
+      expect([reply.status, reply.text]).toEqual([status, expect.not.stringMatching(/secret/)]);
+      // Who is let through sees and changes only what is their own.
+      const isLetThrough = status === 200;
+      expect(isLetThrough ? reply.text.includes(conversation) : await acmesRows()).toBe(isLetThrough ? false : before);
+    },
+  );
 });

@@ -85,13 +85,13 @@ const operationOf = (route: string): Operation | undefined => {
 };
 
 describe("/openapi.json", () => {
-  it.each(routes)("describes %s, with what it gives and what it refuses", (route) => {
+  it.each(routes)("the OpenAPI document describes %s with its responses", (route) => {
     const operation = operationOf(route);
     expect(operation?.summary).toEqual(expect.any(String));
     expect(Object.keys(operation?.responses ?? {})).toContainEqual(expect.stringMatching(/^2/));
   });
 
-  it.each(routes)("says of %s whether a credential is needed, and which", (route) => {
+  it.each(routes)("the OpenAPI document states the credential of %s", (route) => {
     const security = operationOf(route)?.security ?? [{}];
     const isOpen = security.some((requirement) => Object.keys(requirement).length === 0);
     expect(isOpen).toBe(PUBLIC.includes(route));
@@ -101,7 +101,7 @@ describe("/openapi.json", () => {
     ).toEqual([]);
   });
 
-  it("knows a person's token, a brand's key and Meta's signature", () => {
+  it("the OpenAPI document knows user tokens, API keys and Meta's signature", () => {
     expect(document.components["securitySchemes"]).toMatchObject({
       userToken: { type: "http", scheme: "bearer", bearerFormat: "JWT" },
       apiKey: { type: "http", scheme: "bearer" },
@@ -143,14 +143,14 @@ describe("/openapi.json", () => {
     expect(patterns.filter((pattern) => /\\[pPu]\{|^\/|\/[a-z]*$/.test(pattern) || !new RegExp(pattern))).toEqual([]);
   });
 
-  it("describes nothing that is not there", () => {
+  it("the OpenAPI document describes existing routes only", () => {
     const described = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
     expect(described.filter((route) => !routes.includes(route))).toEqual([]);
   });
 
-  it("refers to nothing that it does not hold", () => {
+  it("the OpenAPI document has no dangling reference", () => {
     const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/([^"]+)"/g)].map(([, path = ""]) => path);
     const held = (path: string): unknown =>
       path.split("/").reduce<any>((at, name) => at?.[name.replaceAll("~1", "/")], document);
@@ -158,7 +158,7 @@ describe("/openapi.json", () => {
     expect(references.filter((path) => held(path) === undefined)).toEqual([]);
   });
 
-  it("knows every code, and no status that the table of codes does not have", () => {
+  it("the OpenAPI document has every error code, and no status outside the error table", () => {
     expect(document.components["schemas"].Error.properties.error.properties.code.enum.toSorted()).toEqual(
       ERROR_CODES.toSorted((a, b) => a.localeCompare(b)),
     );
@@ -174,7 +174,7 @@ describe("/openapi.json", () => {
 describe("a stranger, where credentials are required", () => {
   const guarded = routes.filter((route) => !PUBLIC.includes(route));
 
-  it.for(guarded)("is turned away from %s, in the envelope", async (route, { ask }) => {
+  it.for(guarded)("a request without a credential to %s is refused in the envelope", async (route, { ask }) => {
     const response = await ask(route, {});
     const body = await response.json();
     expect({ status: response.status, body }).toEqual({
@@ -188,14 +188,14 @@ describe("a stranger, where credentials are required", () => {
   });
 
   it.for(routes.filter((route) => route in BODIES || guarded.includes(route)))(
-    "with a key that nobody has is turned away from %s",
+    "a request with an unknown key to %s is refused",
     async (route, { ask }) => {
       const response = await ask(route, { Authorization: "Bearer parley_live_nobody" });
       expect([response.status, await response.json()]).toMatchObject([401, { error: { code: "UNAUTHORIZED" } }]);
     },
   );
 
-  it("knows of every route with a body what a right one looks like", () => {
+  it("the credential sweep has a valid body for every route with one", () => {
     const bodies = routes.filter(
       (route) => operationOf(route) !== undefined && "requestBody" in (operationOf(route) ?? {}),
     );

@@ -20,7 +20,7 @@ function start(options: Partial<Options> = {}, context?: LogFields) {
 }
 
 describe("a line of the log", () => {
-  it("is one JSON object on one line, whatever is in it [F6.1.1]", () => {
+  it("a log line is one JSON object on one line [F6.1.1]", () => {
     const { log, written } = start();
     log.info("request", { text: 'two\nlines and "quotes"\u2028', nested: { list: [1, null, true] } });
     expect(written).toHaveLength(1);
@@ -28,7 +28,7 @@ describe("a line of the log", () => {
     expect(JSON.parse(written[0] ?? "")).toMatchObject({ nested: { list: [1, null, true] } });
   });
 
-  it("says when, how bad, who writes and what happened [F6.1.2], before anything else, and nothing overrules it", () => {
+  it("a log line begins with time, level, logger and event, which no field can override [F6.1.2]", () => {
     const { log, written } = start({ name: "worker" });
     log.warn("turn_failed", { level: "info", event: "fake", timestamp: "1970", logger: "other", kept: 1 });
     expect(written[0]).toBe(
@@ -36,7 +36,7 @@ describe("a line of the log", () => {
     );
   });
 
-  it("tells an error with its stack and its causes [F6.1.3]", () => {
+  it("a log line has an error's stack and causes [F6.1.3]", () => {
     const { log, last } = start();
     log.error("turn_failed", { error: new TypeError("outer", { cause: new RangeError("inner") }) });
     expect(last().error).toMatchObject({
@@ -47,7 +47,7 @@ describe("a line of the log", () => {
     });
   });
 
-  it("tells an error wherever it stands, and ends with one that is its own cause", () => {
+  it("a log line shows an error in any field and ends at a circular cause", () => {
     const { log, last } = start();
     const circle = new Error("round and round");
     circle.cause = circle;
@@ -55,7 +55,7 @@ describe("a line of the log", () => {
     expect(last()).toMatchObject({ reason: { message: "second" }, error: { cause: { message: "round and round" } } });
   });
 
-  it("tells what was thrown without being an error", () => {
+  it("a log line shows a thrown value that is no error", () => {
     const { log, last } = start();
     log.error("turn_failed", { error: "just a text", other: new Error("odd", { cause: 7 }) });
     expect(last()).toMatchObject({ error: "just a text", other: { cause: { message: "7" } } });
@@ -73,14 +73,14 @@ describe("a line of the log", () => {
     ["in an error's message", { error: new Error("401 for Bearer abcdefghijkl, user ann@example.com") }],
     ["in an error's cause", { error: new Error("x", { cause: new Error("password=hunter22 +14155550123") }) }],
     ["in a text of a URL", { url: "postgresql://admin:hunter22@db.example.com/parley" }],
-  ])("holds no secret and no address of a person: found %s [F6.1.4]", (_, fields) => {
+  ])("a log line holds no secret and no personal address: found %s [F6.1.4]", (_, fields) => {
     const { log, written } = start();
     log.info("request", { ...fields, kept: "yes" });
     expect(written[0]).not.toMatch(/p1|k1|a1"|t1|abcdefghijkl|parley_live|ann@|hunter22|4155550123/);
     expect(written[0]).toContain('"kept":"yes"');
   });
 
-  it("never fails whoever writes it: what JSON has no word for is told as far as it can be [F6.1.5]", () => {
+  it("a log line is written for any value, as far as JSON can show it [F6.1.5]", () => {
     const { log, last } = start();
     const circle: Record<string, unknown> = { name: "circle" };
     circle["self"] = circle;
@@ -117,7 +117,7 @@ describe("a line of the log", () => {
     });
   });
 
-  it("has an end, so that the platform keeps it whole: what doesn't fit is left out, and it says so [F6.5.4]", () => {
+  it("a log line has a size limit and says when fields are left out [F6.5.4]", () => {
     const { log, written, last } = start({}, { trace_id: "t" });
     const huge = Array.from({ length: 100 }, () => "x".repeat(10_000));
     log.info("request", { before: 1, huge, after: 2 });
@@ -132,7 +132,7 @@ describe("a line of the log", () => {
 describe("an error of the database", () => {
   const SAID = "what a person said";
 
-  it("is told by what it was and where, and never with what a person said [F6.1.4]", async () => {
+  it("a database error is logged by code and place, without any user content [F6.1.4]", async () => {
     const database = await startDatabase();
     try {
       const db = connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 });
@@ -153,7 +153,7 @@ describe("an error of the database", () => {
     }
   });
 
-  it("names what it violates, and what is missing, in Postgres' own words", () => {
+  it("a database error is logged with the constraint and the missing column", () => {
     const { log, last, written } = start();
     const error = Object.assign(new NeonDbError('duplicate key value violates unique constraint "users_pkey"'), {
       code: "23505",
@@ -170,7 +170,7 @@ describe("an error of the database", () => {
     expect(written[0]).not.toContain(SAID);
   });
 
-  it("says why when Postgres was not reached", () => {
+  it("a database error is logged with the reason why Postgres was not reached", () => {
     const { log, last } = start();
     const error = new NeonDbError("Error connecting to database: TypeError: fetch failed");
     error.sourceError = new TypeError("fetch failed", { cause: new Error("connect ECONNREFUSED") });
@@ -185,7 +185,7 @@ describe("an error of the database", () => {
 describe("a logger with context", () => {
   const context = { trace_id: "t1", user_id: "u1", session_id: "s1" };
 
-  it("says it in every line [F6.2.1, F6.3.1]: trace, user and session [F6.3.2]", () => {
+  it("a logger with context adds trace, user and session to every line [F6.2.1, F6.3.1, F6.3.2]", () => {
     const { log, written } = start({}, context);
     for (const level of ["debug", "info", "warn", "error"] as const) log[level]("request");
     expect(written.map((line) => JSON.parse(line))).toEqual(
@@ -193,19 +193,19 @@ describe("a logger with context", () => {
     );
   });
 
-  it("says what is said besides too; the nearer word counts [F6.2.2]", () => {
+  it("a logger with context adds a line's own fields, which win [F6.2.2]", () => {
     const { log, last } = start({}, context);
     log.info("request", { user_id: "u2", tokens: 7 });
     expect(last()).toMatchObject({ trace_id: "t1", user_id: "u2", session_id: "s1", tokens: 7 });
   });
 
-  it("tells an exception with its traceback and its context [F6.2.3]", () => {
+  it("a logger with context logs an exception with its stack [F6.2.3]", () => {
     const { log, last } = start({}, context);
     log.error("turn_failed", { error: new Error("broke") });
     expect(last()).toMatchObject({ trace_id: "t1", error: { stack: expect.stringMatching(/Error: broke\n\s+at /) } });
   });
 
-  it("is a logger like any other [F6.3.3]: context can be added [F6.4.1], to what there is [F6.4.2], and the first stays as it was", () => {
+  it("a logger with context can be extended, and the first one stays unchanged [F6.3.3, F6.4.1, F6.4.2]", () => {
     const { log, written } = start({}, { trace_id: "t1" });
     const nearer = log.with({ turn_id: "turn", trace_id: "t2" }).with({ session_id: "s1" });
     nearer.info("broadcast_round");
@@ -217,7 +217,7 @@ describe("a logger with context", () => {
     expect(JSON.parse(written[1] ?? "")).toMatchObject({ trace_id: "t1" });
   });
 
-  it("gives nothing back, so that a failure can be logged where it is turned into nothing", () => {
+  it("a logger returns nothing, so that a caught failure can be logged and replaced", () => {
     expect(start().log.warn("turn_failed")).toBeUndefined();
   });
 });
@@ -234,13 +234,13 @@ describe("what is logged, and how", () => {
     ["warn", ["warn", "error"]],
     ["error", ["error"]],
     ["", ["info", "warn", "error"]],
-  ])("is decided by LOG_LEVEL=%s [F6.5.1]", (level, expected) => {
+  ])("the level LOG_LEVEL=%s decides which lines are written [F6.5.1]", (level, expected) => {
     const { log, written } = configured({ LOG_LEVEL: level });
     for (const each of ["debug", "info", "warn", "error"] as const) log[each]("request");
     expect(written.map((line) => JSON.parse(line).level)).toEqual(expected);
   });
 
-  it("costs nothing when it isn't: what is not told is not looked at", () => {
+  it("a suppressed line costs nothing: its fields are not read", () => {
     const { log } = start({ level: "error" });
     const fields = {
       get expensive(): string {
@@ -250,7 +250,7 @@ describe("what is logged, and how", () => {
     expect(() => log.info("request", fields)).not.toThrow();
   });
 
-  it("is JSON unless LOG_FORMAT says text [F6.5.2]", () => {
+  it("a line is JSON unless LOG_FORMAT is text [F6.5.2]", () => {
     const json = configured({});
     json.log.info("request", { status: 200 });
     expect(json.last()).toMatchObject({ event: "request", status: 200 });
@@ -259,14 +259,11 @@ describe("what is logged, and how", () => {
     expect(text.written).toEqual(['2026-11-22T00:00:00.000Z INFO parley request status=200 path="/a b" list=[1]']);
   });
 
-  it.each(["json", "text"] as const)(
-    "goes to stdout line by line: each event is one call with one line, as %s [F6.5.3]",
-    (format) => {
-      const { log, written } = start({ format });
-      log.info("request", { text: "a\nb\r\nc" });
-      log.error("turn_failed", { error: new Error("first\nsecond") });
-      expect(written).toHaveLength(2);
-      expect(written.filter((line) => /[\r\n]/.test(line))).toEqual([]);
-    },
-  );
+  it.each(["json", "text"] as const)("a line goes to stdout in one call, as %s [F6.5.3]", (format) => {
+    const { log, written } = start({ format });
+    log.info("request", { text: "a\nb\r\nc" });
+    log.error("turn_failed", { error: new Error("first\nsecond") });
+    expect(written).toHaveLength(2);
+    expect(written.filter((line) => /[\r\n]/.test(line))).toEqual([]);
+  });
 });

@@ -4,7 +4,7 @@ import { templateRequest, templateText, textRequest } from "../../../src/channel
 describe("a request body", () => {
   const reference = "01900000-0000-7000-8000-000000000002";
 
-  it("writes to the number, answers a message and carries our message id", () => {
+  it("a text request names the number, the message it answers and our message id", () => {
     const person = { phone: "+16505551234", userId: "US.1" };
     expect(textRequest({ person, reference }, "Hello", "wamid.1")).toEqual({
       messaging_product: "whatsapp",
@@ -17,14 +17,14 @@ describe("a request body", () => {
     });
   });
 
-  it("writes to the business-scoped id of somebody without a number", () => {
+  it("a text request names the business-scoped id of a user without a number", () => {
     const body = textRequest({ person: { phone: null, userId: "US.1" }, reference }, "Hello", null);
     expect(body).toMatchObject({ recipient: "US.1" });
     expect(body).not.toHaveProperty("to");
     expect(body).not.toHaveProperty("context");
   });
 
-  it("names a template", () => {
+  it("a template request names the template", () => {
     const person = { phone: "+16505551234", userId: null };
     const template = { name: "come_back", language: "en_US", components: [{ type: "body", parameters: [] }] };
     expect(templateRequest({ person, reference }, template)).toMatchObject({

@@ -13,7 +13,7 @@ describe("a signature is checked over the bytes as they came", () => {
     ["a byte order mark", new Uint8Array([0xef, 0xbb, 0xbf, ...bytes('{"a":1}')])],
     ["a byte that is no UTF-8", new Uint8Array([...bytes('{"a":"'), 0xff, ...bytes('"}')])],
     ["nothing at all", new Uint8Array()],
-  ])("%s", async (_what, body) => {
+  ])("the signature check gives the expected verdict: %s", async (_what, body) => {
     expect(await isSigned([SECRET], sign(body, SECRET), body)).toBe(true);
     const changed = new Uint8Array([...body, 0x20]);
     expect(await isSigned([SECRET], sign(body, SECRET), changed)).toBe(false);
@@ -23,12 +23,12 @@ describe("a signature is checked over the bytes as they came", () => {
 describe("the app secret", () => {
   const body = bytes("{}");
 
-  it("is one of several while it is being replaced", async () => {
+  it("a signature with any of several app secrets is accepted", async () => {
     expect(await isSigned(["new", SECRET], sign(body, SECRET), body)).toBe(true);
     expect(await isSigned(["new", "newer"], sign(body, SECRET), body)).toBe(false);
   });
 
-  it("is missing: then nothing is right, not even a signature with an empty secret", async () => {
+  it("without an app secret every signature is refused, also one made with an empty secret", async () => {
     expect(await isSigned([], sign(body, ""), body)).toBe(false);
   });
 });
@@ -42,6 +42,6 @@ it.each([
   ["a digit too many", `${sign("{}", SECRET)}0`],
   ["what is no hex", `sha256=${"g".repeat(64)}`],
   ["somebody else's", sign("{}", "another")],
-])("a request with %s is not signed", async (_what, header) => {
+])("a request with %s counts as unsigned", async (_what, header) => {
   expect(await isSigned([SECRET], header, bytes("{}"))).toBe(false);
 });

@@ -43,7 +43,7 @@ describe("what somebody sends is read as what it is", () => {
     ["pywa-message-unsupported", "unsupported", "[unsupported message: unsupported]", false],
     ["pywa-message-interactive_message_with_err", "unsupported", "[unsupported message: interactive]", false],
     ["pywa-system-phone_number_change", "system", "User A changed from 972987654321 to 972912345678", false],
-  ])("%s is %s: %s", (name, kind, content, answered) => {
+  ])("a message of the type %s is read as %s: %s", (name, kind, content, answered) => {
     const message = only(fixture(name));
     expect({ kind: message.kind, content: message.content, answered: wantsReply(message) }).toEqual({
       kind,
@@ -52,7 +52,7 @@ describe("what somebody sends is read as what it is", () => {
     });
   });
 
-  it("every published message is read, and kept as it came", () => {
+  it("every published message is read and kept as received", () => {
     for (const { name, payload } of fixtures()) {
       const { messages: sent = [], statuses = [] } = payload.entry[0].changes[0].value;
       const { messages, statuses: news } = read(payload);
@@ -80,7 +80,7 @@ describe("what somebody sends is read as what it is", () => {
     ["what was wrong with it", "pywa-message-unsupported", { errors: [{ code: 131051 }] }],
     ["an error that stands beside it", "pywa-message-interactive_message_with_err", { errors: [{ code: 131000 }] }],
     ["which message was reacted to", "pywa-message-reaction", { reaction: { message_id: "wamid.yzxyzx=" } }],
-  ])("%s goes with it", (_what, name, details) => {
+  ])("the context of a message is read: %s", (_what, name, details) => {
     expect(only(fixture(name)).metadata.whatsapp).toMatchObject(details);
   });
 
@@ -110,7 +110,7 @@ describe("what somebody sends is read as what it is", () => {
     ["a type nobody knows yet", { type: "hologram", hologram: {} }, "[unsupported message: hologram]"],
     ["a text without words", { type: "text", text: {} }, "[unsupported message: text]"],
     ["a type that is a word of JavaScript", { type: "constructor" }, "[unsupported message: constructor]"],
-  ])("%s", (_what, item, content) => {
+  ])("a message of an unusual shape is read: %s", (_what, item, content) => {
     expect(only(messages({ from: "16505551234", id: "wamid.1", timestamp: "1749416383", ...item })).content).toBe(
       content,
     );
@@ -120,14 +120,14 @@ describe("what somebody sends is read as what it is", () => {
 describe("who sent it", () => {
   const from = (value: Record<string, unknown>) => only(notification(change(value))).person;
 
-  it("is told by the number, and the business-scoped id of the contact beside it", () => {
+  it("a sender is identified by the number and by the contact's business-scoped id", () => {
     expect(only(fixture("pywa-message-text")).person).toEqual({
       phone: "+972987654321",
       userId: "US.13491208655302741918",
     });
   });
 
-  it("is the contact with the same number, not the neighbour", () => {
+  it("the contact with the sender's own number is used, not another one", () => {
     const contacts = [
       { wa_id: "16505550001", user_id: "US.1" },
       { wa_id: "16505550002", user_id: "US.2" },
@@ -137,19 +137,19 @@ describe("who sent it", () => {
     expect(messages.map(({ person }) => person.userId)).toEqual(["US.2", "US.1"]);
   });
 
-  it("may have no number at all", () => {
+  it("a sender may have a business-scoped id and no number", () => {
     expect(from({ messages: [text({ userId: "US.7" }, "Hello")] })).toEqual({ phone: null, userId: "US.7" });
     const contacts = [{ profile: { name: "A" }, user_id: "US.8" }];
     expect(from({ contacts, messages: [text({}, "Hello")] })).toEqual({ phone: null, userId: "US.8" });
   });
 
-  it("is nobody: then the message is passed over, and its neighbours are not", () => {
+  it("a message without a sender is skipped and its neighbours are read", () => {
     const { messages: kept, skipped } = read(messages(text({}, "who?"), text({ phone: "16505550001" }, "me")));
     expect(kept.map(({ content }) => content)).toEqual(["me"]);
     expect(skipped).toEqual([{ what: "message", type: "text" }]);
   });
 
-  it("is the business itself for an echo of its own app, and the person is whom it wrote to", () => {
+  it("an echo names the business as sender and the recipient as the person", () => {
     const echo = { ...text({ phone: "15550001111" }, "We called you"), to: "16505550001" };
     const message = only(notification(change({ message_echoes: [echo] }, "smb_message_echoes")));
     expect(message).toMatchObject({ role: "assistant", content: "We called you", person: { phone: "+16505550001" } });
@@ -200,11 +200,11 @@ describe("somebody goes by another id from now on", () => {
       { phone: "+15557654321", userId: "US.1" },
       { phone: null, userId: "US.2" },
     ],
-  ])("%s", (_what, payload, person, became) => {
+  ])("an identity notice is read: %s", (_what, payload, person, became) => {
     expect(only(payload)).toMatchObject({ kind: "system", person, became });
   });
 
-  it("an update that comes again is the same message", () => {
+  it("an identity update delivered twice is the same message", () => {
     const payload = notification(
       change({ user_id_update: [{ user_id: { previous: "US.1", current: "US.2" } }] }, "user_id_update"),
     );
@@ -213,7 +213,7 @@ describe("somebody goes by another id from now on", () => {
 });
 
 describe("statuses of what we sent", () => {
-  it("carry the state, our reference and the reason of a failure", () => {
+  it("a status carries the delivery state, our reference and the failure reason", () => {
     const failed = fixture("pywa-message_status-failed");
     failed.entry[0].changes[0].value.statuses[0].biz_opaque_callback_data = "ours";
     expect(read(failed).statuses).toEqual([
@@ -233,14 +233,14 @@ describe("statuses of what we sent", () => {
     ]);
   });
 
-  it.each(["queued", "unknown", "warning", "", undefined])("%s is no news", (status) => {
+  it.each(["queued", "unknown", "warning", "", undefined])("a status is ignored when it has %s", (status) => {
     const payload = notification(change({ statuses: [{ id: "wamid.1", recipient_id: "16505550001", status }] }));
     expect(read(payload).statuses).toEqual([]);
   });
 });
 
 describe("a notification", () => {
-  it("is walked to its end: entries, changes, messages and statuses of several numbers and people", () => {
+  it("every entry, change, message and status of a notification is read", () => {
     const other = { number: "15550002222", phoneNumberId: "2" };
     const payload = {
       object: "whatsapp_business_account",
@@ -264,14 +264,14 @@ describe("a notification", () => {
   });
 
   it.each([null, [], "text", 7, {}, { entry: {} }, { entry: [{ changes: "?" }] }, { object: "page", entry: [{}] }])(
-    "%j has nothing in it, and says so",
+    "a notification of %j is read as empty",
     (payload) => {
       expect(read(payload)).toMatchObject({ messages: [], statuses: [], skipped: [{ what: "notification" }] });
     },
   );
 
   it.each(["history", "smb_app_state_sync", "account_update", "calls", "tomorrow"])(
-    "about %s is passed over by name",
+    "a notification about %s is skipped by name",
     (field) => {
       expect(read(notification(change({ [field]: [{ secret: "words" }] }, field)))).toEqual({
         messages: [],
@@ -281,7 +281,7 @@ describe("a notification", () => {
     },
   );
 
-  it("whatever a neighbour is like, a good message is read and nothing is thrown", () => {
+  it("a valid message is read whatever its neighbours contain, and nothing throws", () => {
     const good = { from: "16505550001", id: newWamid(), timestamp: "1749416383", type: "text", text: { body: "good" } };
     // Messages of known types with a hole or something strange in any place, and plain nonsense.
     const items = fixtures().flatMap(({ payload }) => payload.entry[0].changes[0].value.messages ?? []);
@@ -299,7 +299,7 @@ describe("a notification", () => {
     );
   });
 
-  it("says no more than anybody may, and an id without end is none", () => {
+  it("an over-long text is cut and an over-long id is refused", () => {
     const { messages: kept, skipped } = read(
       messages(
         text({ phone: "16505550001" }, "a".repeat(100_000)),
@@ -310,7 +310,7 @@ describe("a notification", () => {
     expect(skipped).toHaveLength(1);
   });
 
-  it("nests as deep as it likes", () => {
+  it("a deeply nested notification is read", () => {
     const nested = JSON.parse(`${'{"type":"edit","edit":{"message":'.repeat(20_000)}{}${"}}".repeat(20_000)}`);
     const form = `${"[".repeat(50_000)}${"]".repeat(50_000)}`;
     const { messages: kept } = read(

@@ -26,7 +26,7 @@ async function ask(signal: AbortSignal): Promise<string | null> {
   return readToEnd(orchestrator(adapter, { turnId: "turn", signal })).then(() => null, String);
 }
 
-it("whoever waits for an orchestrator that never answers waits no longer than its time, however much memory is tidied meanwhile", async () => {
+it("a call to an orchestrator that never answers ends at its timeout, also across garbage collections", async () => {
   const { signal } = new AbortController();
   // Until the code is compiled to hold on to nothing that it doesn't need any more.
   for (let call = 0; call < 1_500; call += 1) await ask(signal);
@@ -37,7 +37,7 @@ it("whoever waits for an orchestrator that never answers waits no longer than it
   expect(new Set(outcomes)).toEqual(new Set([`Error: No answer within ${TIMEOUT_MS} ms`]));
 }, 30_000);
 
-it("a run that is stopped stops asking at once, also one that was stopped before it began", async () => {
+it("an aborted run aborts its call at once, also when it was aborted before it began", async () => {
   standIn.behave(() => undefined);
   const run = new AbortController();
   const waiting = ask(run.signal);
@@ -49,7 +49,7 @@ it("a run that is stopped stops asking at once, also one that was stopped before
   );
 });
 
-it("many turns asked under one signal leave no listener on it", async () => {
+it("many calls under one signal leave no listener on it", async () => {
   standIn.behave(echo);
   const run = new AbortController();
   let listeners = 0;

@@ -50,7 +50,7 @@ const message = (otherwise: Partial<typeof messages.$inferInsert> = {}): typeof 
 const refusal = (work: PromiseLike<unknown>) => Promise.resolve(work).then(() => "taken", sqlState);
 
 describe("a message", () => {
-  it("needs no more than where it was said, by whom and what: the rest is filled in [5.1-UNIT-001]", async ({
+  it("a message needs only its place, role and content, and the rest has defaults [5.1-UNIT-001]", async ({
     insert,
   }) => {
     expect(await insert()).toEqual({
@@ -67,7 +67,7 @@ describe("a message", () => {
     });
   });
 
-  it("is there when it is looked for, as it was said [5.1-INT-001]", async ({ insert, kept }) => {
+  it("a message is read as it was written [5.1-INT-001]", async ({ insert, kept }) => {
     const content = "Grüße, 世界 👨‍👩‍👧\n\t'\"; drop table messages; --";
     const createdAt = Date.parse("2026-01-02T03:04:05.678Z");
     const { id } = await insert({ content, createdAt, requestId: "r", traceId: "t" });
@@ -84,13 +84,13 @@ describe("a message", () => {
     ["no metadata at all", { metadataJson: null }, "23502"],
     ["a word for whether it was answered", { processed: "perhaps" }, "22P02"],
     ["a NUL in its text", { content: "a\0b" }, "22021"],
-  ] as const)("with %s is refused [5.1-UNIT-002]", async ([, wrong, state], { db }) => {
+  ] as const)("a message with %s is refused [5.1-UNIT-002]", async ([, wrong, state], { db }) => {
     expect(await refusal(db.insert(messages).values(message(wrong as Partial<typeof messages.$inferInsert>)))).toBe(
       state,
     );
   });
 
-  it("keeps its metadata as it was given, however deep [5.1-INT-002]", async ({ insert, kept, database }) => {
+  it("the metadata of a message is kept at any depth [5.1-INT-002]", async ({ insert, kept, database }) => {
     const metadataJson = { text: 'ü "\\', number: 1.5, list: [1, null, { a: true }], empty: {}, nothing: null };
     await insert({ metadataJson });
     const [row] = await kept();
@@ -102,7 +102,7 @@ describe("a message", () => {
     expect(asJson).toEqual([{ a: "true" }]);
   });
 
-  it("belongs to a conversation: the database itself insists [5.1-INT-004]", async ({ database }) => {
+  it("a message refers to its session by a foreign key [5.1-INT-004]", async ({ database }) => {
     const keys = await database.query(
       `select a.attname as column, c.confrelid::regclass::text as target, c.confdeltype as on_delete
        from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
@@ -114,20 +114,18 @@ describe("a message", () => {
     ]);
   });
 
-  it("of a conversation that there is not is refused [5.1-INT-009]", async ({ db }) => {
+  it("a message of a missing session is refused [5.1-INT-009]", async ({ db }) => {
     expect(await refusal(db.insert(messages).values(message({ sessionId: randomUUID() })))).toBe("23503");
   });
 
-  it("is found by its conversation and its time, newest first, by an index made for it [5.1-INT-005]", async ({
-    database,
-  }) => {
+  it("an index serves the messages of a session, newest first [5.1-INT-005]", async ({ database }) => {
     const [index] = await database.query("select indexdef from pg_indexes where indexname = 'messages_page'");
     expect(index?.["indexdef"]).toMatch(
       /ON public\.messages USING btree \(session_id, created_at DESC[^,]*, seq DESC[^,]*\)$/,
     );
   });
 
-  it("goes with its conversation, and no other conversation's does [5.1-INT-010]", async ({ insert, db, kept }) => {
+  it("a session's deletion deletes its messages and no others [5.1-INT-010]", async ({ insert, db, kept }) => {
     await insert();
     const other = randomUUID();
     const place = { brandId: ACME, instanceId: INSTANCE.chat, userId, channel: "api", address: "y" } as const;
@@ -138,7 +136,7 @@ describe("a message", () => {
     expect(await db.select().from(messages).where(eq(messages.sessionId, other))).toHaveLength(1);
   });
 
-  it("said by somebody in another's conversation outlives them, without their name", async ({ db, insert, kept }) => {
+  it("a deleted user's message in another session is kept without the user", async ({ db, insert, kept }) => {
     const helper = randomUUID();
     await db.insert(users).values({ id: helper, brandId: ACME, tier: "standard" });
     await insert({ userId: helper });

@@ -70,7 +70,7 @@ const inTables = `table_name in (${TABLES.map((table) => `'${table}'`).join(", "
 const ofTables = `in (${TABLES.map((table) => `'${table}'::regclass`).join(", ")})`;
 
 describe("a row", () => {
-  it("has an id that Postgres makes when nobody brings one [E1.1.1], and never none [E1.1.2]", async () => {
+  it("a row has an id of its own or one made by Postgres, and is never without [E1.1.1, E1.1.2]", async () => {
     const keys = await rows(
       `select k.conrelid::regclass as table, a.attname as column, format_type(a.atttypid, a.atttypmod) as type,
          a.attnotnull as filled, pg_get_expr(d.adbin, d.adrelid) as default, array_length(k.conkey, 1) as columns
@@ -86,7 +86,7 @@ describe("a row", () => {
     await expect(rows("insert into llm_models (id, name) values (null, 'c')")).rejects.toMatchObject({ code: "23502" });
   });
 
-  it("knows when it was made [E1.3.1] and changed [E1.3.2], as moments that mean the same everywhere [E1.3.3]", async () => {
+  it("a row has creation and update times with a time zone [E1.3.1, E1.3.2, E1.3.3]", async () => {
     const stamps = await rows(
       `select table_name || '.' || column_name as name, data_type, is_nullable, column_default
        from information_schema.columns where ${inTables} and column_name in ('created_at', 'updated_at') order by 1`,
@@ -97,7 +97,7 @@ describe("a row", () => {
     );
   });
 
-  it("has no moment without a time zone, and no float anywhere [E1.3.3]", async () => {
+  it("no column is a time without a zone or a float [E1.3.3]", async () => {
     const types = await lines(
       `select distinct data_type as line from information_schema.columns where table_schema = 'public' order by 1`,
     );
@@ -109,7 +109,7 @@ describe("a row", () => {
 });
 
 describe("rows that name each other", () => {
-  it("name rows that are there [E1.2.1], with what becomes of them [E1.2.2] and whether they must [E1.2.3]", async () => {
+  it("every reference is a foreign key with its deletion rule and nullability [E1.2.1, E1.2.2, E1.2.3]", async () => {
     const references = await lines(
       `select k.conrelid::regclass || '.' || a.attname || ' -> ' || k.confrelid::regclass
          || case k.confdeltype when 'c' then ' CASCADE' when 'n' then ' SET NULL' else ' ' || k.confdeltype::text end
@@ -120,14 +120,14 @@ describe("rows that name each other", () => {
     expect(references.toSorted()).toEqual(REFERENCES.toSorted());
   });
 
-  it("can't name what does not exist [E1.2.1]", async () => {
+  it("a reference to a missing row is refused [E1.2.1]", async () => {
     const nobody = "00000000-0000-4000-8000-00000000dead";
     await expect(rows(`insert into users (brand_id, tier) values ('${nobody}', 'guest')`)).rejects.toMatchObject({
       code: "23503",
     });
   });
 
-  it("are found from both ends: who names many is listed by an index [E1.4.1]", async () => {
+  it("every foreign key has an index [E1.4.1]", async () => {
     // A brand is deleted by hand if ever; these are followed for every message.
     const followed = [
       "broadcast_recipients.broadcast_id",
@@ -188,12 +188,12 @@ describe("a conversation of two people", () => {
   const left = async () =>
     Promise.all(["sessions", "messages", "session_token_usage", "idempotency_locks", "user_identifiers"].map(countOf));
 
-  it("goes with its session, and nothing else does [E1.4.2]", async () => {
+  it("a deleted session takes its own rows with it [E1.4.2]", async () => {
     await rows(`delete from sessions where id = '${session}'`);
     expect(await left()).toEqual([1, 1, 1, 1, 2]);
   });
 
-  it("goes with the person whose it was, by the database alone, in one statement [E1.4.3]; what they said elsewhere is nobody's [E1.2.2]", async () => {
+  it("one DELETE of a user deletes their sessions and keeps their messages elsewhere without a name [E1.4.3, E1.2.2]", async () => {
     await rows(`delete from users where id = '${bob}'`);
     expect(await left()).toEqual([1, 2, 1, 1, 1]);
     expect(await rows("select user_id, content from messages order by seq")).toEqual([
@@ -202,13 +202,13 @@ describe("a conversation of two people", () => {
     ]);
   });
 
-  it("goes with its brand, and the other brand's stays", async () => {
+  it("a deleted brand takes its rows with it and leaves the other brand's", async () => {
     await rows(`insert into users (brand_id, tier) values ('${GLOBEX}', 'guest')`);
     await rows(`delete from brands where id = '${ACME}'`);
     expect([await left(), await countOf("users"), await countOf("instances")]).toEqual([[0, 0, 0, 0, 0], 1, 1]);
   });
 
-  it("keeps its usage when the model is gone, and its instance when the template set is [E1.2.2]", async () => {
+  it("usage outlives its model, and an instance outlives its template set [E1.2.2]", async () => {
     await rows(
       "update session_token_usage set llm_model_id = (select id from llm_models where name = 'Acme small model')",
     );
@@ -231,7 +231,7 @@ describe("what can be there only once", () => {
       [table],
     );
 
-  it("is an identifier, within a brand and a channel [E1.5.1]", async () => {
+  it("an identifier is unique within a brand and a channel [E1.5.1]", async () => {
     expect(await unique("user_identifiers")).toEqual([
       "(identifier_type, identifier_value, channel, brand_id) WHERE (brand_id IS NOT NULL)",
     ]);
@@ -254,7 +254,7 @@ describe("what can be there only once", () => {
     });
   });
 
-  it("is the active configuration of an instance; of those that are not there may be any number [E1.5.2]", async () => {
+  it("an instance has one active configuration and any number of inactive ones [E1.5.2]", async () => {
     expect(await unique("instance_configs")).toEqual(["(instance_id) WHERE is_active"]);
     const add = (isActive: boolean) =>
       rows(`insert into instance_configs (instance_id, is_active) values ('${INSTANCE.chat}', ${isActive})`);
@@ -262,11 +262,11 @@ describe("what can be there only once", () => {
     await expect(add(true)).rejects.toMatchObject({ code: "23505" });
   });
 
-  it("is the lock of a request [E1.5.3]", async () => {
+  it("an idempotency lock is unique per request [E1.5.3]", async () => {
     expect(await unique("idempotency_locks")).toEqual(["(request_id)"]);
   });
 
-  it("is a channel's own message, for ever", async () => {
+  it("a channel's message id is unique for ever", async () => {
     expect(await unique("messages")).toEqual([
       "(instance_id, channel_message_id) WHERE (channel_message_id IS NOT NULL)",
     ]);
@@ -274,7 +274,7 @@ describe("what can be there only once", () => {
 });
 
 describe("a column of JSON", () => {
-  it("is an empty object or an empty list until somebody says more; a plan is none until there is one [E1.6.1]", async () => {
+  it("a JSON column defaults to an empty object or list, and a token plan to null [E1.6.1]", async () => {
     const columns = await rows(
       `select table_name || '.' || column_name as name, is_nullable, column_default
        from information_schema.columns where ${inTables} and data_type = 'jsonb' order by 1`,
@@ -293,7 +293,7 @@ describe("a column of JSON", () => {
     );
   });
 
-  it("takes nothing of another kind, on insert or on update [E1.6.2]", async () => {
+  it("a JSON column refuses a value of another kind on insert and update [E1.6.2]", async () => {
     const columns = await rows(
       `select table_name as table, column_name as column, column_default as default
        from information_schema.columns where ${inTables} and data_type = 'jsonb'`,
@@ -325,15 +325,12 @@ describe("a column with a closed list", () => {
     ["sessions", "channel", CHANNELS],
     ["instances", "channel", CHANNELS],
     ["messages", "role", ["user", "assistant", "system"]],
-  ] as const)(
-    "takes what the service knows, no less and no more: %s.%s is one of %j",
-    async (table, column, values) => {
-      const [check] = await lines(
-        `select pg_get_constraintdef(oid) as line from pg_constraint
+  ] as const)("the CHECK of %s.%s accepts exactly %j", async (table, column, values) => {
+    const [check] = await lines(
+      `select pg_get_constraintdef(oid) as line from pg_constraint
        where contype = 'c' and conrelid = $1::regclass and pg_get_constraintdef(oid) like '%' || $2 || ' = ANY%'`,
-        [table, column],
-      );
-      expect([...(check ?? "").matchAll(/'([^']*)'::text/g)].map(([, value]) => value)).toEqual([...values]);
-    },
-  );
+      [table, column],
+    );
+    expect([...(check ?? "").matchAll(/'([^']*)'::text/g)].map(([, value]) => value)).toEqual([...values]);
+  });
 });

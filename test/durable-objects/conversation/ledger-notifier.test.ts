@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 
 describe("a conversation whose words wait for Postgres", () => {
-  it("rings once, however much is said before somebody comes", () => {
+  it("a conversation notifies the ledger once for any number of entries", () => {
     bell.notify(0);
     bell.notify(1);
     expect(rings).toBe(1);
@@ -21,7 +21,7 @@ describe("a conversation whose words wait for Postgres", () => {
     expect(rings).toBe(2);
   });
 
-  it("rings again when nobody came: sooner at first, then at most every 30 seconds", () => {
+  it("a notification is repeated when no consumer came, at growing pauses of at most 30 seconds", () => {
     entries = 1;
     const pauses: number[] = [bell.notify(0)];
     for (let repeat = 0; repeat < 8; repeat += 1) pauses.push(bell.repeat(0) ?? 0);
@@ -32,14 +32,14 @@ describe("a conversation whose words wait for Postgres", () => {
     expect(pauses.at(-1)).toBeGreaterThanOrEqual(15_000);
   });
 
-  it("starts over with short pauses once somebody has come", () => {
+  it("the pauses start over once a consumer came", () => {
     entries = 1;
     for (let repeat = 0; repeat < 8; repeat += 1) bell.repeat(0);
     bell.acknowledged();
     expect(bell.notify(0)).toBeLessThanOrEqual(11_250);
   });
 
-  it("is quiet when everything is written", () => {
+  it("no notification is sent when all entries are written", () => {
     expect(bell.repeat(0)).toBeNull();
     expect(rings).toBe(0);
   });

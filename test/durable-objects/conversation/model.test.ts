@@ -248,7 +248,7 @@ afterAll(() => void vi.useRealTimers());
 
 describe("a conversation that anything may happen to", () => {
   it(
-    "runs each message once, in order, and tells everybody the same [C6.4.9, C6.4.10, C6.4.11]",
+    "any sequence of events runs each message once, in order, with one answer for all callers [C6.4.9, C6.4.10, C6.4.11]",
     { timeout: 120_000 },
     async () => {
       await fc.assert(

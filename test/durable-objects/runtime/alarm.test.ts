@@ -17,13 +17,13 @@ function alarm(...duties: AlarmTask[]) {
 }
 
 describe("an object's one alarm", () => {
-  it("is only ever brought forward", () => {
+  it("an alarm is only ever moved earlier", () => {
     const { alarm: one, set } = alarm();
     for (const at of [500, 700, 300, 400, 300]) one.noLaterThan(at);
     expect(set).toEqual([500, 300]);
   });
 
-  it("asks every duty and is set to the earliest that wants to be woken again", () => {
+  it("an alarm runs every duty and is set to the earliest next time", () => {
     const asked: number[] = [];
     const duty =
       (next: number | null): AlarmTask =>
@@ -38,13 +38,13 @@ describe("an object's one alarm", () => {
     expect(set.at(-1)).toBe(800);
   });
 
-  it("rests when no duty wants anything", () => {
+  it("an alarm is not set when no duty needs it", () => {
     const { alarm: one, set } = alarm(() => null);
     one.run(100);
     expect(set).toEqual([]);
   });
 
-  it("does not fail when a duty does: it is reported, the others are done, and it is tried again", () => {
+  it("a failing duty is reported and retried, and the other duties run", () => {
     let done = false;
     const {
       alarm: one,

@@ -64,13 +64,13 @@ const sent = async (changes: Record<string, unknown> = {}): Promise<string> =>
   `/api/broadcasts/${(await send(changes)).body.data.broadcast_id}`;
 
 describe("POST /api/broadcast", () => {
-  it("answers with a summary [A4.3.1]", async () => {
+  it("POST /api/broadcast answers with a summary [A4.3.1]", async () => {
     const { status, body } = await send({ user_ids: [...people, NOBODY] });
     expect(status).toBe(200);
     expect(body).toMatchObject({ success: true, data: { summary: { total: 6, successful: 5, failed: 1 } } });
   });
 
-  it("answers for each person, with their message's id or with what is wrong [A4.3.2]", async () => {
+  it("POST /api/broadcast answers for each user with the message id or the error [A4.3.2]", async () => {
     const { body } = await send({ user_ids: [people[0], NOBODY] });
     expect(body.data.results).toEqual([
       { user_id: people[0], success: true, message_id: expect.stringMatching(/^[0-9a-f-]{36}$/) },
@@ -78,7 +78,7 @@ describe("POST /api/broadcast", () => {
     ]);
   });
 
-  it("hands it on to be written and rung for [B1.3.4]", async ({ database }) => {
+  it("POST /api/broadcast writes and enqueues the broadcast [B1.3.4]", async ({ database }) => {
     const { body } = await send({ metadata: { campaign: "spring" } });
     expect(await database.query("select id, content, request_id, metadata_json from broadcasts")).toEqual([
       {
@@ -102,13 +102,13 @@ describe("POST /api/broadcast", () => {
     ["with user_ids that are no list", { user_ids: "all" }, "user_ids"],
     ["without an instance", { instance_id: undefined }, "instance_id"],
     ["with metadata that are no object", { metadata: [] }, "metadata"],
-  ])("refuses one %s", async (_what, changes, field) => {
+  ])("POST /api/broadcast refuses a request %s", async (_what, changes, field) => {
     const { status, body } = await send(changes);
     expect([status, body.error.code]).toEqual([400, "VALIDATION_ERROR"]);
     expect(body.error.details.fields.map((fault: any) => fault.field)).toEqual([field]);
   });
 
-  it("takes a hundred people, and ten thousand characters", async () => {
+  it("POST /api/broadcast accepts a hundred users and ten thousand characters", async () => {
     const crowd = Array.from({ length: 100 }, () => crypto.randomUUID());
     const { status, body } = await send({ user_ids: crowd, content: "x".repeat(10_000) });
     expect([status, body.data.summary]).toEqual([200, { total: 100, successful: 0, failed: 100 }]);
@@ -119,7 +119,7 @@ describe("POST /api/broadcast", () => {
     ["an empty one", "", 400, "INVALID_REQUEST_ID"],
     ["one that is no string", 7, 400, "INVALID_REQUEST_ID"],
     ["one that is too long", "x".repeat(129), 422, "INVALID_REQUEST_ID"],
-  ])("asks for a request id, and refuses %s", async (_what, request_id, status, code) => {
+  ])("POST /api/broadcast requires a request id and refuses %s", async (_what, request_id, status, code) => {
     const refused = await send({ request_id });
     expect([refused.status, refused.body.error.code]).toEqual([status, code]);
   });
@@ -128,13 +128,13 @@ describe("POST /api/broadcast", () => {
     ["unknown", INSTANCE.unknown],
     ["inactive", INSTANCE.inactive],
     ["another brand's", INSTANCE.globex],
-  ])("knows no instance that is %s", async (_what, instance_id) => {
+  ])("POST /api/broadcast does not find an instance that is %s", async (_what, instance_id) => {
     const { status, body } = await send({ instance_id });
     expect([status, body.error.details]).toEqual([404, { resource_type: "instance", resource_id: instance_id }]);
     expect(deps.timers.started).toEqual([]);
   });
 
-  it("says 409 with the same answer to whoever sends it again", async () => {
+  it("POST /api/broadcast answers a repeated request with 409 and the first answer", async () => {
     const first = await send();
     const again = await send();
     expect(again.status).toBe(409);
@@ -144,13 +144,13 @@ describe("POST /api/broadcast", () => {
     });
   });
 
-  it("says 409 and nothing of the first answer to whoever sends something else by that name", async () => {
+  it("POST /api/broadcast answers a changed request with 409 without the first answer", async () => {
     await send();
     const { status, body } = await send({ content: "Closed" });
     expect([status, body.error.details]).toEqual([409, { request_id: "spring-sale", state: "payload_mismatch" }]);
   });
 
-  it("gives the first answer again, to the byte, to whoever goes by Idempotency-Key, and 422 for another body", async () => {
+  it("POST /api/broadcast replays an Idempotency-Key byte for byte, and refuses another body with 422", async () => {
     const options = { headers: { "Idempotency-Key": "key-1" } };
     const first = await send({ request_id: undefined }, options);
     const again = await send({ request_id: undefined }, options);
@@ -162,7 +162,7 @@ describe("POST /api/broadcast", () => {
 });
 
 describe("GET /api/broadcasts/{id}", () => {
-  it("counts its recipients by state, as they are", async ({ database }) => {
+  it("GET /api/broadcasts/{id} counts its recipients by state", async ({ database }) => {
     const path = await sent();
     expect((await call("GET", path)).body.data).toMatchObject({
       state: "sending",
@@ -179,7 +179,7 @@ describe("GET /api/broadcasts/{id}", () => {
     expect((await call("GET", path)).body.data).toMatchObject({ state: "completed", counts: { pending: 0, sent: 5 } });
   });
 
-  it("gives its recipients page by page, each once", async () => {
+  it("GET /api/broadcasts/{id} pages through its recipients, each once", async () => {
     const path = await sent();
     const pages: any[] = [];
     for (let cursor: string | null = ""; cursor !== null; cursor = pages.at(-1).pagination.next_cursor) {
@@ -191,7 +191,7 @@ describe("GET /api/broadcasts/{id}", () => {
     expect(pages.flatMap(({ recipients }) => recipients.map((one: any) => one.user_id))).toEqual(people.toSorted());
   });
 
-  it("gives those in one state, with what went wrong", async ({ database }) => {
+  it("GET /api/broadcasts/{id} filters by state and shows errors", async ({ database }) => {
     const path = await sent();
     await database.query(
       `update broadcast_recipients set state = 'failed', attempts = 5, error_code = 'SERVICE_UNAVAILABLE',
@@ -212,14 +212,17 @@ describe("GET /api/broadcasts/{id}", () => {
     ]);
   });
 
-  it.each(["limit=0", "limit=two", "after=ann", "state=lost"])("refuses ?%s", async (search) => {
-    const { status, body } = await call("GET", `${await sent()}?${search}`);
-    expect([status, body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
-  });
+  it.each(["limit=0", "limit=two", "after=ann", "state=lost"])(
+    "GET /api/broadcasts/{id} refuses ?%s",
+    async (search) => {
+      const { status, body } = await call("GET", `${await sent()}?${search}`);
+      expect([status, body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
+    },
+  );
 });
 
 describe("POST /api/broadcasts/{id}/cancel and /retry", () => {
-  it("cancels whoever is not claimed yet", async () => {
+  it("POST /api/broadcasts/{id}/cancel cancels every unclaimed recipient", async () => {
     const path = await sent();
     const { status, body } = await call("POST", `${path}/cancel`);
     expect(status).toBe(200);
@@ -231,14 +234,14 @@ describe("POST /api/broadcasts/{id}/cancel and /retry", () => {
     });
   });
 
-  it("sends once more to whoever failed", async ({ database }) => {
+  it("POST /api/broadcasts/{id}/retry sends to the failed recipients again", async ({ database }) => {
     const path = await sent();
     await database.query("update broadcast_recipients set state = 'failed' where user_id = $1", [people[1] ?? ""]);
     const { status, body } = await call("POST", `${path}/retry`);
     expect([status, body.data.counts]).toEqual([200, expect.objectContaining({ pending: 5, failed: 0 })]);
   });
 
-  it("does not send what is cancelled", async () => {
+  it("POST /api/broadcasts/{id}/retry does not send a cancelled broadcast", async () => {
     const path = await sent();
     await call("POST", `${path}/cancel`);
     const { status, body } = await call("POST", `${path}/retry`);
@@ -261,19 +264,19 @@ describe.each([
     return [status, body.error.code];
   }
 
-  it("knows nothing of another brand's", async ({ database }) => {
+  it("another brand's broadcast is not found", async ({ database }) => {
     expect(await refused(database, { key: GLOBEX_KEY })).toEqual([404, "RESOURCE_NOT_FOUND"]);
   });
 
-  it.for([NOBODY, "none"])("knows nothing of /api/broadcasts/%s", async (id, { database }) => {
+  it.for([NOBODY, "none"])("the broadcast /api/broadcasts/%s is not found", async (id, { database }) => {
     expect(await refused(database, {}, `/api/broadcasts/${id}`)).toEqual([404, "RESOURCE_NOT_FOUND"]);
   });
 
-  it("is not for people", async ({ database }) => {
+  it("a user may not reach a broadcast", async ({ database }) => {
     expect(await refused(database, { key: await tokenOf(people[0]) })).toEqual([403, "FORBIDDEN"]);
   });
 
-  it("asks for a key where keys are required", async ({ database }) => {
+  it("a broadcast requires a key where keys are required", async ({ database }) => {
     const on = { ...deps, config: { ...deps.config, authMode: "required" as const } };
     expect(await refused(database, { key: null, on })).toEqual([401, "UNAUTHORIZED"]);
   });
@@ -282,19 +285,19 @@ describe.each([
 describe("where credentials are required", () => {
   const strict = () => ({ ...deps, config: { ...deps.config, authMode: "required" as const } });
 
-  it("a broadcast takes a brand's key", async ({ database }) => {
+  it("POST /api/broadcast accepts a brand's key where credentials are required", async ({ database }) => {
     const stranger = await send({}, { key: null, on: strict() });
     expect([stranger.status, stranger.body.error.code]).toEqual([401, "UNAUTHORIZED"]);
     expect(await database.query("select id from broadcasts")).toEqual([]);
     expect((await send({}, { on: strict() })).status).toBe(200);
   });
 
-  it("a broadcast is not for people", async () => {
+  it("POST /api/broadcast refuses a user's token", async () => {
     const { status, body } = await send({}, { key: await tokenOf(people[0]), on: strict() });
     expect([status, body.error.code]).toEqual([403, "FORBIDDEN"]);
   });
 
-  it("a key with other scopes does not do", async ({ database }) => {
+  it("POST /api/broadcast refuses a key with other scopes", async ({ database }) => {
     await database.query(`update api_keys set scopes_json = '["conversations:read"]' where brand_id = $1`, [ACME]);
     const { status, body } = await send({}, { on: strict() });
     await database.query("update api_keys set scopes_json = '[]' where brand_id = $1", [ACME]);
@@ -302,7 +305,7 @@ describe("where credentials are required", () => {
   });
 });
 
-it("a machine of a developer asks for no key", async () => {
+it("a development machine needs no key for a broadcast", async () => {
   const { status, body } = await send({}, { key: null });
   expect(status).toBe(200);
   const path = `/api/broadcasts/${body.data.broadcast_id}`;
@@ -316,19 +319,25 @@ const ROUTES: [string, string, () => unknown][] = [
   ["POST", `/api/broadcasts/${NOBODY}/retry`, () => undefined],
 ];
 
-it.each(ROUTES)("elsewhere %s %s asks for one, also where messages come in without", async (method, path, body) => {
-  const config = { ...deps.config, environment: "staging" as const, authMode: "optional" as const };
-  const { status, body: told } = await call(method, path, body(), { key: null, on: { ...deps, config } });
-  expect([status, told.error.code]).toEqual([401, "UNAUTHORIZED"]);
-});
+it.each(ROUTES)(
+  "outside development %s %s requires a key, also with AUTH_MODE=optional",
+  async (method, path, body) => {
+    const config = { ...deps.config, environment: "staging" as const, authMode: "optional" as const };
+    const { status, body: told } = await call(method, path, body(), { key: null, on: { ...deps, config } });
+    expect([status, told.error.code]).toEqual([401, "UNAUTHORIZED"]);
+  },
+);
 
-it.each(ROUTES)("without Postgres %s %s says when to come back", async (method, path, body) => {
-  const { status, headers, body: told } = await call(method, path, body(), { key: null, on: createAudience(AWAY) });
-  expect([status, told.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
-  expect(Number(headers.get("Retry-After"))).toBeGreaterThan(0);
-});
+it.each(ROUTES)(
+  "the request %s %s is refused with a retry time while Postgres is unreachable",
+  async (method, path, body) => {
+    const { status, headers, body: told } = await call(method, path, body(), { key: null, on: createAudience(AWAY) });
+    expect([status, told.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);
+    expect(Number(headers.get("Retry-After"))).toBeGreaterThan(0);
+  },
+);
 
-it("the OpenAPI document has all of it", async () => {
+it("the OpenAPI document describes every broadcast operation", async () => {
   const { body } = await call("GET", "/openapi.json");
   expect(body.paths["/api/broadcast"].post.responses).toHaveProperty("409");
   const parameters = body.paths["/api/broadcasts/{id}"].get.parameters.filter((each: any) => each.in !== "header");

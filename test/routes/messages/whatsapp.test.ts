@@ -52,7 +52,7 @@ describe("what somebody sends", () => {
     ["A3.1.4", "document", { document: { id: "1", filename: "invoice.pdf" } }],
     ["A3.1.5", "location", { location: PLACE }],
     ["A3.1.6", "contacts", { contacts: PEOPLE }],
-  ] as const)("[%s] may be of the type %s, and is answered", async ([, type, parts], { say, heard }) => {
+  ] as const)("a message of the type $1 is answered [$0]", async ([, type, parts], { say, heard }) => {
     const message = { text: undefined, type, ...parts };
     const reply = await say({ message });
     expect({ status: reply.status, fallback: reply.body.data?.fallback }).toEqual({ status: 200, fallback: false });
@@ -64,13 +64,13 @@ describe("what somebody sends", () => {
     ["A3.5.2", "its caption", IMAGE, "This one"],
     ["A3.5.3", "where it is", { type: "location", location: PLACE }, "Tor, Pariser Platz (52.5163, 13.3777)"],
     ["A3.5.4", "the names in it", { type: "contacts", contacts: PEOPLE }, "Ada; Alan T"],
-  ] as const)("[%s] is asked of the orchestrator by %s", async ([, , parts, content], { say, heard }) => {
+  ] as const)("the orchestrator is asked about $1 [$0]", async ([, , parts, content], { say, heard }) => {
     const reply = await say({ message: { text: undefined, ...parts } });
     expect(reply.body.data.text).toBe(`echo: ${content}`);
     expect(heard().message).toMatchObject({ content, channel: "whatsapp" });
   });
 
-  it("each kind is kept as what it is, with its parts [G1.4.5]", async ({ say, gateway }) => {
+  it("a message of each type is stored with its parts [G1.4.5]", async ({ say, gateway }) => {
     const location = { latitude: 1, longitude: 2 };
     const { body } = await say({ message: { type: "location", location, text: undefined } });
     await gateway.flush();
@@ -92,7 +92,7 @@ describe("a message that is not in order", () => {
     ["B1.2.2", "has no request id", { request_id: undefined }, 400, "MISSING_REQUEST_ID", undefined],
     ["B1.2.3", "says nothing", { message: { text: { body: "  " } } }, 400, "VALIDATION_ERROR", "message"],
     ["B1.2.3", "has no type", { message: { type: undefined } }, 400, "VALIDATION_ERROR", "message"],
-  ] as const)("[%s] %s is refused", async ([, , changes, status, code, field], { say }) => {
+  ] as const)("a message is refused when $1 [$0]", async ([, , changes, status, code, field], { say }) => {
     const { body, status: given } = await say(changes);
     expect({ status: given, code: body.error.code, field: body.error.details.fields?.[0].field }).toEqual({
       status,
@@ -104,16 +104,13 @@ describe("a message that is not in order", () => {
   it.for([
     ["C5.2.1", "sender", { from: null }],
     ["C5.2.2", "recipient", { to: "" }],
-  ] as const)(
-    "[%s] is refused without a %s before anything is asked of the database",
-    async ([, , message], { gateway, say }) => {
-      gateway.roundTrips();
-      expect(await say({ message })).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
-      expect(gateway.roundTrips()).toBe(0);
-    },
-  );
+  ] as const)("a message without a $1 is refused before any query [$0]", async ([, , message], { gateway, say }) => {
+    gateway.roundTrips();
+    expect(await say({ message })).toMatchObject({ status: 400, body: { error: { code: "VALIDATION_ERROR" } } });
+    expect(gateway.roundTrips()).toBe(0);
+  });
 
-  it("that is no object is refused by its shape", async ({ gateway }) => {
+  it("a message that is no object is refused", async ({ gateway }) => {
     const { status, body } = await gateway.send("POST", PATH, { request_id: "a", message: "Hello" }, ACME_KEY);
     expect({ status, fields: body.error.details.fields }).toMatchObject({
       status: 422,
@@ -121,14 +118,14 @@ describe("a message that is not in order", () => {
     });
   });
 
-  it("is refused with 10,001 characters and taken with 10,000", async ({ say }) => {
+  it("a message of 10,001 characters is refused and one of 10,000 is accepted", async ({ say }) => {
     expect(await say({ message: { text: { body: "a".repeat(10_001) } } })).toMatchObject({ status: 400 });
     expect(await say({ message: { text: { body: "a".repeat(10_000) } } })).toMatchObject({ status: 200 });
   });
 });
 
 describe("to whom a message is", () => {
-  it("is told by the number it was sent to, with or without a plus [A3.3.1, C5.2.3, G1.4.2, G1.4.3]", async ({
+  it("a message reaches the instance of its number, with or without a plus [A3.3.1, C5.2.3, G1.4.2, G1.4.3]", async ({
     say,
     heard,
   }) => {
@@ -138,7 +135,10 @@ describe("to whom a message is", () => {
     }
   });
 
-  it("is told by the instance the caller names, whatever the number [A3.3.2, C5.2.4]", async ({ say, heard }) => {
+  it("a message reaches the instance the caller names, whatever the number [A3.3.2, C5.2.4]", async ({
+    say,
+    heard,
+  }) => {
     const metadata = { instance_id: INSTANCE.chat };
     expect(await say({ message: { to: "15559998888" }, metadata })).toMatchObject({ status: 200 });
     expect(heard().routing.instance_id).toBe(INSTANCE.chat);
@@ -160,7 +160,7 @@ describe("to whom a message is", () => {
       "config",
       INSTANCE.unconfigured,
     ],
-  ] as const)("[%s] %s is not found", async ([, , changes, type, id], { say }) => {
+  ] as const)("a message to $1 is not found [$0]", async ([, , changes, type, id], { say }) => {
     const { status, body } = await say(changes);
     expect({ status, code: body.error.code, details: body.error.details }).toEqual({
       status: 404,
@@ -169,7 +169,7 @@ describe("to whom a message is", () => {
     });
   });
 
-  it("an instance whose brand is gone is not found [C5.2.6]", async ({ gateway, say }) => {
+  it("a message to an instance without a brand is not found [C5.2.6]", async ({ gateway, say }) => {
     await gateway.database.query("update brands set is_active = false where id = $1", [ACME]);
     gateway.deps().caches.instances.invalidate();
     const reply = await say();
@@ -180,7 +180,7 @@ describe("to whom a message is", () => {
 });
 
 describe("by whom a message is", () => {
-  it("somebody new is made, with their number, and WhatsApp vouches for it [A3.4.2]", async ({ say, gateway }) => {
+  it("a new sender becomes a user with a number verified by WhatsApp [A3.4.2]", async ({ say, gateway }) => {
     const from = newNumber();
     const { body } = await say({ message: { from } });
     const rows = await gateway.database.query(
@@ -200,10 +200,7 @@ describe("by whom a message is", () => {
     expect(body.data.is_guest).toBe(false);
   });
 
-  it("somebody who wrote before is the same person, however the number is spelt [A3.4.1, C5.2.7]", async ({
-    say,
-    gateway,
-  }) => {
+  it("a known sender is the same user, however the number is spelled [A3.4.1, C5.2.7]", async ({ say, gateway }) => {
     const from = newNumber();
     const first = await say({ message: { from } });
     gateway.deps().caches.knownUsers.invalidate();
@@ -211,7 +208,7 @@ describe("by whom a message is", () => {
     expect(again.body.data.user_id).toBe(first.body.data.user_id);
   });
 
-  it("somebody's number stays theirs, whoever has said before that it is their own", async ({ gateway, say }) => {
+  it("a sender keeps their number, whoever claimed it earlier", async ({ gateway, say }) => {
     const mallory = await somebody(gateway);
     const from = newNumber();
     const phone = { phone_e164: `+${from}` };
@@ -221,7 +218,7 @@ describe("by whom a message is", () => {
     expect((await mallory.history(body.data.session_id)).status).toBe(403);
   });
 
-  it("somebody whom the brand's server has named by their number is that person", async ({ gateway, say }) => {
+  it("a sender is the user whom the brand's server named by the number", async ({ gateway, say }) => {
     const from = newNumber();
     const user = { phone_e164: `+${from}` };
     const started = await gateway.send(
@@ -233,7 +230,7 @@ describe("by whom a message is", () => {
     expect((await say({ message: { from } })).body.data.user_id).toBe(started.body.data.user_id);
   });
 
-  it("one number is two people to two brands [G1.4.4]", async ({ say }) => {
+  it("a sender is two users at two brands [G1.4.4]", async ({ say }) => {
     const from = newNumber();
     const acme = await say({ message: { from } });
     const metadata = { instance_id: INSTANCE.globex };
@@ -242,12 +239,12 @@ describe("by whom a message is", () => {
     expect(globex.body.data.user_id).not.toBe(acme.body.data.user_id);
   });
 
-  it("somebody new is refused where guests are not accepted", async ({ say }) => {
+  it("a new sender is refused where guests are not accepted", async ({ say }) => {
     const reply = await say({ metadata: { instance_id: INSTANCE.guestless } });
     expect(reply).toMatchObject({ status: 401, body: { error: { code: "UNAUTHORIZED" } } });
   });
 
-  it("what somebody writes within the hour belongs to one session [C5.2.8]", async ({ say }) => {
+  it("a sender's messages within an hour belong to one session [C5.2.8]", async ({ say }) => {
     const from = newNumber();
     const first = await say({ message: { from } });
     const again = await say({ message: { from } });
@@ -255,7 +252,7 @@ describe("by whom a message is", () => {
     expect((await say()).body.data.session_id).not.toBe(first.body.data.session_id);
   });
 
-  it("the orchestrator is told the person, the session, the instance and its configuration [C5.2.9]", async ({
+  it("the orchestrator gets the user, session, instance and configuration [C5.2.9]", async ({
     say,
     gateway,
     heard,
@@ -276,7 +273,9 @@ describe("by whom a message is", () => {
 });
 
 describe("the answer", () => {
-  it("has the shape of Messages, and the turn is kept [G1.4.1, G1.4.6, G1.4.7, B1.2.1]", async ({ gateway }) => {
+  it("an answer has the shape of the contract, and the turn is stored [G1.4.1, G1.4.6, G1.4.7, B1.2.1]", async ({
+    gateway,
+  }) => {
     const request = incoming();
     const { status, body } = await gateway.send("POST", PATH, request, ACME_KEY);
     expect({ status, body }).toMatchObject({
@@ -305,10 +304,7 @@ describe("the answer", () => {
     ]);
   });
 
-  it("is the conversation's own: another message of the same person is told what was said before [B1.2.4]", async ({
-    say,
-    heard,
-  }) => {
+  it("an answer comes from the user's conversation, with its history [B1.2.4]", async ({ say, heard }) => {
     const from = newNumber();
     await say({ message: { from, text: { body: "One" } } });
     await say({ message: { from, text: { body: "Two" } } });
@@ -318,7 +314,7 @@ describe("the answer", () => {
     ]);
   });
 
-  it("costs two round trips on first contact, one for somebody known, and none for somebody who is talking", async ({
+  it("an answer costs two round trips at first contact, one for a known sender, and none when warm", async ({
     gateway,
     say,
   }) => {
@@ -339,9 +335,7 @@ describe("the answer", () => {
 });
 
 describe("a message that comes again", () => {
-  it("is answered 409 with the first answer, without a query: no instance, nobody is looked up [G1.4.8, I7.1]", async ({
-    gateway,
-  }) => {
+  it("a repeated message is 409 with the first answer and costs no query [G1.4.8, I7.1]", async ({ gateway }) => {
     const request = incoming();
     const first = await gateway.send("POST", PATH, request, ACME_KEY);
     const { caches } = gateway.deps();
@@ -359,7 +353,7 @@ describe("a message that comes again", () => {
     expect(gateway.roundTrips()).toBe(0);
   });
 
-  it("is known before anything is looked up, also when the caller names the instance, and while it is running [I7.2]", async ({
+  it("a repeated message is recognised before any look-up, also with a named instance and while it runs [I7.2]", async ({
     orchestrator,
     gateway,
   }) => {
@@ -382,7 +376,7 @@ describe("a message that comes again", () => {
     expect((await first).status).toBe(200);
   });
 
-  it("with other words is told so, without the first answer", async ({ gateway }) => {
+  it("a repeated message with another content gets nothing of the first answer", async ({ gateway }) => {
     const request = incoming();
     await gateway.send("POST", PATH, request, ACME_KEY);
     const { message } = request;
@@ -395,7 +389,7 @@ describe("a message that comes again", () => {
     expect(other.body.error.details).toEqual({ request_id: request.request_id, state: "payload_mismatch" });
   });
 
-  it("gets the first answer again by the convention of Idempotency-Key", async ({ gateway }) => {
+  it("a repeated message with its Idempotency-Key gets the first answer", async ({ gateway }) => {
     const { request_id, ...request } = incoming();
     const send = () =>
       gateway.request(PATH, {
@@ -415,11 +409,7 @@ describe("a message that comes again", () => {
 });
 
 describe("another brand's key", () => {
-  it("learns nothing of our number: neither that it is there nor what was said", async ({
-    gateway,
-    say,
-    orchestrator,
-  }) => {
+  it("another brand's key learns nothing of the number or its messages", async ({ gateway, say, orchestrator }) => {
     const request = incoming();
     await gateway.send("POST", PATH, request, ACME_KEY);
     const strangers = await gateway.send("POST", PATH, request, GLOBEX_KEY);
@@ -436,7 +426,7 @@ describe("another brand's key", () => {
     ).toEqual([]);
   });
 
-  it("can't take our number by naming an instance of its own", async ({ say }) => {
+  it("another brand's key can't take the number by naming its own instance", async ({ say }) => {
     const from = newNumber();
     const metadata = { instance_id: INSTANCE.globex };
     expect(await say({ message: { from }, metadata }, GLOBEX_KEY)).toMatchObject({ status: 200 });
@@ -446,7 +436,7 @@ describe("another brand's key", () => {
   it.for([
     ["no key", undefined, 401],
     ["a key that is none", "parley_nonsense", 401],
-  ] as const)("%s is refused", async ([, key, status], { gateway }) => {
+  ] as const)("a request with %s is refused", async ([, key, status], { gateway }) => {
     const reply = await gateway.send("POST", PATH, incoming(), key);
     expect(reply.status).toBe(status);
   });

@@ -79,7 +79,7 @@ const waitForStored = (...wamids: string[]) =>
 describe("Meta's handshake", () => {
   const ask = (query: string) => gateway.get(`${PATH}?${query}`);
 
-  it("is answered with the challenge, as it is", async () => {
+  it("the handshake is answered with the challenge", async () => {
     const reply = await ask("hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=verify-me");
     expect({ status: reply.status, type: reply.headers.get("Content-Type"), text: reply.text }).toEqual({
       status: 200,
@@ -93,7 +93,7 @@ describe("Meta's handshake", () => {
     ["no token", "hub.mode=subscribe&hub.challenge=1"],
     ["another mode", "hub.mode=unsubscribe&hub.challenge=1&hub.verify_token=verify-me"],
     ["nothing", ""],
-  ])("with %s is refused", async (_what, query) => {
+  ])("the handshake is refused with %s", async (_what, query) => {
     expect(await ask(query)).toMatchObject({ status: 403, body: { error: { code: "FORBIDDEN" } } });
   });
 });
@@ -103,7 +103,7 @@ describe("a notification", () => {
     ["with one byte changed", (body: string) => [body.replace("Hello", "hello"), sign(body)]],
     ["without a signature", (body: string) => [body, ""]],
     ["signed with another secret", (body: string) => [body, sign(body, "another")]],
-  ])("%s is refused, and nothing of it is kept", async (_what, tamper) => {
+  ])("a notification %s is refused and not stored", async (_what, tamper) => {
     const message = text({ phone: newNumber() }, "Hello");
     const addresses = gateway.addresses().length;
     const [body = "", signature = ""] = tamper(JSON.stringify(messages(message)));
@@ -111,7 +111,7 @@ describe("a notification", () => {
     expect(gateway.addresses()).toHaveLength(addresses);
   });
 
-  it("signed with the secret that is being replaced is taken", async () => {
+  it("a notification signed with the former secret is accepted", async () => {
     const message = text({ phone: newNumber() }, "Hello");
     const body = JSON.stringify(messages(message));
     expect(await post(body, sign(body, "a-former-secret"))).toMatchObject({ status: 200 });
@@ -124,16 +124,16 @@ describe("a notification", () => {
     ['{"object":"page","entry":[{"changes":7}]}', 200],
     ["{", 400],
     ["", 400],
-  ])("of %s is answered %i", async (body, status) => {
+  ])("a notification of %s is answered with %i", async (body, status) => {
     expect((await post(body, sign(body))).status).toBe(status);
   });
 
-  it("of more than 3 MB is refused", async () => {
+  it("a notification of more than 3 MB is refused", async () => {
     const body = JSON.stringify({ padding: "a".repeat(3 * 1024 * 1024) });
     expect((await post(body, sign(body))).status).toBe(413);
   });
 
-  it("is acknowledged before the orchestrator answers", async () => {
+  it("a notification is acknowledged before the orchestrator answers", async () => {
     orchestrator.behave(after(1_000));
     const message = text({ phone: newNumber() }, "Hello");
     const reply = await notify(messages(message));
@@ -142,7 +142,7 @@ describe("a notification", () => {
     await waitForReply(message.id);
   });
 
-  it("is taken apart: every message of every number goes to its conversation, whatever stands beside it", async () => {
+  it("every message of a mixed notification reaches its conversation", async () => {
     const [one, two] = [newNumber(), newNumber()];
     const items = [text({ phone: one }, "1"), text({ phone: two }, "2"), text({ phone: one }, "3")];
     const strange = [7, null, { type: "text" }, { id: newWamid(), type: "text", text: { body: "from nobody" } }];
@@ -166,7 +166,7 @@ describe("a notification", () => {
 });
 
 describe("a message", () => {
-  it("is answered through the Graph API, in its conversation, and all of it is kept", async () => {
+  it("a message is answered through the Graph API and stored with its reply", async () => {
     const from = newNumber();
     const message = text({ phone: from }, "Where is my order?");
     await notify(messages(message));
@@ -198,7 +198,7 @@ describe("a message", () => {
     });
   });
 
-  it("that comes fifty times at once is one turn and one reply", async () => {
+  it("a message delivered fifty times at once is one turn and one reply", async () => {
     const message = text({ phone: newNumber() }, "Once");
     const before = orchestrator.calls.length;
     const replies = await Promise.all(Array.from({ length: 50 }, () => notify(messages(message))));
@@ -209,7 +209,7 @@ describe("a message", () => {
     expect(graph.sent().filter(({ body }) => body.context?.message_id === message.id)).toHaveLength(1);
   });
 
-  it("that comes again runs nothing and asks the database nothing", async () => {
+  it("a message delivered again runs nothing and costs no query", async () => {
     const message = text({ phone: newNumber() }, "Hello");
     await notify(messages(message));
     await waitForReply(message.id);
@@ -220,7 +220,7 @@ describe("a message", () => {
     expect({ trips: gateway.roundTrips(), calls: orchestrator.calls.length }).toEqual({ trips: 0, calls });
   });
 
-  it("that comes again after its conversation has forgotten it is known by Postgres", async () => {
+  it("a message delivered again after its conversation emptied is recognised by Postgres", async () => {
     const message = text({ phone: newNumber() }, "Hello");
     await notify(messages(message));
     await waitForReply(message.id);
@@ -235,7 +235,7 @@ describe("a message", () => {
     expect(await stored(message.id)).toHaveLength(1);
   });
 
-  it("and the next ones of one person are answered in the order they were admitted", async () => {
+  it("the messages of one sender are answered in the order of their admission", async () => {
     orchestrator.behave(after(50));
     const phone = newNumber();
     const items = Array.from({ length: 5 }, (_, index) => text({ phone }, `Message ${index}`));
@@ -247,7 +247,7 @@ describe("a message", () => {
     expect(rows.map(({ content }) => content)).toEqual(items.map(({ text }) => text.body));
   });
 
-  it("of a number nobody has, and of somebody new where guests are not accepted, is kept for somebody to look at", async () => {
+  it("a message to an unknown number or from an unwelcome guest becomes a dead letter", async () => {
     const elsewhere = { number: "15559997777", phoneNumberId: "9" };
     const guestless = { number: "15559996666", phoneNumberId: "8" };
     await gateway.database.query(
@@ -282,7 +282,7 @@ describe("a message", () => {
 });
 
 describe("a conversation that is erased", () => {
-  it("takes with it what had arrived and was not looked at, and begins anew with what comes next", async () => {
+  it("an erased conversation drops waiting messages and begins anew with the next one", async () => {
     const phone = newNumber();
     const first = text({ phone }, "Hello");
     await notify(messages(first));
@@ -308,7 +308,7 @@ describe("a conversation that is erased", () => {
 });
 
 describe("somebody whom Postgres was made to forget", () => {
-  it("and who writes again is somebody new, and begins anew", async () => {
+  it("a user deleted from Postgres is a new user with the next message", async () => {
     const phone = newNumber();
     const [first, again] = [text({ phone }, "Forget me"), text({ phone }, "Hello again")];
     await notify(messages(first));
@@ -327,7 +327,7 @@ describe("somebody whom Postgres was made to forget", () => {
 
 describe("everything that is published by Meta's examples", () => {
   it.each(fixtures().filter(({ payload }) => payload.entry[0].changes[0].value.messages))(
-    "$name is kept as what it is, once, and refused with one byte changed",
+    "the published example $name is stored once with its type and refused with one byte changed",
     async ({ payload }) => {
       const { value } = payload.entry[0].changes[0];
       const [item] = value.messages;
@@ -377,7 +377,7 @@ describe("what becomes of a reply", () => {
   });
   const report = (...statuses: Record<string, unknown>[]) => notify(notification(change({ statuses })));
 
-  it("is known by the id it was given, and climbs to read, whatever the order of the news", async () => {
+  it("a reply's state is known by its channel id and advances to read in any order of statuses", async () => {
     const { reply, messageId } = await conversation();
     expect(await waitForDelivery(messageId, "sent")).toEqual({ state: "sent", ids: [reply.id] });
     await report(status(reply, "read"), status(reply, "sent"));
@@ -386,7 +386,7 @@ describe("what becomes of a reply", () => {
     expect(await waitForDelivery(messageId, "read")).toEqual({ state: "read", ids: [reply.id] });
   });
 
-  it("is shown in the conversation's history", async () => {
+  it("a reply's state is shown in the history", async () => {
     const { reply, messageId } = await conversation();
     await waitForDelivery(messageId, "sent");
     await report(status(reply, "delivered"));
@@ -397,7 +397,7 @@ describe("what becomes of a reply", () => {
     expect(shown.metadata.delivery).toMatchObject({ state: "delivered" });
   });
 
-  it("failed: the channel's code and reason are kept", async () => {
+  it("a failed reply has the channel's code and reason", async () => {
     const { reply, messageId } = await conversation();
     await report(
       status(reply, "failed", {
@@ -407,7 +407,7 @@ describe("what becomes of a reply", () => {
     expect((await waitForDelivery(messageId, "failed")).error).toEqual({ code: 131026, reason: "Not on WhatsApp" });
   });
 
-  it("was refused for good: it is not sent again", async () => {
+  it("a permanently refused reply is not sent again", async () => {
     graph.next(refuse(400, 131026, "Message undeliverable"));
     const message = text({ phone: phone() }, "Hello");
     const calls = graph.calls.length;
@@ -421,7 +421,7 @@ describe("what becomes of a reply", () => {
     expect(graph.calls.length - calls).toBe(1);
   });
 
-  it("is unknown when the answer was lost, is not sent again, and is settled by its status", async () => {
+  it("a reply without a response is unknown, is not sent again and is settled by its status", async () => {
     graph.next(takeSilently);
     const { reply, messageId } = await conversation();
     expect(await waitForDelivery(messageId, "unknown")).toMatchObject({ error: { code: "NO_ANSWER" } });
@@ -430,7 +430,7 @@ describe("what becomes of a reply", () => {
     expect(graph.calls.filter(({ body }) => body.biz_opaque_callback_data === messageId)).toHaveLength(1);
   });
 
-  it("comes in parts when it is long, in order, and is as far as its last part", async () => {
+  it("a long reply is sent in parts, in order, and has the state of its last part", async () => {
     const words = Array.from({ length: 700 }, (_, index) => `Sentence ${index}.`).join(" ");
     orchestrator.behave(answerWith({ text: words }));
     const { reply, from, messageId } = await conversation();
@@ -459,7 +459,7 @@ describe("what becomes of a reply", () => {
     const late = () =>
       text({ phone: phone() }, "Hello", { timestamp: String(Math.floor(Date.now() / 1000) - 25 * 3_600) });
 
-    it("is not sent as free text", async () => {
+    it("a reply outside the service window is not sent as text", async () => {
       const message = late();
       await notify(messages(message));
       const [said] = await waitForStored(message.id);
@@ -471,7 +471,7 @@ describe("what becomes of a reply", () => {
       expect(graph.calls.filter(({ body }) => body.to === message.from)).toEqual([]);
     });
 
-    it("is the instance's template, where it has one", async () => {
+    it("a reply outside the service window is sent as the instance's template", async () => {
       const template = { name: "come_back", language: "en_US" };
       const set = (value: unknown) =>
         gateway.database.query("update instances set metadata_json = $1 where id = $2", [
@@ -505,7 +505,7 @@ describe("one person with two ids", () => {
     return { user: row!.user_id, session: row!.session_id };
   };
 
-  it("who writes by number, by both and then by the id alone has one conversation", async () => {
+  it("a sender seen by number, by both ids and by the id alone has one conversation", async () => {
     const [phone, userId] = [newNumber(), newUserId()];
     const first = await speak({ phone }, "By number");
     const both = await speak({ phone, userId }, "By both");
@@ -514,7 +514,7 @@ describe("one person with two ids", () => {
     expect(orchestrator.calls.at(-1)!.adapter.history.map(({ content }: any) => content)).toContain("By number");
   });
 
-  it("who writes by the id first goes on there when the number is seen", async () => {
+  it("a sender seen by the id first continues there when the number is seen", async () => {
     const [phone, userId] = [newNumber(), newUserId()];
     const first = await speak({ userId }, "By id");
     const both = await speak({ phone }, "By both", [{ wa_id: phone, user_id: userId }]);
@@ -522,7 +522,7 @@ describe("one person with two ids", () => {
     expect([both, byNumber]).toEqual([first, first]);
   });
 
-  it("is written to by the id while there is no number", async () => {
+  it("a sender without a number is answered by the id", async () => {
     const userId = newUserId();
     const message = text({ userId }, "Hello");
     await notify(messages(message));
@@ -530,7 +530,7 @@ describe("one person with two ids", () => {
     expect({ to: body.to, recipient: body.recipient }).toEqual({ to: undefined, recipient: userId });
   });
 
-  it("is the same person to the brand's own system, which knows the number only", async () => {
+  it("a sender with two ids is the same user for the brand's own system", async () => {
     const [phone, userId] = [newNumber(), newUserId()];
     const first = await speak({ userId }, "By id");
     await speak({ phone, userId }, "By both");
@@ -546,7 +546,7 @@ describe("one person with two ids", () => {
     expect(reply.body.data).toMatchObject({ user_id: first.user, session_id: first.session });
   });
 
-  it("is taken for the owner of the conversation by who takes them for somebody they were before", async () => {
+  it("a status by either id of the sender reaches the reply", async () => {
     const [phone, userId] = [newNumber(), newUserId()];
     const inHouse = () =>
       gateway.send(
@@ -572,7 +572,7 @@ describe("one person with two ids", () => {
     expect((await inHouse()).body.data).toMatchObject({ user_id: byId.user, session_id: byId.session });
   });
 
-  it("hears of what becomes of a reply by whichever id the status names", async () => {
+  it("a stale id of a sender resolves to the owner of the conversation", async () => {
     const userId = newUserId();
     const message = text({ userId }, "Hello");
     await notify(messages(message));
@@ -603,14 +603,14 @@ describe("one person with two ids", () => {
       (previous: string, current: string) =>
         notification(change({ user_id_update: [{ user_id: { previous, current } }] }, "user_id_update")),
     ],
-  ])("who gets a new id, told by %s, is followed", async (_what, tell) => {
+  ])("a sender with a new id, announced by %s, keeps the conversation", async (_what, tell) => {
     const [before, now] = [newUserId(), newUserId()];
     const first = await speak({ userId: before }, "Before");
     await notify(tell(before, now));
     expect(await speak({ userId: now }, "After")).toEqual(first);
   });
 
-  it("who gets a new number is the same person there, and the old number is nobody's", async () => {
+  it("a sender with a new number keeps the conversation, and the old number is free", async () => {
     const [before, now] = [newNumber(), newNumber()];
     const first = await speak({ phone: before }, "Before");
     const id = newWamid();
@@ -623,7 +623,7 @@ describe("one person with two ids", () => {
 });
 
 describe("what is no message to us", () => {
-  it("the business's own words from its phone are kept as its words, and answered by nobody", async () => {
+  it("an echo of the business is stored as its own message and not answered", async () => {
     const phone = newNumber();
     const before = text({ phone }, "Hello");
     await notify(messages(before));
@@ -644,7 +644,7 @@ describe("what is no message to us", () => {
     ["a reaction", { type: "reaction", reaction: { message_id: "wamid.1", emoji: "👍" } }, "reaction"],
     ["a withdrawal", { type: "revoke", revoke: { original_message_id: "wamid.1" } }, "revoke"],
     ["a type of tomorrow", { type: "hologram", hologram: { depth: 3 } }, "unsupported"],
-  ])("%s is kept, and answered by nobody", async (_what, content, kind) => {
+  ])("an event of the type %s is stored and not answered", async (_what, content, kind) => {
     const message = { id: newWamid(), from: newNumber(), timestamp: "1749416383", ...content };
     const calls = orchestrator.calls.length;
     await notify(messages(message));

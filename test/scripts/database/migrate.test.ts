@@ -44,7 +44,7 @@ const tables = async () => {
 };
 
 describe("migrations", () => {
-  it("go up, down and up again", async () => {
+  it("a migration goes up, down and up again", async () => {
     await write({ "0000_first": first, "0001_second": second });
     expect(await migrate(backend, folder)).toEqual(["0000_first", "0001_second"]);
     expect(await migrate(backend, folder)).toEqual([]);
@@ -55,7 +55,7 @@ describe("migrations", () => {
     expect(await migrate(backend, folder)).toEqual(["0000_first", "0001_second"]);
   });
 
-  it("leave nothing of one that fails, and keep those before it", async () => {
+  it("a failed migration leaves nothing and keeps the earlier ones", async () => {
     await write({
       "0000_first": first,
       "0001_broken": { up: "CREATE TABLE c (id int);--> statement-breakpoint\nSELECT 1 / 0;" },
@@ -64,25 +64,25 @@ describe("migrations", () => {
     expect(await tables()).toEqual(["a", "b", "schema_migrations"]);
   });
 
-  it("report a unique violation of their own instead of taking it for another run's", async () => {
+  it("a migration's own unique violation is reported, and not taken for a concurrent run", async () => {
     const up = "CREATE TABLE c (id int PRIMARY KEY);--> statement-breakpoint\nINSERT INTO c VALUES (1), (1);";
     await write({ "0000_broken": { up } });
     await expect(migrate(backend, folder)).rejects.toThrow("migration 0000_broken: duplicate key");
   });
 
-  it("refuse to go back where nobody wrote the way", async () => {
+  it("a migration without a way down is not rolled back", async () => {
     await write({ "0000_first": { up: first.up } });
     await migrate(backend, folder);
     await expect(rollback(backend, 1, folder)).rejects.toThrow("0000_first.down.sql is missing");
   });
 
-  it("refuse a file the journal doesn't know", async () => {
+  it("a migration file missing from the journal is refused", async () => {
     await write({ "0000_first": first });
     await writeFile(join(folder, "0001_forgotten.sql"), "SELECT 1");
     await expect(migrate(backend, folder)).rejects.toThrow("0001_forgotten.sql");
   });
 
-  it("of this project go up, down and up again, and take the demo", async () => {
+  it("the project's migrations go up, down and up again, and accept the demo rows", async () => {
     const names = await migrate(backend);
     expect(await rollback(backend, names.length)).toEqual(names.toReversed());
     expect(await tables()).toEqual(["schema_migrations"]);

@@ -4,7 +4,7 @@ import { readSettings, workerVariables } from "../../../scripts/dev/configuratio
 const endpoint = "http://127.0.0.1:1/sql";
 
 describe("what npm run dev hands to the Worker", () => {
-  it("is development with its published secrets when nothing is set", () => {
+  it("npm run dev sets development with its published secrets by default", () => {
     expect(workerVariables({}, endpoint)).toMatchObject({
       ENVIRONMENT: "development",
       JWT_SECRET: "parley-development-secret-not-for-production",
@@ -14,24 +14,24 @@ describe("what npm run dev hands to the Worker", () => {
     });
   });
 
-  it("keeps an empty ENVIRONMENT empty, which is production, and gives it no secret", () => {
+  it("npm run dev passes an empty ENVIRONMENT on as production without a secret", () => {
     const variables = workerVariables({ ENVIRONMENT: "" }, endpoint);
     expect(variables["ENVIRONMENT"]).toBe("");
     expect(variables).not.toHaveProperty("JWT_SECRET");
   });
 
-  it("takes what is set, also the empty string, and nothing of the machine", () => {
+  it("npm run dev passes set variables on, also empty ones, and nothing else of the shell", () => {
     const variables = workerVariables({ JWT_SECRET: "", LLM_API_KEY: "k", HOME: "/home/x" }, endpoint);
     expect(variables).toMatchObject({ JWT_SECRET: "", LLM_API_KEY: "k" });
     expect(variables).not.toHaveProperty("HOME");
   });
 
-  it("lets the Worker look for its database where it is told", () => {
+  it("npm run dev passes on another database endpoint", () => {
     const elsewhere = "http://127.0.0.1:2/sql";
     expect(workerVariables({ NEON_ENDPOINT: elsewhere }, endpoint)).toMatchObject({ NEON_ENDPOINT: elsewhere });
   });
 
-  it("refuses a port that is none", () => {
+  it("npm run dev refuses an invalid port", () => {
     expect(readSettings({})).toMatchObject({ port: 8787, databasePort: 0, databaseUrl: null });
     expect(() => readSettings({ PORT: "http" })).toThrow("PORT must be a port number");
   });

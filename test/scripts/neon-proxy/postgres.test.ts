@@ -79,7 +79,7 @@ const connections = (condition: string) =>
 const times = <T>(count: number, make: (n: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
 
 describe("the pool before a real Postgres", () => {
-  it("keeps 5 connections [E2.1.1], makes 10 more at most [E2.1.2], lets nobody wait longer than 30 s [E2.1.3] and renews each after 1,800 s [E2.1.4]", () => {
+  it("the pool has 5 connections, up to 10 more, a wait of at most 30 s and a lifetime of 1,800 s [E2.1.1, E2.1.2, E2.1.3, E2.1.4]", () => {
     const made = vi.spyOn(pg, "Pool");
     void new PostgresBackend({ connectionString: "postgresql://nobody@127.0.0.1:1/none" });
     expect(made.mock.calls[0]?.[0]).toMatchObject({
@@ -91,7 +91,7 @@ describe("the pool before a real Postgres", () => {
     made.mockRestore();
   });
 
-  it("serves a hundred at once over fifteen connections at most, and leaves none in a transaction", () =>
+  it("the pool serves a hundred requests over fifteen connections and leaves none in a transaction", () =>
     withBackend({}, async (backend) => {
       const served = await Promise.all(times(100, () => query(backend, "select pg_backend_pid(), pg_sleep(0.005)")));
       const pids = new Set(served.map(({ rows }) => rows[0]?.[0]));
@@ -99,7 +99,7 @@ describe("the pool before a real Postgres", () => {
       expect((await query(backend, connections("state like 'idle in transaction%'"))).rows).toEqual([["0"]]);
     }));
 
-  it("sets UTC on every connection, whatever the server thinks [E2.2.1]", () =>
+  it("the pool sets UTC on each connection, whatever the server's time zone [E2.2.1]", () =>
     withBackend({}, async (backend) => {
       if (server !== null) await query(backend, "alter role parley set timezone = 'Asia/Tokyo'");
       const zone = "select current_setting('TimeZone'), pg_sleep(0.01)";
@@ -107,7 +107,7 @@ describe("the pool before a real Postgres", () => {
       expect(new Set(zones.map(({ rows }) => rows[0]?.[0]))).toEqual(new Set(["UTC"]));
     }));
 
-  it("asks a connection whether it is alive before it hands it out [E2.1.5]: those that were cut are replaced, and nobody notices [E2.5.3]", async () => {
+  it("the pool tests a connection before use and replaces broken ones unnoticed [E2.1.5, E2.5.3]", async () => {
     const wire = server === null ? null : await startWire(server);
     await withBackend(wire === null ? {} : { connectionString: wire.connectionString }, async (backend) => {
       let isArmed = false;
@@ -135,7 +135,7 @@ describe("the pool before a real Postgres", () => {
     await wire?.close();
   });
 
-  it("sheds who can't be served: an error after their time, and to somebody new a 503 to come back from [E2.5.2]", () =>
+  it("the pool refuses a request past its wait with an error, and a first contact gets a 503 with a retry time [E2.5.2]", () =>
     withBackend({ keep: 1, max: 2, acquireTimeoutMs: 150 }, async (backend) => {
       const exhausted: Backend = {
         run: () => Promise.reject(new DatabaseFailure("no database connection", { code: "53300" })),
@@ -164,7 +164,7 @@ describe("the pool before a real Postgres", () => {
       }
     }));
 
-  it("takes nobody in any more once it is closed, and leaves no connection behind", () =>
+  it("the pool refuses requests once closed and leaves no connection", () =>
     withBackend({ name: "another" }, async (another) => {
       let closed: Backend | null = null;
       await withBackend({}, async (backend) => {

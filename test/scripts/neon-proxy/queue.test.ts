@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { TaskQueue } from "../../../scripts/neon-proxy/queue.ts";
 
 describe("the queue before the embedded database", () => {
-  it("runs one task at a time, in the order of arrival, whatever fails", async () => {
+  it("the queue runs one task at a time in the order of arrival, also after a failure", async () => {
     const queue = new TaskQueue();
     const log: string[] = [];
     const task = (name: string) => async () => {
@@ -16,7 +16,7 @@ describe("the queue before the embedded database", () => {
     expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   });
 
-  it("never starts a task whose caller has left while it waited", async () => {
+  it("the queue skips a task whose caller left", async () => {
     const queue = new TaskQueue();
     const gone = new AbortController();
     const ran: string[] = [];
@@ -31,7 +31,7 @@ describe("the queue before the embedded database", () => {
     expect(ran).toEqual(["first", "third"]);
   });
 
-  it("lets the running task end when it closes, and refuses the rest", async () => {
+  it("the queue lets its running task end at closing and refuses the rest", async () => {
     const queue = new TaskQueue();
     const running = queue.run(() => new Promise<string>((resolve) => setTimeout(() => resolve("done"), 20)));
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -48,7 +48,7 @@ it.beforeEach(async ({ database }) => {
 const DRIVER = { "Neon-Connection-String": "postgresql://test:test@localhost/test" };
 
 describe("the driver against the local endpoint", () => {
-  it("gets values of every common type as from Neon", async ({ client }) => {
+  it("the driver gets values of every common type as from Neon", async ({ client }) => {
     const [row] = await client().query(
       `SELECT 1::int AS i, 9007199254740993::int8 AS big, true AS yes, 1.50::numeric AS n, NULL AS nothing, 'ü€😀' AS t,
         '{"a":[1]}'::jsonb AS j, ARRAY['a"b',NULL] AS list, '\\x00ff'::bytea AS bytes, $1::uuid AS id`,
@@ -68,14 +68,14 @@ describe("the driver against the local endpoint", () => {
     expect(row?.["bytes"]).toEqual(Buffer.from([0, 255]));
   });
 
-  it("gets a full result with command, row count and fields", async ({ client }) => {
+  it("the driver gets a full result with command, row count and fields", async ({ client }) => {
     const result = await client().query("INSERT INTO things VALUES ($1, $2), (2, 'b') RETURNING id", [1, "a"], {
       fullResults: true,
     });
     expect(result).toMatchObject({ command: "INSERT", rowCount: 2, fields: [{ name: "id", dataTypeID: 23 }] });
   });
 
-  it("sees Postgres' own error with its fields", async ({ client }) => {
+  it("the driver gets Postgres' error with its fields", async ({ client }) => {
     await client().query("INSERT INTO things VALUES (1, 'a')");
     await expect(client().query("INSERT INTO things VALUES (1, 'b')")).rejects.toMatchObject({
       name: "NeonDbError",
@@ -90,7 +90,7 @@ describe("the driver against the local endpoint", () => {
     await expect(client().query("SELECT 1; SELECT 2")).rejects.toMatchObject({ code: "42601" });
   });
 
-  it("runs a batch as one transaction in one round trip", async ({ client, database }) => {
+  it("the driver runs a batch as one transaction in one round trip", async ({ client, database }) => {
     const db = drizzle(client());
     const [inserted, counted] = await db.batch([
       db.execute(sql`INSERT INTO things VALUES (1, ${"a"}) RETURNING id, now() AS began`),
@@ -105,7 +105,7 @@ describe("the driver against the local endpoint", () => {
     });
   });
 
-  it("leaves nothing of a batch that fails", async ({ client, database }) => {
+  it("the driver's failed batch leaves nothing", async ({ client, database }) => {
     const db = client();
     const batch = db.transaction([db.query("INSERT INTO things VALUES (1, 'a')"), db.query("SELECT 1 / 0")]);
     await expect(batch).rejects.toMatchObject({ code: "22012" });
@@ -113,7 +113,7 @@ describe("the driver against the local endpoint", () => {
     expect(await client().query("SELECT 1 AS fine")).toEqual([{ fine: 1 }]);
   });
 
-  it("gives a batch the isolation and access it asks for", async ({ client }) => {
+  it("the driver's batch has the isolation and access mode it asks for", async ({ client }) => {
     const db = client();
     const read = await db.transaction(
       [
@@ -128,19 +128,19 @@ describe("the driver against the local endpoint", () => {
     await expect(write).rejects.toMatchObject({ code: "25006" });
   });
 
-  it("speaks UTC", async ({ client }) => {
+  it("the driver's session uses UTC", async ({ client }) => {
     const [row] = await client().query("SELECT current_setting('TimeZone') AS zone");
     expect(row).toEqual({ zone: "UTC" });
   });
 
-  it("doesn't carry an open transaction into the next request", async ({ client, database }) => {
+  it("an open transaction does not reach the next request", async ({ client, database }) => {
     await client().query("BEGIN");
     await client().query("INSERT INTO things VALUES (1, 'a')");
     await client().query("ROLLBACK");
     expect(await database.query("SELECT id FROM things")).toEqual([{ id: "1" }]);
   });
 
-  it("serves 200 callers at once, each with its own answer", async ({ client }) => {
+  it("200 concurrent callers get their own results", async ({ client }) => {
     const answers = await Promise.all(
       Array.from({ length: 200 }, (_, n) => client().query("SELECT $1::int AS n", [n])),
     );
@@ -149,7 +149,7 @@ describe("the driver against the local endpoint", () => {
 });
 
 describe("the endpoint", () => {
-  it("answers raw text only when asked to", async ({ post }) => {
+  it("the endpoint returns raw text only when asked to", async ({ post }) => {
     const response = await post(JSON.stringify({ query: "SELECT 1 AS n, true AS b, 5::int8 AS big" }));
     expect(await response.json()).toMatchObject({ rowAsArray: false, rows: [{ n: 1, b: true, big: "5" }] });
     const raw = await post(JSON.stringify({ query: "SELECT 1 AS n, true AS b" }), {
@@ -159,7 +159,7 @@ describe("the endpoint", () => {
     expect(await raw.json()).toMatchObject({ rowAsArray: true, rows: [["1", "t"]], command: "SELECT", rowCount: 1 });
   });
 
-  it("takes JSON parameters as Neon does", async ({ post }) => {
+  it("the endpoint takes JSON parameters as Neon does", async ({ post }) => {
     const response = await post(
       JSON.stringify({
         query: "SELECT $1::text[] AS a, $2::jsonb AS o, $3::bool AS b",
@@ -176,18 +176,18 @@ describe("the endpoint", () => {
     ["a list", "[]"],
     ["params that are no list", '{"query":"SELECT 1","params":3}'],
     ["a batch of no queries", '{"queries":[1]}'],
-  ] as const)("refuses %s with 400", async ([, body], { post }) => {
+  ] as const)("the endpoint refuses %s with 400", async ([, body], { post }) => {
     const response = await post(body);
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ message: expect.stringContaining("parse"), code: null });
   });
 
-  it("refuses an isolation level that isn't one", async ({ post }) => {
+  it("the endpoint refuses an unknown isolation level", async ({ post }) => {
     const response = await post('{"queries":[]}', { "Neon-Batch-Isolation-Level": "Chaos" });
     expect([response.status, await response.json()]).toMatchObject([400, { message: "invalid isolation level" }]);
   });
 
-  it("knows no other path and no other method", async ({ post, database }) => {
+  it("the endpoint knows one path and one method", async ({ post, database }) => {
     expect((await post("{}", {}, "/other")).status).toBe(404);
     expect((await fetch(database.endpoint)).status).toBe(405);
   });
@@ -216,7 +216,7 @@ describe("the endpoint", () => {
     expect(preflight.headers.get("access-control-allow-origin")).toBeNull();
   });
 
-  it("refuses a request over 10 MB and an answer over 10 MB", async ({ post, database }) => {
+  it("the endpoint refuses requests and answers over 10 MB", async ({ post, database }) => {
     expect((await post(JSON.stringify({ query: "SELECT $1", params: ["x".repeat(11 * 1024 * 1024)] }))).status).toBe(
       413,
     );
@@ -225,7 +225,7 @@ describe("the endpoint", () => {
     expect(await database.query("SELECT * FROM things")).toEqual([]);
   });
 
-  it("tells the backend when nobody waits for the answer any more", async () => {
+  it("the endpoint tells the backend when the caller has left", async () => {
     const arrived = Promise.withResolvers<void>();
     const noticed = Promise.withResolvers<void>();
     const endpoint = await startEndpoint({

@@ -101,7 +101,7 @@ const deadLetters = (conversation: ReturnType<typeof conversationAt>) =>
 const find = ({ turns }: ReturnType<typeof conversationAt>, id: string): StoredTurn | null => turns.find(ADDRESS, id);
 
 describe("a message of a webhook", () => {
-  it("is written before anything is asked, and asked about in its turn", () => {
+  it("a webhook message is stored before its sender is resolved, and resolved in its turn", () => {
     introduce = () => new Promise(() => undefined);
     const conversation = conversationAt(ADDRESS);
     expect(conversation.receive(message("a"), message("b"), message("a"))).toMatchObject({
@@ -112,7 +112,7 @@ describe("a message of a webhook", () => {
     expect(introduced).toEqual(["a"]);
   });
 
-  it("runs in the order it was admitted, and after a crash as well", async () => {
+  it("webhook messages run in the order of their admission, also after a crash", async () => {
     introduce = () => new Promise(() => undefined);
     conversationAt(ADDRESS).receive(message("a"), message("b"), message("c"));
     introduce = () => ready;
@@ -121,7 +121,7 @@ describe("a message of a webhook", () => {
     expect(ran).toEqual(["a", "b", "c"]);
   });
 
-  it("is said at least a millisecond after the one before it", async () => {
+  it("each webhook message is at least a millisecond later than the one before", async () => {
     const conversation = conversationAt(ADDRESS);
     const quiet = { kind: "reaction" } as const;
     conversation.receive(message("a", quiet), message("b", quiet), message("c", quiet));
@@ -130,7 +130,7 @@ describe("a message of a webhook", () => {
     expect(times).toEqual([0, 1, 2]);
   });
 
-  it("is known by its id for eight days, however long the id is", async () => {
+  it("a webhook message id of any length is known for eight days", async () => {
     const conversation = conversationAt(ADDRESS);
     const quiet = message("w".repeat(500), { kind: "reaction" });
     conversation.receive(quiet);
@@ -145,7 +145,7 @@ describe("a message of a webhook", () => {
     expect(conversation.receive(quiet)).toMatchObject({ accepted: 1, duplicates: 0 });
   });
 
-  it("that is one too many of a thousand waiting is kept for somebody to look at", () => {
+  it("a webhook message beyond a thousand waiting ones becomes a dead letter", () => {
     introduce = () => new Promise(() => undefined);
     const conversation = conversationAt(ADDRESS);
     conversation.receive(...Array.from({ length: 1_001 }, (_, index) => message(`m${index}`)));
@@ -157,7 +157,7 @@ describe("a message of a webhook", () => {
 });
 
 describe("while Postgres is away", () => {
-  it("a first message keeps its place and is asked about again, later each time", async () => {
+  it("a first message keeps its place while Postgres is unreachable and is resolved again with growing pauses", async () => {
     introduce = () => away;
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"), message("b"));
@@ -173,7 +173,7 @@ describe("while Postgres is away", () => {
     expect(ran).toEqual(["a", "b"]);
   });
 
-  it("a conversation that is known goes on with what it knows", async () => {
+  it("a known conversation continues while Postgres is unreachable", async () => {
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
     await hasRun(1);
@@ -183,7 +183,7 @@ describe("while Postgres is away", () => {
     expect(conversation.state.get("owner")?.userId).toBe(USER.id);
   });
 
-  it("a bug is not taken for it: after five times the message is put aside, and the others go on", async () => {
+  it("a message that can't be resolved because of a bug becomes a dead letter after five attempts", async () => {
     introduce = ({ id }) => {
       if (id === "a") throw new Error("a bug");
       return ready;
@@ -203,7 +203,7 @@ describe("what a message turns out to be", () => {
   it.each([
     ["no_instance", null],
     ["guests_not_accepted", "brand"],
-  ] as const)("%s: a letter, once, and no turn", async (reason, brandId) => {
+  ] as const)("a message that is %s becomes one dead letter and no turn", async (reason, brandId) => {
     introduce = () => ({ kind: "rejected", reason, brandId });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
@@ -213,7 +213,7 @@ describe("what a message turns out to be", () => {
     expect(ran).toEqual([]);
   });
 
-  it("a message to an instance that can't answer is put aside instead of running into the ground", async () => {
+  it("a message to an instance that can't answer becomes a dead letter", async () => {
     const bundle = demoBundle();
     bundle.config!.templateSet!.functions = {};
     introduce = () => ({ ...ready, bundle });
@@ -223,7 +223,7 @@ describe("what a message turns out to be", () => {
     expect(deadLetters(conversation)).toMatchObject([{ reason: "not_configured" }]);
   });
 
-  it("one that Postgres has is nothing new", async () => {
+  it("a message that Postgres already has is skipped", async () => {
     introduce = () => ({ kind: "known" });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
@@ -231,7 +231,7 @@ describe("what a message turns out to be", () => {
     expect(pulled(conversation)).toMatchObject({ entries: [], notices: [] });
   });
 
-  it("a number that changes hands takes nothing of the former brand's conversation with it", async () => {
+  it("a number that moves to another brand takes nothing of the earlier conversation along", async () => {
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
     await hasRun(1);
@@ -267,7 +267,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
     return { conversation, asked };
   };
 
-  it("is answered in the session that was open when they spoke, and so is the message before them", async () => {
+  it("a caller behind a slow message is answered in the session that was open at their request", async () => {
     const { conversation, asked } = await busy();
     conversation.receive(message("b"));
     const { sessionId } = say(conversation, "c");
@@ -284,7 +284,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
   it.each([
     ["changes hands", {}, { ...ready, bundle: demoBundle({ brandId: BRAND }), user: { ...USER, id: BRAND } }],
     ["is given up by the person", { kind: "system", became }, ready],
-  ] as const)("is told so when the number %s meanwhile: what they said is put aside", async (_how, changes, found) => {
+  ] as const)("a caller is refused when the number %s while they wait", async (_how, changes, found) => {
     const { conversation, asked } = await busy();
     conversation.receive(message("b", changes), message("d", { kind: "reaction" }));
     const { turnId, outcome } = say(conversation, "c");
@@ -322,7 +322,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     return { conversation, sessionId: conversation.state.get("session")!.id };
   };
 
-  it("takes them with it: none is run, and none comes again when it is sent again", async () => {
+  it("an erasure removes waiting messages, and none of them runs when delivered again", async () => {
     const { conversation, sessionId } = await begun();
     introduce = () => away;
     conversation.state.remove("bundle");
@@ -347,7 +347,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     ["a gesture", { kind: "reaction" }, ready],
     ["one that is to be answered", {}, ready],
     ["one that nothing can be made of", {}, { kind: "rejected", reason: "no_config", brandId: null }],
-  ] as const)("takes one with it that is being prepared at this moment: %s", async (_which, changes, preparation) => {
+  ] as const)("an erasure removes a message that is being resolved: %s", async (_which, changes, preparation) => {
     const { conversation, sessionId } = await begun();
     const asked = Promise.withResolvers<Resolution>();
     introduce = ({ id }) => (id === "b" ? asked.promise : ready);
@@ -363,7 +363,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     expect([deadLetters(conversation), ran]).toEqual([[], ["a"]]);
   });
 
-  it("takes what waits with it that was put aside, and no letter of before", async () => {
+  it("an erasure removes waiting dead letters of its session only", async () => {
     introduce = ({ id }) => (id === "a" ? ready : { kind: "rejected", reason: "no_config", brandId: null });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("z"));
@@ -374,7 +374,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     expect(deadLetters(conversation)).toMatchObject([{ payload: { message: { id: "z" } } }]);
   });
 
-  it("leaves those alone that begin the next one", async () => {
+  it("an erasure keeps the messages that begin the next session", async () => {
     const { conversation, sessionId } = await begun();
     introduce = () => new Promise(() => undefined);
     // The answer was given a millisecond after the message.
@@ -389,7 +389,7 @@ describe("two addresses of one person", () => {
   const BY_ID = addresses.whatsapp(BUSINESS, { phone: null, userId: "US.1" });
   const isHome = (address: string) => conversationAt(address).state.get("forwardsTo") === null;
 
-  it("are one: the other passes on to the one where somebody has spoken", async () => {
+  it("an address without a conversation forwards to the one that has a conversation", async () => {
     const byId = conversationAt(BY_ID);
     byId.receive(message("a", { person: { phone: null, userId: "US.1" } }));
     await hasRun(1);
@@ -397,12 +397,12 @@ describe("two addresses of one person", () => {
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([false, true]);
   });
 
-  it("are one from the first message: the number's", async () => {
+  it("two new addresses of a person are one conversation at the number's address", async () => {
     expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBeNull();
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
-  it("are one from now on where somebody has spoken at both: the number's", async () => {
+  it("two addresses with conversations are one from now on, at the number's address", async () => {
     for (const [address, id] of [
       [BY_ID, "a"],
       [ADDRESS, "b"],
@@ -414,7 +414,7 @@ describe("two addresses of one person", () => {
     expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 
-  it("are one although somebody speaks here while the other is asked", async () => {
+  it("two addresses are one although a message arrives while the other address is asked", async () => {
     const byId = conversationAt(BY_ID);
     byId.receive(message("a"));
     await hasRun(1);

@@ -99,7 +99,7 @@ const refused = (code: number, remedy: Remedy, retryAfterMs: number | null = nul
 const retry = (pace: "rate" | "pair" | "transient"): Remedy => ({ kind: "retry", pace });
 
 describe("what is said to a person", () => {
-  it("is sent one after the other and in its order, the parts of a message before the next message", async () => {
+  it("replies are sent in order, with all parts of one before the next", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
@@ -116,7 +116,7 @@ describe("what is said to a person", () => {
     expect(deliveries.waiting()).toBe(0);
   });
 
-  it("waits until the one before it has got through", async () => {
+  it("a reply waits until the one before it was accepted", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
@@ -134,7 +134,7 @@ describe("a refusal that will pass", () => {
     ["pair", 6_000],
     ["rate", 1_000],
     ["transient", 1_000],
-  ] as const)("by %s is tried again after %i ms, then after twice as long", async (pace, first) => {
+  ] as const)("a transient refusal by %s is retried after %i ms, then after twice as long", async (pace, first) => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -153,7 +153,7 @@ describe("a refusal that will pass", () => {
     expect(states()).toEqual(["queued", "sent"]);
   });
 
-  it("is not tried before they want it", async () => {
+  it("a refusal with a retry time is retried no earlier", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -161,7 +161,7 @@ describe("a refusal that will pass", () => {
     expect(courier.resume(clock.now)).toBe(clock.now + 60_000);
   });
 
-  it("is given up after twelve times, with the reason", async () => {
+  it("a reply is given up after twelve attempts with the reason", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     for (let attempt = 0; attempt < 12; attempt += 1) {
@@ -176,7 +176,7 @@ describe("a refusal that will pass", () => {
 });
 
 describe("a refusal for good", () => {
-  it("ends the message, and the next one is sent", async () => {
+  it("a permanent refusal fails the reply, and the next one is sent", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1a", "1b"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
@@ -187,7 +187,7 @@ describe("a refusal for good", () => {
     expect(lines).toMatchObject([{ level: "warn", event: "delivery_failed", code: 131026 }]);
   });
 
-  it("of the token or the account is an error in the log", async () => {
+  it("a refused token or account is logged as an error", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -200,7 +200,7 @@ describe("more than 24 hours after the person wrote", () => {
   const request = { type: "template", template: { name: "come_back", language: { code: "en" } } };
   const template = { request, text: "Come back, Ann" };
 
-  it("nothing is sent without a template", () => {
+  it("a reply outside the service window is not sent without a template", () => {
     isOpen = false;
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
@@ -209,7 +209,7 @@ describe("more than 24 hours after the person wrote", () => {
     expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "WINDOW_CLOSED" } }]]);
   });
 
-  it("the template is sent", () => {
+  it("a reply outside the service window is sent as the template", () => {
     isOpen = false;
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"], template), clock.now);
@@ -217,7 +217,7 @@ describe("more than 24 hours after the person wrote", () => {
     expect(bodies()).toEqual(["template"]);
   });
 
-  it("by their clock and not by ours, the template is sent, once", async () => {
+  it("a reply that the channel refuses for the service window is sent as the template once", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"], template), clock.now);
     courier.sendNext();
@@ -258,7 +258,7 @@ describe("more than 24 hours after the person wrote", () => {
 });
 
 describe("what left us without an answer", () => {
-  it("is unknown and is not sent again", async () => {
+  it("a reply without a response is unknown and is not sent again", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -269,7 +269,7 @@ describe("what left us without an answer", () => {
     expect(states()).toEqual(["unknown"]);
   });
 
-  it("is unknown after a crash, and is not sent again; what comes after it is", () => {
+  it("a reply is unknown after a crash and not sent again, and the next one is sent", () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     deliveries.queue(parcel(TWO, ["2"]), clock.now);
@@ -280,7 +280,7 @@ describe("what left us without an answer", () => {
     expect(told).toMatchObject([[ONE, { state: "unknown" }]]);
   });
 
-  it("is settled by a status that names our message, also one that comes before the answer", async () => {
+  it("an unknown reply is settled by a status with our reference, also one that arrives first", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -289,7 +289,7 @@ describe("what left us without an answer", () => {
     expect(told.at(-1)).toEqual([ONE, { state: "delivered", ids: ["a"] }]);
   });
 
-  it("is not sent again when a status says that it arrived although it was refused", async () => {
+  it("a refused reply is not sent again once a status reports its delivery", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -302,7 +302,7 @@ describe("what left us without an answer", () => {
 });
 
 describe("news", () => {
-  it("without our reference is known by the channel's id", async () => {
+  it("a status without our reference is matched by the channel's message id", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -311,13 +311,13 @@ describe("news", () => {
     expect(deliveries.takeChange(ONE)?.delivery.state).toBe("read");
   });
 
-  it("of what was never sent from here is nobody's", () => {
+  it("a status of a message sent elsewhere is passed on without an owner", () => {
     const { deliveries } = incarnation();
     expect(deliveries.applyStatus({ id: "b", reference: null, state: "read", error: null })).toBeNull();
     expect(deliveries.applyStatus({ id: "b", reference: TWO, state: "read", error: null })).toBeNull();
   });
 
-  it("is waited for 30 days", () => {
+  it("a status is awaited for 30 days", () => {
     const { deliveries } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     expect(deliveries.sweep(clock.now + 30 * DAY_MS - 1)).toBe(clock.now + 30 * DAY_MS);
@@ -325,7 +325,7 @@ describe("news", () => {
   });
 });
 
-it("without a token nothing is sent, and it is said why", () => {
+it("replies are not sent without an access token, and the reason is logged", () => {
   const { deliveries, courier } = incarnation({ isConfigured: false });
   deliveries.queue(parcel(ONE, ["1"]), clock.now);
   courier.sendNext();

@@ -55,7 +55,7 @@ const caller = (userId: string | null, brandId: string = ACME): Caller =>
 const startSession = (one: Session) => start(parts, { session: one, bundle: demoBundle() }, { address, now: NOW });
 
 describe("the session that what is said belongs to", () => {
-  it("is the one Postgres knows, unless it was erased or has ended here", () => {
+  it("a conversation continues the session of Postgres unless it was erased or has ended", () => {
     expect(sessionFor(parts.state, false, visit(session())).id).toBe(session().id);
     const ending = { sessionId: session().id, caller: caller(ANN), session: session() };
     expire(parts, ending, { address, now: NOW });
@@ -65,7 +65,7 @@ describe("the session that what is said belongs to", () => {
     expect(sessionFor(parts.state, false, visit(session())).id).not.toBe(session().id);
   });
 
-  it("is a new one with an id of its own, of this address, in whatever second it begins", () => {
+  it("a new session's id is unique and holds the conversation's address", () => {
     const second = Math.floor(NOW / 1000);
     startSession(session(second));
     erase(parts, { sessionId: session(second).id, caller: caller(ANN), session: null }, ERASING);
@@ -78,7 +78,7 @@ describe("the session that what is said belongs to", () => {
 describe("what a conversation tells of a session", () => {
   const ask = (who: Caller) => unsaved(parts, { sessionId: session().id, caller: who, before: null, limit: 10 });
 
-  it("is for the person and their brand's server, and nobody else", () => {
+  it("a session's state is shown to its user and their brand's server only", () => {
     startSession(session());
     expect(ask(caller(ANN)).kind).toBe("unsaved");
     expect(ask(caller(null)).kind).toBe("unsaved");
@@ -88,14 +88,14 @@ describe("what a conversation tells of a session", () => {
     }
   });
 
-  it("is nothing of one it does not know, and nothing of one that was erased", () => {
+  it("the state of an unknown or erased session is not shown", () => {
     expect(ask(caller(ANN))).toEqual({ kind: "unknown" });
     startSession(session());
     erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
     expect(ask(caller(ANN))).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
   });
 
-  it("is no more once Postgres has it", () => {
+  it("the state of a session is not kept once Postgres has it", () => {
     startSession(session());
     parts.outbox.confirm(parts.outbox.pull(1_000_000).upTo);
     expect(ask(caller(ANN))).toMatchObject({ kind: "unsaved", messages: [], usage: [] });
@@ -103,7 +103,7 @@ describe("what a conversation tells of a session", () => {
 });
 
 describe("what is remembered of what is over", () => {
-  it("is a tombstone, for a day", () => {
+  it("an erased session leaves a tombstone for a day", () => {
     startSession(session());
     erase(parts, { sessionId: session().id, caller: caller(ANN), session: null }, ERASING);
     expect(pruneTombstones(parts.state, NOW + 1)).toBe(NOW + TOMBSTONE_MS);
@@ -112,7 +112,7 @@ describe("what is remembered of what is over", () => {
     expect(parts.state.get("erased")).toBeNull();
   });
 
-  it("is that it was ended, for longer than any isolate takes it for open", () => {
+  it("an ended session is remembered for longer than any isolate caches it as open", () => {
     startSession(session());
     expire(parts, { sessionId: session().id, caller: caller(ANN), session: null }, { address, now: NOW });
     expect(endIsRememberedUntil(parts.state, NOW + 60_000)).toBeGreaterThan(NOW + 60_000);

@@ -39,7 +39,7 @@ const brought = () => outbox.pull(1_000_000).entries.map(({ id, messages }) => [
 const told = (session = "s") => outbox.history(session).map(({ content }) => content);
 
 describe("what waits for Postgres", () => {
-  it("is brought once more, the same, by an object that died before it wrote that Postgres has it", () => {
+  it("an object that crashed before the confirmation brings the same entries again", () => {
     add("one", "two");
     const first = brought();
     outbox.confirm(outbox.pull(1_000_000).upTo);
@@ -48,7 +48,7 @@ describe("what waits for Postgres", () => {
     expect(brought()).toEqual(first);
   });
 
-  it("is not brought any more once that is written, and what comes after it is", () => {
+  it("confirmed entries are not pulled again and later ones are", () => {
     add("one", "two");
     outbox.confirm(outbox.pull(1_000_000).upTo);
     add("three");
@@ -57,7 +57,7 @@ describe("what waits for Postgres", () => {
     expect(brought().map(([id]) => id)).toEqual(["three"]);
   });
 
-  it("is not taken for what was brought before it was said", () => {
+  it("an entry is not confirmed by the number of an earlier pull", () => {
     add("one");
     const { upTo } = outbox.pull(1_000_000);
     add("two");
@@ -65,7 +65,7 @@ describe("what waits for Postgres", () => {
     expect(brought().map(([id]) => id)).toEqual(["two"]);
   });
 
-  it("is not taken for what was brought before the object emptied itself and counted from one again", () => {
+  it("an entry is not confirmed by a pull from before the storage was emptied", () => {
     outbox.confirm(500);
     add("one");
     outbox.confirm(500);
@@ -74,7 +74,7 @@ describe("what waits for Postgres", () => {
 });
 
 describe("what the model is told was said before", () => {
-  it("is the same to an object that remembers and to one that has to read it again", () => {
+  it("the history is the same from memory and from storage", () => {
     const all = Array.from({ length: 50 }, (_, number) => `word ${number}`);
     for (const word of all) {
       add(word);
@@ -89,13 +89,13 @@ describe("what the model is told was said before", () => {
     expect(told()).toEqual(all.slice(-20));
   });
 
-  it("is of one session, whichever was asked for before", () => {
+  it("the history holds one session, whichever was read before", () => {
     add("one");
     outbox.add(entry("elsewhere", "other"));
     expect([told(), told("other"), told()]).toEqual([["one"], ["elsewhere"], ["one"]]);
   });
 
-  it("is nothing of a session that is over", () => {
+  it("the history of an ended session is empty", () => {
     add("one");
     expect(told()).toEqual(["one"]);
     outbox.confirm(outbox.pull(1_000_000).upTo);

@@ -84,11 +84,11 @@ type Options = {
 };
 
 describe("what the orchestrator is asked", () => {
-  it("says in which session and by whom [B2.3.1]", async ({ asked }) => {
+  it("a call to the orchestrator names the session and the user [B2.3.1]", async ({ asked }) => {
     expect(await asked()).toMatchObject({ session_id: "session-1", user_id: "user-1", is_guest: false });
   });
 
-  it("holds the words as they were meant, and what was said before them [B2.3.2]", async ({ asked }) => {
+  it("a call to the orchestrator holds the unescaped message and the history [B2.3.2]", async ({ asked }) => {
     const content = "Is 1 < 2 & 'so on'? 👋🏽";
     const history = [{ role: "user", content: "Hi" } as const, { role: "assistant", content: "Hi there" } as const];
     const adapter = await asked({ message: { id: "m", content, channel: "web", metadata: { page: 7 } }, history });
@@ -102,23 +102,26 @@ describe("what the orchestrator is asked", () => {
     expect(adapter.history).toEqual(history);
   });
 
-  it("says for whose instance [B2.3.3]", async ({ asked }) => {
+  it("a call to the orchestrator names the instance [B2.3.3]", async ({ asked }) => {
     const { instance } = demoBundle();
     expect((await asked()).routing).toEqual({ brand_id: instance.brandId, instance_id: instance.id });
   });
 
-  it("names the template set and the template that answers [B2.3.4]", async ({ asked }) => {
+  it("a call to the orchestrator names the template set and the template [B2.3.4]", async ({ asked }) => {
     expect(await asked()).toMatchObject({
       template: { id: "00000000-0000-4000-8000-0000000000a1", json: { response: "reply" } },
       plan_key: "reply",
     });
   });
 
-  it("names the template's model and where it runs [B2.3.5]", async ({ asked }) => {
+  it("a call to the orchestrator names the template's model and provider [B2.3.5]", async ({ asked }) => {
     expect(await asked()).toMatchObject({ model: "small-1", llm_runtime: "acme" });
   });
 
-  it("holds the session's token plan, or one that is made for it [B2.3.6]", async ({ asked, orchestrator }) => {
+  it("a call to the orchestrator holds the session's token plan or a new one [B2.3.6]", async ({
+    asked,
+    orchestrator,
+  }) => {
     const made = await asked();
     expect(made.token_plan.templates.reply).toMatchObject({ function: "response", total_budget: 100 });
     const tokenPlan = { templates: {}, created_at: "2026-01-01T00:00:00.000Z" };
@@ -126,7 +129,10 @@ describe("what the orchestrator is asked", () => {
     expect((await asked({ session: { ...question().session, tokenPlan } })).token_plan).toEqual(tokenPlan);
   });
 
-  it("says how the person was recognised, and what may be done for them [B2.3.7]", async ({ asked, orchestrator }) => {
+  it("a call to the orchestrator states how the user was identified and their permissions [B2.3.7]", async ({
+    asked,
+    orchestrator,
+  }) => {
     const known = await asked();
     orchestrator.calls.splice(0);
     const guest = await asked({ user: { id: "user-2", tier: "guest" }, authState: "guest" });
@@ -140,19 +146,19 @@ describe("what the orchestrator is asked", () => {
     ["a session", { session: { ...question().session, id: "" } }],
     ["a user", { user: { id: "", tier: "standard" } }],
     ["any words", { message: { ...question().message, content: "" } }],
-  ] as const)("is never sent without %s [B2.3.8]", async ([, changes], { run, orchestrator }) => {
+  ] as const)("the orchestrator is never called without %s [B2.3.8]", async ([, changes], { run, orchestrator }) => {
     await expect(run({ input: question(changes) })).rejects.toMatchObject({ code: "VALIDATION_ERROR", status: 400 });
     expect(orchestrator.calls).toEqual([]);
   });
 
-  it("holds no secret, at any depth [B2.3.9]", async ({ asked }) => {
+  it("a call to the orchestrator holds no secret at any depth [B2.3.9]", async ({ asked }) => {
     const metadata = { password: "s3cret", deep: [{ api_key: "s3cret", Authorization: "s3cret", kept: 1 }] };
     const adapter = await asked({ message: { ...question().message, metadata } });
     expect(adapter.message.metadata).toEqual({ deep: [{ kept: 1 }] });
     expect(JSON.stringify(adapter)).not.toContain("s3cret");
   });
 
-  it("is marked as the turn it is, so that a repeat can be told from a new one", async ({ run, orchestrator }) => {
+  it("a call to the orchestrator has the turn's id as its idempotency key", async ({ run, orchestrator }) => {
     await run({ env: { ORCHESTRATOR_TOKEN: "its-token" } });
     expect(orchestrator.calls[0]?.headers).toMatchObject({
       "idempotency-key": "turn-1",
@@ -164,7 +170,7 @@ describe("what the orchestrator is asked", () => {
 });
 
 describe("an answer", () => {
-  it("is told and kept, and its tokens are counted [B2.4.3]", async ({ orchestrator, run }) => {
+  it("an answer is returned and kept with its token usage [B2.4.3]", async ({ orchestrator, run }) => {
     const answer = { text: "Hi!", mood: "good", token_usage: { prompt_tokens: 12, completion_tokens: 34 } };
     orchestrator.behave(answerWith(answer));
     const { result, lines } = await run();
@@ -178,7 +184,7 @@ describe("an answer", () => {
     expect(lines).toEqual([]);
   });
 
-  it("without words is the default reply, and what it took is counted all the same", async ({ orchestrator, run }) => {
+  it("an empty answer becomes the default reply and its usage is counted", async ({ orchestrator, run }) => {
     orchestrator.behave(answerWith({ text: " ", usage: { input_tokens: 1000, output_tokens: 0 } }));
     const { result } = await run();
     expect(result).toMatchObject({ text: SORRY, fallback: true, usage: { sentTokens: 1000, costUsd: "0.15" } });
@@ -206,7 +212,7 @@ describe("an orchestrator that fails", () => {
     ["never stops talking", endless, "larger than"],
     ["says little that unfolds to more than it may say", packed, "larger than"],
   ] as const)(
-    "because it %s, leaves the person with the default reply [B2.4.4]",
+    "the user gets the default reply when the orchestrator %s [B2.4.4]",
     async ([, behaviour, reason], { orchestrator, run }) => {
       orchestrator.behave(behaviour);
       const { result, lines } = await run();
@@ -218,7 +224,7 @@ describe("an orchestrator that fails", () => {
     },
   );
 
-  it("because nobody is there, leaves the person with the default reply", async ({ run }) => {
+  it("the user gets the default reply when no orchestrator listens", async ({ run }) => {
     const { result } = await run({ env: { ORCHESTRATOR_URL: "http://127.0.0.1:9/" } });
     expect(result).toMatchObject(FALLBACK);
   });
@@ -228,7 +234,7 @@ describe("an orchestrator that fails", () => {
     ["begins and says no more", stall],
     ["says one character after the other", drip],
   ] as const)(
-    "because it %s, is left when its time is over, and its line is hung up [B2.4.5]",
+    "a call is cut off at its timeout when the orchestrator %s [B2.4.5]",
     async ([, behaviour], { orchestrator, run }) => {
       const closed = Promise.withResolvers<void>();
       orchestrator.behave((call, response) => {
@@ -242,10 +248,7 @@ describe("an orchestrator that fails", () => {
     },
   );
 
-  it("has 30 seconds, and not one millisecond more, unless it is configured otherwise [B2.9.1]", async ({
-    orchestrator,
-    run,
-  }) => {
+  it("a call has 30 seconds unless configured otherwise [B2.9.1]", async ({ orchestrator, run }) => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     try {
       const arrived = Promise.withResolvers<void>();
@@ -264,13 +267,13 @@ describe("an orchestrator that fails", () => {
     }
   });
 
-  it("is let go of when the run is replaced", async ({ orchestrator, run }) => {
+  it("a call is cut off when its run is replaced", async ({ orchestrator, run }) => {
     const abort = new AbortController();
     orchestrator.behave(() => abort.abort(new Error("The run was replaced")));
     expect((await run({ signal: abort.signal })).result).toMatchObject(FALLBACK);
   });
 
-  it("is not asked again by a run that comes after too many that died", async ({ run, orchestrator }) => {
+  it("a run after too many crashed ones does not call the orchestrator", async ({ run, orchestrator }) => {
     const { result, lines } = await run({ fence: MAX_RUNS + 1 });
     expect([result, orchestrator.calls]).toMatchObject([FALLBACK, []]);
     expect(lines).toMatchObject([{ event: "turn_abandoned", runs: MAX_RUNS + 1 }]);
@@ -280,12 +283,12 @@ describe("an orchestrator that fails", () => {
 describe("a development machine without an orchestrator", () => {
   const alone = { ORCHESTRATOR_URL: "" };
 
-  it("answers by itself [B2.4.1]", async ({ run }) => {
+  it("a development machine without an orchestrator answers by a mock [B2.4.1]", async ({ run }) => {
     const { result } = await run({ env: alone });
     expect(result).toMatchObject({ text: "You said: Hello", fallback: false, usage: { costUsd: expect.any(String) } });
   });
 
-  it("warns each time that nobody should rely on it, and says what to set [B2.4.7]", async ({ run }) => {
+  it("the mock warns on each call and names the setting to use [B2.4.7]", async ({ run }) => {
     const { lines } = await run({ env: alone });
     expect(lines).toEqual([
       expect.objectContaining({
@@ -299,7 +302,11 @@ describe("a development machine without an orchestrator", () => {
 });
 
 describe("from the person to the record", () => {
-  it("what a turn took is written down once, at the day's price [B2.6.4]", async ({ orchestrator, say, gateway }) => {
+  it("the usage of a turn is stored once, at the prices of the day [B2.6.4]", async ({
+    orchestrator,
+    say,
+    gateway,
+  }) => {
     orchestrator.behave(answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } }));
     const { session_id, token_usage } = await say();
     const rows = await gateway.database.query(
@@ -324,11 +331,7 @@ describe("from the person to the record", () => {
     expect(token_usage).toEqual({ prompt_in: 1_200, completion_out: 340, total: 1_540, cost_usd: "0.000384" });
   });
 
-  it("what took too long costs nothing that is known, and its person has an answer", async ({
-    orchestrator,
-    say,
-    gateway,
-  }) => {
+  it("a turn that timed out has no known cost and still has an answer", async ({ orchestrator, say, gateway }) => {
     orchestrator.behave(hang);
     const answer = await say();
     const usage = await gateway.database.query("select id from session_token_usage where session_id = $1", [
@@ -345,11 +348,7 @@ describe("from the person to the record", () => {
     ]);
   });
 
-  it("what a client says of its message is kept without the secrets in it, and so is what the model says [B2.2.3]", async ({
-    orchestrator,
-    say,
-    gateway,
-  }) => {
+  it("the metadata of client and model are stored without secrets [B2.2.3]", async ({ orchestrator, say, gateway }) => {
     orchestrator.behave(answerWith({ text: "Hi", debug: { api_key: "s3cret", kept: 1 } }));
     const { session_id } = await say({
       metadata: { page: 7, password: "s3cret", deep: { access_token: "s3cret", list: [1] } },
@@ -366,7 +365,7 @@ describe("from the person to the record", () => {
     expect(everything[0]?.["text"]).not.toContain("s3cret");
   });
 
-  it("words for a session that is not there are refused and kept nowhere [B2.1.4]", async ({ gateway }) => {
+  it("a message for a missing session is refused and not stored [B2.1.4]", async ({ gateway }) => {
     const id = "00000000-0000-8000-b000-0000000000cc";
     const before = await gateway.database.query("select count(*) from messages");
     const { status, body } = await gateway.send(

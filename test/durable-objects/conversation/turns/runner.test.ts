@@ -40,7 +40,7 @@ const answerAll = async () => {
 const kindOf = async (outcome: Promise<SubmitOutcome>) => (await outcome).kind;
 
 describe("somebody who waits behind others", () => {
-  it("is told after 60 seconds that their message is accepted, and finds the answer when they ask again", async () => {
+  it("a caller who waits 60 seconds is told that the message is accepted and finds the answer later", async () => {
     void object.submit(submission("first", "x"));
     const second = object.submit(submission("second", "x"));
     await pass(60_000);
@@ -53,14 +53,14 @@ describe("somebody who waits behind others", () => {
     });
   });
 
-  it("waits on when their own run has begun before the 60 seconds are over", async () => {
+  it("a caller keeps waiting when their run began within the 60 seconds", async () => {
     const first = object.submit(submission("first", "x"));
     await pass(61_000);
     await answerAll();
     expect(await kindOf(first)).toBe("answered");
   });
 
-  it("is the last of twenty; whoever comes after is asked to come back, and who asks again is not", async () => {
+  it("the twenty-first waiting message is refused with a retry time, and a repeated one is not", async () => {
     const callers = Array.from({ length: 1 + MAX_WAITING_TURNS }, (_, index) =>
       object.submit(submission(`m${index}`, "x")),
     );
@@ -75,7 +75,7 @@ describe("somebody who waits behind others", () => {
 });
 
 describe("somebody who says more than they may", () => {
-  it("is told when to go on; what was said a minute ago no longer counts, and asking again never does [G4.4.1]", async () => {
+  it("a user over the rate is told when to continue, and a repeated request costs nothing [G4.4.1]", async () => {
     object = incarnation(storage, 0, () => now, runs, { turnsPerMinute: 3 });
     for (const id of ["a", "b", "c"]) {
       void object.submit(submission(id, "x"));
@@ -91,7 +91,7 @@ describe("somebody who says more than they may", () => {
     expect(await kindOf(object.submit(submission("e", "x")))).toBe("limited");
   });
 
-  it("is told by the instance's rate too, unless they only ask again", async () => {
+  it("a user over the instance's rate is told when to continue, and a repeated request is not", async () => {
     void object.submit(submission("a", "x"));
     await answerAll();
     const exhausted = { retryAfterMs: 700 };
@@ -105,7 +105,7 @@ describe("somebody who says more than they may", () => {
 });
 
 describe("a run that takes too long", () => {
-  it("is replaced once its lease is over, by the first who asks; its own answer then changes nothing [C6.4.4, C6.5.1, I1.1]", async () => {
+  it("a run past its lease is replaced by the next caller, and its late answer changes nothing [C6.4.4, C6.5.1, I1.1]", async () => {
     const first = object.submit(submission("a", "x"));
     await flush();
     now += LEASE_MS - 1;
@@ -127,7 +127,7 @@ describe("a run that takes too long", () => {
     expect(object.outbox.pull(1_000_000).entries.map(({ turn }) => turn?.fence)).toEqual([2]);
   });
 
-  it("is replaced by the alarm when nobody asks, and what waits behind it goes on [C6.5.2, I1.2]", async () => {
+  it("a run past its lease is replaced by the alarm, and the next message runs [C6.5.2, I1.2]", async () => {
     void object.submit(submission("a", "x"));
     const behind = object.submit(submission("b", "x"));
     now += LEASE_MS;
@@ -140,7 +140,7 @@ describe("a run that takes too long", () => {
     expect(await kindOf(behind)).toBe("answered");
   });
 
-  it("that breaks is begun again at the next look", async () => {
+  it("a run that throws is started again at the next alarm", async () => {
     const caller = object.submit(submission("a", "x"));
     runs[0]?.fail();
     await flush();
@@ -152,7 +152,7 @@ describe("a run that takes too long", () => {
 });
 
 describe("an orphan", () => {
-  it("is taken over by exactly one of those who come at once; the others are told that it runs [I1.3, I1.4]", async () => {
+  it("an orphaned turn is taken over by exactly one caller, and the others see it in progress [I1.3, I1.4]", async () => {
     void object.submit(submission("a", "x"));
     await flush();
     object = wake();
@@ -164,14 +164,14 @@ describe("an orphan", () => {
 });
 
 describe("a request id", () => {
-  it("comes with the body it came with, or is refused, also while it runs", async () => {
+  it("a request id with another body is refused, also while the turn runs", async () => {
     void object.submit(submission("a", "x"));
     expect(await object.submit(submission("a", "y"))).toEqual({ kind: "mismatch" });
     await answerAll();
     expect(await object.submit(submission("a", "y"))).toEqual({ kind: "mismatch" });
   });
 
-  it("is a new turn in a new session [C3.7.1, I6.1]", async () => {
+  it("a request id is a new turn in a new session [C3.7.1, I6.1]", async () => {
     void object.submit(submission("a", "x"));
     await answerAll();
     now += SESSION_TIMEOUT_MS + 10;
@@ -182,7 +182,7 @@ describe("a request id", () => {
     expect(new Set(sessions).size).toBe(2);
   });
 
-  it("is forgotten when its lifetime is over, not before [C6.7.1, I9.2]", async () => {
+  it("a request id is forgotten at the end of its lifetime and not before [C6.7.1, I9.2]", async () => {
     void object.submit(submission("a", "x"));
     await answerAll();
     now += LIFETIME_MS - 1;
@@ -195,14 +195,14 @@ describe("a request id", () => {
 });
 
 describe("a conversation", () => {
-  it("lets nobody in who is somebody else, or of another brand, and tells them nothing", async () => {
+  it("a conversation refuses another user and another brand and reveals nothing", async () => {
     void object.submit(submission("a", "x"));
     await answerAll();
     const stranger = submission("a", "x", { user: { id: crypto.randomUUID(), tier: "standard" } });
     expect(await object.submit(stranger)).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND", details: {} });
   });
 
-  it("says at once that it can't answer, also when it has begun and knows its instance already", async () => {
+  it("a conversation whose instance can't answer refuses at once, also when it had begun", async () => {
     const demo = demoBundle();
     const bundle = { ...demo, config: demo.config && { ...demo.config, routingPlanKey: "" } };
     object.state.set("bundle", bundle);
@@ -211,7 +211,7 @@ describe("a conversation", () => {
     expect(object.turns.pendingCount()).toBe(0);
   });
 
-  it("closes the session that was quiet too long and tells Postgres when", async () => {
+  it("a conversation closes a session past its timeout and reports the time to Postgres", async () => {
     void object.submit(submission("a", "x"));
     await answerAll();
     now += SESSION_TIMEOUT_MS + 10;

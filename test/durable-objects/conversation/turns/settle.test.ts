@@ -72,7 +72,7 @@ function settled({
 const entries = (): LedgerEntry[] => object.outbox.pull(1_000_000).entries;
 
 describe("what a person said", () => {
-  it("is kept as theirs, under the request it came with [B2.2.1]", () => {
+  it("a message is stored as the user's with its request id [B2.2.1]", () => {
     const { turn, inbound } = settled();
     expect(inbound).toMatchObject({
       id: inboundMessageIdOf(turn.turnId),
@@ -84,14 +84,17 @@ describe("what a person said", () => {
     });
   });
 
-  it.each(["api", "web", "app"] as const)("keeps that it came by %s, whatever it says itself [B2.2.2]", (channel) => {
-    const { inbound, reply } = settled({ said: { channel, metadata: { channel: "elsewhere", page: 7 } } });
-    expect([inbound.metadata, reply.metadata["channel"]]).toEqual([{ channel, page: 7 }, channel]);
-  });
+  it.each(["api", "web", "app"] as const)(
+    "a message is stored with the channel %s, whatever its metadata say [B2.2.2]",
+    (channel) => {
+      const { inbound, reply } = settled({ said: { channel, metadata: { channel: "elsewhere", page: 7 } } });
+      expect([inbound.metadata, reply.metadata["channel"]]).toEqual([{ channel, page: 7 }, channel]);
+    },
+  );
 });
 
 describe("what the person is answered", () => {
-  it("is kept as the assistant's, after what it answers and for the same request [B2.7.1]", () => {
+  it("a reply is stored as the assistant's, after its message and with the same request id [B2.7.1]", () => {
     const { turn, inbound, reply, answer } = settled();
     expect(reply).toMatchObject({
       id: replyMessageIdOf(turn.turnId),
@@ -105,7 +108,7 @@ describe("what the person is answered", () => {
     expect(answer).toMatchObject({ text: "Hi, Ann", message_id: reply.id, inbound_message_id: inbound.id });
   });
 
-  it("keeps all that the orchestrator said, and whether it said anything [B2.7.2]", () => {
+  it("a reply is stored with the whole response and whether it was the default [B2.7.2]", () => {
     const { reply } = settled();
     expect(reply.metadata).toMatchObject({
       orchestrator_response: { text: "Hi, Ann", mood: "good" },
@@ -118,20 +121,20 @@ describe("what the person is answered", () => {
     expect(silent.answer.fallback).toBe(true);
   });
 
-  it("tells what took how long, to the person and for the record [B2.9.2]", () => {
+  it("a reply states its durations to the caller and in storage [B2.9.2]", () => {
     const { reply, answer } = settled();
     const timing = { total: 1_005, admission: 5, orchestrator: 700 };
     expect([answer.timing_ms, reply.metadata["timing_ms"]]).toEqual([timing, timing]);
   });
 
-  it("comes with what it took, once per turn", () => {
+  it("a turn has one usage row", () => {
     const { turn, entry } = settled();
     expect(entry.usage).toEqual({ ...USAGE, id: usageIdOf(turn.turnId) });
     expect(settleLast().answer).toBeNull();
     expect(entries()).toHaveLength(1);
   });
 
-  it("is what whoever asks again is told", async () => {
+  it("a repeated request gets the same reply", async () => {
     const { answer, entry } = settled();
     expect(await object.submit(submission("r1", "Hello"))).toEqual({ kind: "completed", answer });
     expect(entry.turn).toMatchObject({ cachedResponse: answer, expiresAt: now + LIFETIME_MS });
@@ -141,13 +144,13 @@ describe("what the person is answered", () => {
 describe("a session", () => {
   const known = () => object.state.get("session");
 
-  it("was last spoken in when the answer was given [B2.7.3]", () => {
+  it("a turn moves the session's last message time to its answer [B2.7.3]", () => {
     const { entry, reply } = settled();
     expect([entry.session.lastMessageAt, known()?.lastMessageAt]).toEqual([T0 + 1_000, T0 + 1_000]);
     expect(reply.createdAt).toBe(entry.session.lastMessageAt);
   });
 
-  it("was last answered then, and not before its first answer [B2.7.4]", () => {
+  it("a turn sets the session's last reply time, which is empty before the first [B2.7.4]", () => {
     void object.submit(submission("r1", "Hello"));
     expect(known()).toMatchObject({ lastMessageAt: T0, lastAssistantMessageAt: null });
     now += 1_000;
@@ -158,7 +161,7 @@ describe("a session", () => {
     ]);
   });
 
-  it("never goes back in time: an answer comes after its question, whatever the clock says", () => {
+  it("an answer is later than its question, whatever the clock says", () => {
     void object.submit(submission("r1", "Hello"));
     now -= 60_000;
     settleLast();
@@ -167,14 +170,14 @@ describe("a session", () => {
     expect(entry?.session).toMatchObject({ lastMessageAt: T0 + 1, lastAssistantMessageAt: T0 + 1 });
   });
 
-  it("keeps the plan its first turn was made with", () => {
+  it("a session keeps the token plan of its first turn", () => {
     const { entry } = settled();
     expect([entry.session.tokenPlan, known()?.tokenPlan]).toEqual([result().tokenPlan, result().tokenPlan]);
   });
 });
 
 describe("a message without a speaker", () => {
-  it("is refused and leaves nothing [B2.1.3]", async () => {
+  it("a turn without a user is refused and leaves nothing [B2.1.3]", async () => {
     const outcome = await object.submit(submission("r1", "Hello", { user: { id: "", tier: "standard" } }));
     expect(outcome).toMatchObject({
       kind: "refused",
@@ -185,7 +188,7 @@ describe("a message without a speaker", () => {
   });
 });
 
-it("a session that somebody ends while a turn runs stays ended: the reply belongs to it and does not open it", () => {
+it("a session ended while a turn runs stays ended and keeps the reply", () => {
   void object.submit(submission("r1", "Hello", { receivedAt: T0 - 5 }));
   const session = object.state.get("session");
   if (session === null) throw new Error("There is no session");
