@@ -1,4 +1,5 @@
 import type { Channel } from "./channel.ts";
+import type { Amendment } from "./amendment.ts";
 import type { Role } from "./role.ts";
 
 /** Kinds of messages that are answered. */
@@ -17,7 +18,16 @@ export const SPOKEN_KINDS = [
 ] as const;
 
 /** Kinds that are recorded and not answered. `unsupported` stands for every unknown type. */
-export const SILENT_KINDS = ["reaction", "edit", "revoke", "system", "unsupported"] as const;
+export const SILENT_KINDS = [
+  "reaction",
+  "edit",
+  "revoke",
+  "call_permission",
+  "preference",
+  "welcome",
+  "system",
+  "unsupported",
+] as const;
 
 export type InboundKind = (typeof SPOKEN_KINDS)[number] | (typeof SILENT_KINDS)[number];
 
@@ -43,7 +53,7 @@ export type InboundMessage = {
   channel: Channel;
   kind: InboundKind;
   /** `assistant` when the business wrote it in the channel's own app. */
-  role: Exclude<Role, "system">;
+  role: Role;
   person: ChannelIdentity;
   business: ChannelEndpoint;
   /** What the person goes by from now on, when this message tells that it changed. */
@@ -54,7 +64,18 @@ export type InboundMessage = {
   sentAt: number;
   /** What the channel told besides, and the message as it came. */
   metadata: Record<string, unknown>;
+  /** Set for an edit (`edit`) or a revocation (`edit: null`) of an earlier message. */
+  amends?: Pick<Amendment, "target" | "edit"> | null;
+  /** The channel's id of the quoted message. */
+  replyTo?: string | null;
+  /** Chosen by the sender: never trusted. */
+  profile?: ContactProfile | null;
+  /** Set when the user stopped or resumed marketing messages of the business. */
+  marketing?: "stop" | "resume" | null;
 };
+
+/** The names a contact has given themselves on the channel. */
+export type ContactProfile = { name?: string; username?: string };
 
 /** Whether a message is answered: written by the user, and no reaction or notice. */
 export const wantsReply = ({ kind, role }: Pick<InboundMessage, "kind" | "role">): boolean =>

@@ -22,8 +22,8 @@ export async function receiveWhatsAppWebhook(
   circumstances: Circumstances,
 ): Promise<Summary> {
   const { messages, statuses, skipped } = readWebhook(payload, circumstances.receivedAt);
-  for (const { what, type } of skipped) {
-    log.warn(EVENT.webhookSkipped, { what, type, trace_id: circumstances.traceId });
+  for (const { what, type, value } of skipped) {
+    log.warn(EVENT.webhookSkipped, { what, type, ...(value && { value }), trace_id: circumstances.traceId });
   }
   const arrivals = new Arrivals(addresses, circumstances);
   for (const message of messages.toSorted((a, b) => a.sentAt - b.sentAt)) {

@@ -1,5 +1,6 @@
 import { PhoneE164 } from "../../domain/identity.ts";
-import type { ChannelEndpoint, ChannelIdentity } from "../../domain/inbound-message.ts";
+import type { ChannelEndpoint, ChannelIdentity, ContactProfile } from "../../domain/inbound-message.ts";
+import { truncate } from "../../domain/text.ts";
 import { record, records, text } from "./json.ts";
 import type { Json } from "./json.ts";
 
@@ -51,6 +52,20 @@ export function senderOf(message: Json, contacts: unknown): ChannelIdentity | nu
       : (said.phone !== null && phone === said.phone) || (said.userId !== null && userId === said.userId),
   );
   return identity(said.phone ?? contact?.phone ?? null, said.userId ?? contact?.userId ?? null);
+}
+
+const MAX_NAME = 256;
+
+/** The names of the contact that is the sender, as the sender has chosen them; null when there are none. */
+export function profileOf({ phone, userId }: ChannelIdentity, contacts: unknown): ContactProfile | null {
+  const all = records(contacts);
+  const isSender = ({ wa_id, user_id }: Json) =>
+    (phone !== null && phoneOf(wa_id) === phone) || (userId !== null && userIdOf(user_id) === userId);
+  const { name, username } = record((all.find(isSender) ?? (all.length === 1 ? all[0] : undefined))?.profile);
+  const names = Object.entries({ name: text(name), username: text(username) }).flatMap(([key, value]) =>
+    value === null ? [] : [[key, truncate(value, MAX_NAME)]],
+  );
+  return names.length === 0 ? null : (Object.fromEntries(names) as ContactProfile);
 }
 
 /** An identity with at least one id, or null. */

@@ -5,7 +5,13 @@ import type { Json } from "./json.ts";
 import { isRecord } from "../../domain/json.ts";
 
 /** A message as text, and its structured fields. A message without text gets a placeholder in brackets. */
-export type Content = { kind: InboundKind; content: string; details: Record<string, unknown> };
+export type Content = {
+  kind: InboundKind;
+  content: string;
+  details: Record<string, unknown>;
+  /** Files the message holds, by their ids at the channel. */
+  attachments?: Record<string, unknown>[];
+};
 
 type Reader = (message: Json) => Content | null;
 
@@ -16,8 +22,14 @@ const joined = (separator: string, ...parts: (string | null)[]): string | null =
 const known = (details: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(details).filter(([, value]) => value !== null && value !== undefined));
 
-const spoken = (kind: InboundKind, content: string | null, details: Record<string, unknown> = {}): Content | null =>
-  content === null ? null : { kind, content, details: known(details) };
+const spoken = (kind: InboundKind, content: string, details: Record<string, unknown> = {}): Content => ({
+  kind,
+  content,
+  details: known(details),
+});
+
+const contentIf = (kind: InboundKind, content: string | null, details: Record<string, unknown> = {}): Content | null =>
+  content === null ? null : spoken(kind, content, details);
 
 const media =
   (kind: "image" | "audio" | "video" | "document" | "sticker"): Reader =>
@@ -25,7 +37,8 @@ const media =
     const { id, mime_type, sha256, filename, caption, voice, animated } = record(message[kind]);
     const file = known({ id, mime_type, sha256, filename, voice, animated });
     const placeholder = `[${joined(": ", kind, text(filename)) ?? kind}]`;
-    return spoken(kind, text(caption) ?? placeholder, { media: file });
+    const attachment = { type: kind, ...known({ id, mime_type, sha256, name: filename }), caption: text(caption) };
+    return { ...spoken(kind, text(caption) ?? placeholder, { media: file }), attachments: [attachment] };
   };
 
 function location({ location }: Json): Content | null {
@@ -34,7 +47,7 @@ function location({ location }: Json): Content | null {
   const place = joined(", ", text(name), text(address));
   const point = north === null || east === null ? null : `${north}, ${east}`;
   const content = place !== null && point !== null ? `${place} (${point})` : (place ?? point);
-  return spoken("location", content, { location: known({ latitude: north, longitude: east, name, address }) });
+  return contentIf("location", content, { location: known({ latitude: north, longitude: east, name, address }) });
 }
 
 const coordinate = (value: unknown): number | null => number(value) ?? number(Number(text(value) ?? Number.NaN));
@@ -48,7 +61,7 @@ function contacts({ contacts }: Json): Content | null {
   const words = people.map(({ name, phones }) =>
     name !== null && phones.length > 0 ? `${name} (${phones.join(", ")})` : (name ?? phones.join(", ")),
   );
-  return spoken("contacts", text(words.filter((word) => word !== "").join("; ")), { contacts: people });
+  return contentIf("contacts", text(words.filter((word) => word !== "").join("; ")), { contacts: people });
 }
 
 /** Replies to buttons, lists and flows. A flow's answer is JSON inside a string. */
@@ -58,21 +71,21 @@ function interactive({ interactive }: Json): Content | null {
     case "button_reply":
     case "list_reply": {
       const { id, title, description } = record(button_reply ?? list_reply);
-      return spoken("interactive", text(title) ?? text(id), { reply: known({ id, title, description }) });
+      return contentIf("interactive", text(title) ?? text(id), { reply: known({ id, title, description }) });
     }
     case "nfm_reply": {
       const { name, body, response_json } = record(nfm_reply);
-      const form = parsed(response_json);
-      const lines = Object.entries(form)
-        .filter(([field]) => field !== "flow_token")
-        .map(
-          ([field, value]) => `${field}: ${typeof value === "string" ? value : JSON.stringify(sanitizeData(value))}`,
-        );
-      return spoken("interactive", joined("\n", text(body), ...lines), { form: known({ name, ...form }) });
+      const { flow_token: token, ...answers } = parsed(response_json);
+      const lines = Object.entries(answers).map(
+        ([field, value]) => `${field}: ${typeof value === "string" ? value : JSON.stringify(sanitizeData(value))}`,
+      );
+      return contentIf("interactive", joined("\n", text(body), ...lines), {
+        form: { ...known({ name, token }), answers },
+      });
     }
     case "call_permission_reply": {
       const { response } = record(call_permission_reply);
-      return spoken("interactive", `[call permission: ${text(response) ?? "answered"}]`);
+      return spoken("call_permission", `[call permission: ${text(response) ?? "answered"}]`);
     }
     default:
       return null;
@@ -94,7 +107,7 @@ function order({ order }: Json): Content | null {
     const price = joined(" ", text(item_price), text(currency));
     return `${text(quantity) ?? "1"} x ${text(product_retailer_id) ?? "?"}${price === null ? "" : ` (${price})`}`;
   });
-  return spoken("order", joined("\n", text(note), ...items), { order: known({ catalog_id, product_items }) });
+  return contentIf("order", joined("\n", text(note), ...items), { order: known({ catalog_id, product_items }) });
 }
 
 function reaction({ reaction }: Json): Content | null {
@@ -108,12 +121,13 @@ function edit({ edit }: Json): Content {
   const { original_message_id, message } = record(edit);
   const words = record(message);
   // An edit of an edit names the original message; an edit inside an edit is invalid.
-  const { content } = words.type === "edit" ? unsupported("edit") : readContent(words);
-  return { kind: "edit", content, details: known({ edits: original_message_id }) };
+  const edited = words.type === "edit" ? unsupported("edit") : readContent(words);
+  const details = known({ edits: original_message_id, edited_kind: edited.kind, ...edited.details });
+  return { ...edited, kind: "edit", details };
 }
 
 const READERS: Record<string, Reader> = {
-  text: ({ text: words }) => spoken("text", text(record(words).body)),
+  text: ({ text: words }) => contentIf("text", text(record(words).body)),
   image: media("image"),
   audio: media("audio"),
   video: media("video"),
@@ -122,7 +136,7 @@ const READERS: Record<string, Reader> = {
   location,
   contacts,
   interactive,
-  button: ({ button }) => spoken("button", text(record(button).text), { payload: record(button).payload }),
+  button: ({ button }) => contentIf("button", text(record(button).text), { payload: record(button).payload }),
   order,
   reaction,
   edit,
@@ -131,7 +145,8 @@ const READERS: Record<string, Reader> = {
     spoken("system", text(record(system).body) ?? `[${text(record(system).type) ?? "system"}]`, {
       system: record(system).type,
     }),
-  request_welcome: () => spoken("system", "[chat opened]"),
+  request_welcome: () => spoken("welcome", "[chat opened]"),
+  unsupported: (message) => unsupported(text(record(message.unsupported).type) ?? "unsupported"),
 };
 
 /** Reads a message by its type. An unknown type, or a message without the content of its type, is `unsupported`. */

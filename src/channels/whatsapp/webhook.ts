@@ -1,19 +1,25 @@
 import { DELIVERY_STATES } from "../../domain/delivery.ts";
 import type { DeliveryError, DeliveryStatus, DeliveryState } from "../../domain/delivery.ts";
 import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound-message.ts";
+import { sanitizeData } from "../../domain/sanitize.ts";
 import { truncate } from "../../domain/text.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readContent } from "./content.ts";
 import { number, record, records, text } from "./json.ts";
 import type { Json } from "./json.ts";
 import { readMessage, subjectOf, timeOf } from "./message.ts";
-import { endpointOf, identity, messageIdOf, phoneOf, senderOf, userIdOf } from "./contact.ts";
+import { endpointOf, identity, messageIdOf, phoneOf, profileOf, senderOf, userIdOf } from "./contact.ts";
 
 /** A status of a message we sent, and whom it was sent to. */
 export type Status = { person: ChannelIdentity; business: ChannelEndpoint; status: DeliveryStatus };
 
 /** Something nothing was made of, told so that it can be logged: never with what somebody said. */
-export type Skipped = { what: string; type: string | null };
+export type Skipped = {
+  what: string;
+  type: string | null;
+  /** All of an event about the business's account, which holds no words of users. */
+  value?: Json;
+};
 
 export type WhatsAppWebhook = { messages: InboundMessage[]; statuses: Status[]; skipped: Skipped[] };
 
@@ -33,16 +39,18 @@ export function readWebhook(payload: unknown, receivedAt: number): WhatsAppWebho
   };
 }
 
-const nothingBut = (what: string, type: string | null): WhatsAppWebhook => ({
+const nothingBut = (what: string, type: string | null, value?: Json): WhatsAppWebhook => ({
   messages: [],
   statuses: [],
-  skipped: [{ what, type }],
+  skipped: [{ what, type, ...(value && { value }) }],
 });
 
 function readChange({ field, value }: Json, receivedAt: number): WhatsAppWebhook {
+  if (field === "account_update") return nothingBut("change", field, record(value));
   const { metadata, contacts, messages, message_echoes, statuses, user_id_update, errors } = record(value);
+  const { user_preferences } = record(value);
   const business = endpointOf(metadata);
-  const items = [messages, message_echoes, statuses, user_id_update].flatMap((list) => records(list));
+  const items = [messages, message_echoes, statuses, user_id_update, user_preferences].flatMap((list) => records(list));
   if (business === null || (items.length === 0 && !Array.isArray(errors))) return nothingBut("change", text(field));
   const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
   const keep = (what: string, item: Json, result: InboundMessage | null) => {
@@ -56,6 +64,9 @@ function readChange({ field, value }: Json, receivedAt: number): WhatsAppWebhook
   }
   for (const item of records(message_echoes)) keep("echo", item, echo(item, business, receivedAt));
   for (const item of records(user_id_update)) keep("user_id_update", item, idUpdate(item, business, receivedAt));
+  for (const item of records(user_preferences)) {
+    keep("user_preferences", item, preference(item, contacts, business, receivedAt));
+  }
   for (const item of records(statuses)) {
     const news = status(item, business);
     if (news === null) found.skipped.push({ what: "status", type: text(item.status) });
@@ -68,7 +79,8 @@ function readChange({ field, value }: Json, receivedAt: number): WhatsAppWebhook
 function message(item: Json, contacts: unknown, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
   const person = senderOf(item, contacts) ?? subjectOf(item);
   const id = messageIdOf(item.id);
-  return person === null || id === null ? null : readMessage(item, { id, person, business, receivedAt });
+  if (person === null || id === null) return null;
+  return readMessage(item, { id, person, business, receivedAt, profile: profileOf(person, contacts) });
 }
 
 /** What the business itself wrote in its app on the phone. */
@@ -90,13 +102,45 @@ function idUpdate(item: Json, business: ChannelEndpoint, receivedAt: number): In
     id: `user_id_update:${text(previous) ?? ""}:${userId}`,
     channel: "whatsapp",
     kind: "system",
-    role: "user",
+    role: "system",
     person,
     business,
     became: { phone: null, userId },
     content: text(item.detail) ?? "[user_id_update]",
     sentAt,
     metadata: { whatsapp: { sent_at: formatIso(sentAt), person, kind: "system", system: "user_id_update" } },
+  };
+}
+
+/** The user stopped or resumed marketing messages. It has no message id, so one is made of what identifies it. */
+function preference(
+  item: Json,
+  contacts: unknown,
+  business: ChannelEndpoint,
+  receivedAt: number,
+): InboundMessage | null {
+  const person = identity(phoneOf(item.wa_id), userIdOf(item.user_id));
+  const value = text(item.value);
+  if (person === null || text(item.category) !== "marketing_messages" || (value !== "stop" && value !== "resume")) {
+    return null;
+  }
+  const sentAt = timeOf(item.timestamp, receivedAt);
+  const profile = profileOf(person, contacts);
+  return {
+    id: `user_preferences:${person.phone ?? person.userId ?? ""}:${value}:${text(item.timestamp) ?? ""}`,
+    channel: "whatsapp",
+    kind: "preference",
+    role: "system",
+    person,
+    business,
+    became: null,
+    content: text(item.detail) ?? `[marketing messages: ${value}]`,
+    sentAt,
+    metadata: {
+      whatsapp: { sent_at: formatIso(sentAt), person, kind: "preference", preference: sanitizeData(item) },
+    },
+    profile,
+    marketing: value,
   };
 }
 

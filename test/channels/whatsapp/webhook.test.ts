@@ -76,7 +76,12 @@ describe("what somebody sends is read as what it is", () => {
     ["that it was forwarded", "pywa-message-current_location", { forwarded: true }],
     ["the advertisement it came from", "pywa-message-referral", { referral: { ctwa_clid: "CTWA_CLID" } }],
     ["the button's own data", "pywa-callback_button-button", { reply: { id: "callback_data" } }],
-    ["the form's fields", "pywa-flow_completion-completion", { form: { comment_text: "Comment Text" } }],
+    [
+      "the form's name and answers",
+      "pywa-flow_completion-completion",
+      { form: { name: "flow", answers: { comment_text: "Comment Text", delivery_rating: "4" } } },
+    ],
+    ["the name the sender has chosen", "pywa-message-text", { profile: { name: "Test Name" } }],
     ["what was wrong with it", "pywa-message-unsupported", { errors: [{ code: 131051 }] }],
     ["an error that stands beside it", "pywa-message-interactive_message_with_err", { errors: [{ code: 131000 }] }],
     ["which message was reacted to", "pywa-message-reaction", { reaction: { message_id: "wamid.yzxyzx=" } }],
@@ -104,6 +109,24 @@ describe("what somebody sends is read as what it is", () => {
       { type: "edit", edit: { message: { type: "edit", edit: {} } } },
       "[unsupported message: edit]",
     ],
+    [
+      "an edited caption",
+      { type: "edit", edit: { original_message_id: "wamid.1", message: { type: "image", image: { caption: "New" } } } },
+      "New",
+    ],
+    [
+      "an answer to a request to call",
+      {
+        type: "interactive",
+        interactive: { type: "call_permission_reply", call_permission_reply: { response: "accept" } },
+      },
+      "[call permission: accept]",
+    ],
+    [
+      "a type that the channel names without its content",
+      { type: "unsupported", unsupported: { type: "poll_creation" }, errors: [{ code: 131051 }] },
+      "[unsupported message: poll_creation]",
+    ],
     ["a withdrawal", { type: "revoke", revoke: { original_message_id: "wamid.1" } }, "[message deleted]"],
     ["a chat that was opened", { type: "request_welcome" }, "[chat opened]"],
     ["a contact without a name", { type: "contacts", contacts: [{ phones: [{ phone: "+1 5" }] }] }, "+1 5"],
@@ -114,6 +137,107 @@ describe("what somebody sends is read as what it is", () => {
     expect(only(messages({ from: "16505551234", id: "wamid.1", timestamp: "1749416383", ...item })).content).toBe(
       content,
     );
+  });
+});
+
+describe("what a message says beside its words", () => {
+  const item = (more: Record<string, unknown>) => only(messages({ ...text({ phone: "16505551234" }, "x"), ...more }));
+
+  it("lists its files as attachments with their captions", () => {
+    const image = { id: "77", mime_type: "image/jpeg", sha256: "abc", caption: "Look" };
+    expect(item({ type: "image", image }).metadata.attachments).toEqual([
+      { type: "image", id: "77", mime_type: "image/jpeg", sha256: "abc", caption: "Look" },
+    ]);
+    expect(item({}).metadata).not.toHaveProperty("attachments");
+  });
+
+  it("names the quoted message", () => {
+    expect(only(fixture("pywa-message-reply")).replyTo).toBe("wamid.xyzxyz==");
+    expect(item({ context: { forwarded: true } }).replyTo).toBeNull();
+  });
+
+  it("names the message that an edit or a revocation is about, and the words as they stand", () => {
+    const message = { type: "text", text: { body: "Better" } };
+    expect(item({ type: "edit", edit: { original_message_id: "wamid.1", message } }).amends).toMatchObject({
+      target: "wamid.1",
+      edit: { content: "Better", metadata: { whatsapp: { kind: "text" } } },
+    });
+    expect(item({ type: "revoke", revoke: { original_message_id: "wamid.1" } }).amends).toEqual({
+      target: "wamid.1",
+      edit: null,
+    });
+    expect(item({ type: "revoke", revoke: {} }).amends).toBeNull();
+    expect(item({}).amends).toBeNull();
+  });
+
+  it("is not the user's words when the channel says it about them, and silent when nothing is asked", () => {
+    expect(only(fixture("pywa-system-phone_number_change")).role).toBe("system");
+    expect(item({ type: "request_welcome" })).toMatchObject({ role: "system", kind: "welcome" });
+    const interactive = { type: "call_permission_reply", call_permission_reply: { response: "reject" } };
+    for (const silent of [item({ type: "request_welcome" }), item({ type: "interactive", interactive })]) {
+      expect(wantsReply(silent)).toBe(false);
+    }
+  });
+
+  it("has the profile of the sender alone, cut at a length", () => {
+    const contacts = [
+      { wa_id: "16505550001", profile: { name: "A".repeat(1_000), username: "@ann" } },
+      { wa_id: "16505550002", profile: { name: "Bob" } },
+    ];
+    const [ann, stranger] = read(
+      notification(
+        change({ contacts, messages: [text({ phone: "16505550001" }, "a"), text({ phone: "16505550003" }, "b")] }),
+      ),
+    ).messages;
+    expect(ann?.profile).toEqual({ name: "A".repeat(256), username: "@ann" });
+    expect(stranger?.profile).toBeNull();
+  });
+});
+
+describe("when it was said", () => {
+  const sentAt = (timestamp: unknown) => only(messages({ ...text({ phone: "16505551234" }, "x"), timestamp })).sentAt;
+
+  it.each([
+    ["seconds as text", "1749416383", 1_749_416_383_000],
+    ["seconds as a number", 1_749_416_383, 1_749_416_383_000],
+    ["milliseconds, as some relays send them", "1749416383123", 1_749_416_383_123],
+  ])("is told in %s", (_how, timestamp, expected) => {
+    expect(sentAt(timestamp)).toBe(expected);
+  });
+
+  it.each(["", "soon", "-1", "NaN", null, "99999999999", "1e30", String(Date.UTC(2100, 0))])(
+    "is the receipt when the timestamp is no time or in the future: %s",
+    (timestamp) => {
+      const receipt = sentAt(undefined);
+      expect(sentAt(timestamp)).toBe(receipt);
+    },
+  );
+});
+
+describe("an event that is no message", () => {
+  it("that stops or resumes marketing messages is a silent notice, the same however often it comes", () => {
+    const user_preferences = [
+      { wa_id: "16505551234", category: "marketing_messages", value: "stop", detail: "Stop", timestamp: 1_731_705_721 },
+    ];
+    const payload = notification(change({ user_preferences }, "user_preferences"));
+    expect(only(payload)).toMatchObject({
+      kind: "preference",
+      role: "system",
+      marketing: "stop",
+      person: { phone: "+16505551234" },
+    });
+    expect(only(payload).id).toBe(only(payload).id);
+    const other = notification(
+      change({ user_preferences: [{ wa_id: "16505551234", value: "maybe" }] }, "user_preferences"),
+    );
+    expect(read(other)).toMatchObject({ messages: [], skipped: [{ what: "user_preferences" }] });
+  });
+
+  it("about the business's account is passed on whole", () => {
+    const value = { event: "DISABLED_UPDATE", phone_number: "15550001111", ban_info: { waba_ban_state: ["DISABLE"] } };
+    expect(read({ entry: [{ changes: [{ field: "account_update", value }] }] }).skipped).toEqual([
+      { what: "change", type: "account_update", value },
+    ]);
   });
 });
 
@@ -270,7 +394,7 @@ describe("a notification", () => {
     },
   );
 
-  it.each(["history", "smb_app_state_sync", "account_update", "calls", "tomorrow"])(
+  it.each(["history", "smb_app_state_sync", "calls", "tomorrow"])(
     "a notification about %s is skipped by name",
     (field) => {
       expect(read(notification(change({ [field]: [{ secret: "words" }] }, field)))).toEqual({
