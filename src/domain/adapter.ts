@@ -10,7 +10,8 @@ import type {
   Template,
   TemplateSet,
 } from "./instance.ts";
-import { ROLES, type Role } from "./role.ts";
+import type { Message } from "./message.ts";
+import { ROLES } from "./role.ts";
 import { sanitizeData } from "./sanitize.ts";
 import type { Session } from "./session.ts";
 import { formatIso } from "./time.ts";
@@ -26,13 +27,24 @@ export const MAX_ADAPTER_BYTES = 1_048_576;
 const MAX_HISTORY = 100;
 const MAX_HISTORY_BYTES = MAX_ADAPTER_BYTES / 2;
 /** What a message of it takes beside its content. */
-const FIELDS_LENGTH = JSON.stringify({ role: "assistant", content: "" }).length;
+const FIELDS_LENGTH = JSON.stringify({ role: "assistant", content: "", fallback: true }).length;
 
 /** A session's plan is a row of JSON: what has no templates is no plan. */
 const isTokenPlan = (value: unknown): value is TokenPlan => isRecord(value) && isRecord(value.templates);
 
 const Id = z.string().min(1);
 const Timestamp = z.iso.datetime({ offset: true });
+
+/** `fallback` marks an instance's default reply: the model did not write it. */
+const HistoryEntry = z.object({ role: z.enum(ROLES), content: z.string(), fallback: z.literal(true).optional() });
+
+/** A stored message as the model's history shows it. */
+export const toHistoryEntry = ({
+  role,
+  content,
+  metadata,
+}: Pick<Message, "role" | "content" | "metadata">): z.infer<typeof HistoryEntry> =>
+  role === "assistant" && metadata.fallback === true ? { role, content, fallback: true } : { role, content };
 
 /** What an orchestrator is given: everything it may know of one message, and nothing it could reach further with. */
 export const Adapter = z.object({
@@ -48,7 +60,7 @@ export const Adapter = z.object({
     message_id: Id,
     metadata: z.record(z.string(), z.unknown()),
   }),
-  history: z.array(z.object({ role: z.enum(ROLES), content: z.string() })),
+  history: z.array(HistoryEntry),
   routing: z.object({ brand_id: Id, instance_id: Id }),
   template: z.object({ id: Id, json: z.record(z.string(), z.unknown()) }),
   model: Id,
@@ -73,7 +85,7 @@ export type AdapterInput = {
   session: Pick<Session, "id" | "startedAt" | "lastMessageAt" | "tokenPlan">;
   message: { id: string; content: string; channel: Channel; metadata: Record<string, unknown> };
   /** Oldest first, without the message itself. */
-  history: { role: Role; content: string }[];
+  history: z.infer<typeof HistoryEntry>[];
   traceId: string;
   authState: AuthState;
   /** Epoch milliseconds. */
@@ -140,10 +152,10 @@ function newest(history: AdapterInput["history"]): AdapterInput["history"] {
   if (units * 6 <= MAX_HISTORY_BYTES) return last;
   let left = MAX_HISTORY_BYTES;
   const kept: AdapterInput["history"] = [];
-  for (const { role, content } of last.toReversed()) {
-    left -= byteLength(JSON.stringify({ role, content }));
+  for (const entry of last.toReversed()) {
+    left -= byteLength(JSON.stringify(entry));
     if (left < 0) break;
-    kept.push({ role, content });
+    kept.push(entry);
   }
   return kept.toReversed();
 }

@@ -1,37 +1,10 @@
 import { invalid } from "./errors.ts";
 import type { LlmModel } from "./instance.ts";
 import { cost } from "./money.ts";
-import { isRecord } from "./json.ts";
+import type { TokenUsage } from "./reported-usage.ts";
 import { tokenCount } from "./token-plan.ts";
 
-/** What an orchestrator says a turn took. Field names are the API's; `total` is the sum of the two. */
-export type TokenUsage = { prompt_in: number; completion_out: number; total: number };
-
-const USAGE_FIELDS = {
-  prompt_in: ["prompt_in", "prompt_tokens", "input_tokens"],
-  completion_out: ["completion_out", "completion_tokens", "output_tokens"],
-} as const;
-
-/**
- * The usage in an orchestrator's answer, under `token_usage` or `usage`, in Parley's names or those of the two families
- * of model APIs. A count that can't be one is 0. null when nothing was reported, which isn't the same as 0.
- */
-export function extractUsage(response: unknown): TokenUsage | null {
-  if (!isRecord(response)) return null;
-  for (const reported of [response.token_usage, response.usage]) {
-    if (!isRecord(reported)) continue;
-    const read = (names: readonly string[]): unknown =>
-      names.map((name) => reported[name]).find((value) => value != null);
-    const [sent, received] = [read(USAGE_FIELDS.prompt_in), read(USAGE_FIELDS.completion_out)];
-    if (sent === undefined && received === undefined) continue;
-    const prompt_in = tokenCount(sent) ?? 0;
-    const completion_out = tokenCount(received) ?? 0;
-    return { prompt_in, completion_out, total: prompt_in + completion_out };
-  }
-  return null;
-}
-
-/** One row of the ledger of tokens: what was planned, what went out and came back, and what it cost at that day's price. */
+/** The usage of one turn: planned, sent and received tokens, and their cost at the price of that day. */
 export type UsageRecord = {
   templateKey: string;
   functionName: string;
@@ -56,8 +29,8 @@ export type UsageInput = {
 };
 
 /**
- * What a turn took, as it is kept. Negative and absurd counts become 0 with a warning; without a model, or without a
- * price that is needed, the cost is null. Refuses (400) a blank template key or function name.
+ * The usage of a turn as it is stored. A count that `tokenCount` refuses becomes 0 with a warning; the cost is null without
+ * a model or a price. Refuses (400) a blank template key or function name.
  */
 export function usageRecord(input: UsageInput): { record: UsageRecord; warnings: string[] } {
   if (!input.templateKey?.trim()) throw invalid("template_key", "template_key is required");

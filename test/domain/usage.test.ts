@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LlmModel, Template, TemplateSet } from "../../src/domain/instance.ts";
-import { extractUsage, usageRecord, type UsageInput } from "../../src/domain/usage.ts";
+import { usageRecord, type UsageInput } from "../../src/domain/usage.ts";
 import { buildTokenPlan, templateBudget } from "../../src/domain/token-plan.ts";
 
 const CREATED = "2026-11-22T12:00:00.000Z";
@@ -166,39 +166,6 @@ describe("the budget of a template", () => {
       total_budget: 0,
       warnings: [expect.any(String)],
     });
-  });
-});
-
-describe("what an answer took", () => {
-  it.each([["token_usage"], ["usage"]])("usage is read from the response's %s [B2.6.1]", (field) => {
-    expect(extractUsage({ [field]: { prompt_in: 12, completion_out: 3 } })).toEqual({
-      prompt_in: 12,
-      completion_out: 3,
-      total: 15,
-    });
-  });
-
-  it.each([["prompt_tokens"], ["input_tokens"]])("prompt tokens are also read from %s [B2.6.2]", (field) => {
-    expect(extractUsage({ usage: { [field]: 12 } })).toMatchObject({ prompt_in: 12 });
-  });
-
-  it.each([["completion_tokens"], ["output_tokens"]])("completion tokens are also read from %s [B2.6.3]", (field) => {
-    expect(extractUsage({ usage: { [field]: 3 } })).toMatchObject({ completion_out: 3 });
-  });
-
-  it("usage is read from `usage` when `token_usage` is empty", () => {
-    expect(extractUsage({ token_usage: {}, usage: { prompt_tokens: 1, completion_tokens: 2 } })?.total).toBe(3);
-  });
-
-  it.each([[null], ["text"], [{}], [{ usage: 7 }], [{ token_usage: { cost: 1 } }]])(
-    "usage is unknown when the response states none: %j",
-    (answer) => {
-      expect(extractUsage(answer)).toBeNull();
-    },
-  );
-
-  it("an invalid token count is 0", () => {
-    expect(extractUsage({ usage: { prompt_tokens: -1, completion_tokens: "x" } })?.total).toBe(0);
   });
 });
 

@@ -3,7 +3,8 @@ import type { Orchestrator } from "../../../src/clients/orchestrator/port.ts";
 import { buildAdapter, primaryFunction } from "../../../src/domain/adapter.ts";
 import type { Adapter, AdapterInput } from "../../../src/domain/adapter.ts";
 import { readReply } from "../../../src/domain/reply.ts";
-import { extractUsage, usageRecord } from "../../../src/domain/usage.ts";
+import { extractUsage } from "../../../src/domain/reported-usage.ts";
+import { usageRecord } from "../../../src/domain/usage.ts";
 import type { UsageRecord } from "../../../src/domain/usage.ts";
 import { isGivenUp } from "../../../src/domain/turn.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
@@ -87,17 +88,18 @@ function usageOf(
   input: AdapterInput,
   log: Logger,
 ): Pick<TurnResult, "usage" | "tokenUsage"> {
-  const usage = extractUsage(response);
+  const { usage, warnings } = extractUsage(response);
+  for (const warning of warnings) log.warn(EVENT.usageInvalid, { warning });
   const templateSet = input.bundle.config?.templateSet;
   if (usage === null || !templateSet) return { usage: null, tokenUsage: NO_USAGE };
   const { name, template } = primaryFunction(templateSet);
-  const { record, warnings } = usageRecord({
+  const { record, warnings: amended } = usageRecord({
     templateKey: template.templateKey,
     functionName: name,
     plannedTokens: adapter.token_plan.templates[template.templateKey]?.total_budget ?? 0,
     usage,
     model: template.llmModel,
   });
-  for (const warning of warnings) log.warn(EVENT.usageInvalid, { warning });
+  for (const warning of amended) log.warn(EVENT.usageInvalid, { warning });
   return { usage: record, tokenUsage: { ...usage, cost_usd: record.costUsd } };
 }

@@ -1,4 +1,5 @@
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import { toHistoryEntry } from "../../../src/domain/adapter.ts";
 import { answerTurn } from "./answer.ts";
 import type { Stores } from "../stores.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
@@ -34,7 +35,7 @@ export async function runTurn(
     bundle,
     session,
     message: { ...work, id: inboundMessageIdOf(turn.turnId) },
-    history: outbox.history(session.id).map(({ role, content }) => ({ role, content })),
+    history: outbox.history(session.id).map(toHistoryEntry),
     now: deps.now(),
   };
   const result = await answerTurn(deps, { turn, adapter, signal });

@@ -1,6 +1,7 @@
 import { readBounded } from "../../domain/bounded-body.ts";
 import { withDeadline } from "../../domain/deadline.ts";
-import { replyText } from "../../domain/reply.ts";
+import { parseJson } from "../../domain/json.ts";
+import { replyText } from "../../domain/reply-text.ts";
 import type { Orchestrator } from "./port.ts";
 
 const MAX_RESPONSE_BYTES = 2 * 1024 * 1024;
@@ -45,5 +46,7 @@ async function readJson(response: Response): Promise<unknown> {
     await response.body?.cancel();
     throw new Error(`The orchestrator answered ${response.status}`);
   }
-  return JSON.parse(DECODER.decode(await readBounded(response, MAX_RESPONSE_BYTES)));
+  const text = DECODER.decode(await readBounded(response, MAX_RESPONSE_BYTES));
+  // A number that a double can't hold stays as its digits.
+  return parseJson(text, (source) => source);
 }

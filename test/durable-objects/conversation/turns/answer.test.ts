@@ -348,6 +348,21 @@ describe("from the person to the record", () => {
     ]);
   });
 
+  it("a default reply is marked with fallback in the model's next history", async ({ orchestrator, say }) => {
+    orchestrator.behave(answerWith({ nothing: true }));
+    const user = { device_id: "device-of-ann" };
+    const { text } = await say({ user, request_id: "r1" });
+    orchestrator.behave(answerWith({ text: "Hi" }));
+    await say({ user, request_id: "r2" });
+    await say({ user, request_id: "r3" });
+    expect(
+      orchestrator.calls.at(-1)?.adapter.history.filter(({ role }: { role: string }) => role === "assistant"),
+    ).toEqual([
+      { role: "assistant", content: text, fallback: true },
+      { role: "assistant", content: "Hi" },
+    ]);
+  });
+
   it("the metadata of client and model are stored without secrets [B2.2.3]", async ({ orchestrator, say, gateway }) => {
     orchestrator.behave(answerWith({ text: "Hi", debug: { api_key: "s3cret", kept: 1 } }));
     const { session_id } = await say({
