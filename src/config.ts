@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** What is configured by a string: an empty one counts as left out. */
+/** A text value; an empty one counts as missing. */
 const optional = z
   .string()
   .optional()
@@ -10,7 +10,7 @@ const number = (fallback: number, schema = z.number().positive()) =>
   optional.transform((value) => (value === null ? fallback : Number(value))).pipe(schema);
 const limit = (fallback: number) => number(fallback, z.number().int().nonnegative());
 
-/** Every name the service is configured by, with its default. Names and meanings: README, "Configuration". */
+/** All configuration names with their defaults. Their meaning: README, "Configuration". */
 const Environment = z.object({
   ENVIRONMENT: optional.pipe(
     z
@@ -36,7 +36,7 @@ const Environment = z.object({
   INSTANCE_CACHE_SECONDS: number(60, z.number().nonnegative()),
   RATE_LIMIT_USER_PER_MINUTE: limit(60),
   RATE_LIMIT_INSTANCE_PER_MINUTE: limit(6000),
-  /** Several while one is being replaced, with commas between them. */
+  /** Several secrets separated by commas during rotation. */
   WHATSAPP_APP_SECRET: optional.transform((value) => value?.split(",").flatMap((secret) => secret.trim() || []) ?? []),
   WHATSAPP_VERIFY_TOKEN: optional,
   WHATSAPP_ACCESS_TOKEN: optional,
@@ -56,7 +56,7 @@ const Environment = z.object({
   ),
 });
 
-/** Published in the README: worthless anywhere but in development, and refused there. */
+/** Published in the README, so refused outside development. */
 export const DEVELOPMENT_JWT_SECRET = "parley-development-secret-not-for-production";
 export const DEVELOPMENT_ADDRESS_KEY = "parley-development-address-key-not-for-production";
 const DEVELOPMENT_SECRETS = {
@@ -104,7 +104,7 @@ const ConfigSchema = Environment.superRefine(refuseDevelopmentSecrets)
     whatsappAppSecrets: env.WHATSAPP_APP_SECRET,
     whatsappVerifyToken: env.WHATSAPP_VERIFY_TOKEN,
     whatsappAccessToken: env.WHATSAPP_ACCESS_TOKEN,
-    /** null is Meta's own. */
+    /** null for Meta's own API. */
     whatsappApiBase: env.WHATSAPP_API_BASE,
     whatsappApiVersion: env.WHATSAPP_API_VERSION,
     logLevel: env.LOG_LEVEL,
@@ -113,12 +113,12 @@ const ConfigSchema = Environment.superRefine(refuseDevelopmentSecrets)
 
 export type Config = z.output<typeof ConfigSchema>;
 
-/** The configuration is not usable; one line per fault. */
+/** The configuration is invalid; the message has one line per fault. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
 
-/** Reads and checks all of the configuration. Throws a `ConfigError` with every fault, never with a value. */
+/** Parses the whole configuration. Throws a `ConfigError` that names every fault and holds no value. */
 export function parseConfig(env: Record<string, unknown>): Config {
   const result = ConfigSchema.safeParse(env);
   if (result.success) return result.data;

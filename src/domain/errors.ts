@@ -76,10 +76,10 @@ export type Refused = { kind: "refused"; code: ErrorCode; message: string; detai
 export const isDatabaseUnavailable = (error: unknown): boolean =>
   error instanceof AppError && (error.code === "DATABASE_CONNECTION_ERROR" || error.code === "TIMEOUT_ERROR");
 
-/** A conversation's refusal, thrown. */
+/** A conversation's refusal as an error to throw. */
 export const toAppError = ({ code, message, details }: Refused): AppError => new AppError(code, message, { details });
 
-/** The refusal a check throws, as the value that goes across RPC; null when it has nothing against it. */
+/** Runs a check and returns its refusal as a value for RPC; null when the check passes. */
 export function toRefused(check: () => void): Refused | null {
   try {
     check();
@@ -90,7 +90,7 @@ export function toRefused(check: () => void): Refused | null {
   }
 }
 
-/** An erased session is no session, to anybody. */
+/** The refusal for an unknown or erased session. */
 export function sessionNotFound(sessionId: string): Refused {
   const { code, message, details } = notFound("conversation", sessionId);
   return { kind: "refused", code, message, details };

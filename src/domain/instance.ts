@@ -1,12 +1,12 @@
 import type { Channel } from "./channel.ts";
 
-/** A language model as the catalogue knows it. Prices are USD per 1,000 tokens, as decimal strings: never floats. */
+/** A language model of the catalogue. Prices are USD per 1,000 tokens as decimal strings, never floats. */
 export type LlmModel = {
   id: string;
   name: string;
   apiModelName: string | null;
   provider: string | null;
-  /** Decimal string as Postgres gives it; null means "not set" (0.7 is used), "0.0" means 0. */
+  /** Decimal string as in Postgres; null means not set (0.7 is used), "0.0" means 0. */
   temperature: string | null;
   inputPricePer1k: string | null;
   outputPricePer1k: string | null;
@@ -30,7 +30,7 @@ export type TemplateSet = {
   templates: Record<string, Template>;
 };
 
-/** What guests and identified users may make the model do. Missing keys take the defaults in `adapter.ts`. */
+/** Permissions of guests and identified users. Missing keys take the defaults in `adapter.ts`. */
 export type PolicySettings = Partial<Record<"guest" | "verified", Partial<PolicyGrants>>>;
 export type PolicyGrants = { can_call_tools: boolean; can_write_memory: boolean; allow_pii_output: boolean };
 
@@ -51,19 +51,19 @@ export type Instance = {
   recipientNumber: string | null;
   phoneNumberId: string | null;
   acceptGuestUsers: boolean;
-  /** What is sent on WhatsApp when only a template may be; from the instance's metadata. */
+  /** The template sent on WhatsApp outside the service window; from the instance's metadata. */
   whatsappTemplate?: WhatsAppTemplate | null;
 };
 
 /**
- * A message template Meta has approved, by name. `components` go to the Graph API as they are. `text` is the template's body
- * with its `{{1}}` placeholders, for the history.
+ * A message template approved by Meta. `components` are sent to the Graph API unchanged. `text` is the template's body with
+ * its `{{1}}` placeholders, for the history.
  */
 export type WhatsAppTemplate = { name: string; language: string; components?: unknown; text?: string };
 
-/** All that a message needs to know of an instance, read in one query and cached in the isolate. */
+/** The instance data that a message needs, read in one query and cached in the isolate. */
 export type InstanceBundle = {
   instance: Instance;
-  /** null when the instance has no active configuration: a message to it is 404 for the config. */
+  /** null without an active configuration; messages are refused with 404 then. */
   config: InstanceConfig | null;
 };

@@ -10,12 +10,12 @@ export const MAX_BODY_BYTES = 256 * 1024;
 const MAX_DEPTH = 32;
 const MAX_NODES = 10_000;
 
-/** `application/json`, or a type that says it is JSON; with any parameters. */
+/** `application/json` or a `+json` type, with any parameters. */
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /**
- * Reads a JSON body and checks it against a schema; the route finds it under `c.req.valid("json")`. Refuses another media
- * type (415), more than 256 KB (413), what is no JSON or nested beyond reason (400), and a wrong shape (422, or `status`).
+ * Reads a JSON body and validates it; the route gets it by `c.req.valid("json")`. Refuses another media type (415), more
+ * than 256 KB (413), malformed JSON or excessive nesting (400), and a wrong shape (422, or `status`).
  */
 export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 }: { status?: 400 | 422 } = {}) =>
   createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(
@@ -79,7 +79,7 @@ function isWithinBounds(value: unknown): boolean {
   return true;
 }
 
-/** 422 (or 400) with the fields that are at fault. */
+/** 422 (or 400) with the invalid fields. */
 export const shapeError = (error: z.ZodError, status: 400 | 422): AppError =>
   new AppError("VALIDATION_ERROR", "The request is not valid", {
     status,

@@ -2,21 +2,21 @@ import type { Context } from "hono";
 import type { Deps } from "../deps.ts";
 import type { LogFields } from "../telemetry/logger.ts";
 
-/** What a request carries from middleware to route. */
+/** Variables of a request, set by middleware. */
 export type AppEnv = {
   Bindings: Env;
   Variables: {
     deps: Deps;
-    /** Why there are no `deps`. Health checks tell it; everything else is behind `configured`. */
+    /** The error that prevented `deps`. Health checks report it; other routes are behind `requireConfig`. */
     fault: unknown;
     traceId: string;
-    /** Set when the request had one that may be echoed. */
+    /** The request's id, if it may be echoed. */
     requestId: string | undefined;
-    /** The parsed JSON body, as it was sent. */
+    /** The parsed JSON body, not validated. */
     body: unknown;
     /** Epoch milliseconds. */
     receivedAt: number;
-    /** What the request's one log line will say besides. */
+    /** Extra fields of the request's log line. */
     event: LogFields;
   };
 };

@@ -7,7 +7,7 @@ import { onError } from "./errors.ts";
 import { echoableRequestId, traceIdOf } from "./request-ids.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** Every request: its ids, what it may touch, its headers and its one log line. */
+/** Sets up every request: ids, dependencies, response headers and one log line. */
 export const requestContext = (createDeps: (env: Env, background: Deps["background"]) => Deps) =>
   createMiddleware<AppEnv>(async (c, next) => {
     const header = (name: string) => c.req.header(name);
@@ -23,7 +23,7 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     } catch (error) {
       c.set("fault", error);
     }
-    // Hono hands only an `Error` to `onError`; anything else that is thrown comes through here.
+    // Hono passes only an `Error` to `onError`; any other thrown value arrives here.
     await next().catch(async (thrown: unknown) => {
       c.res = await onError(new Error("What was thrown is no error", { cause: thrown }), c);
     });
@@ -48,12 +48,12 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     });
   });
 
-/** Nothing behind it runs without dependencies: what kept them from being made is thrown at whoever asks. */
+/** Rejects every request when the configuration is invalid. */
 export const requireConfig = createMiddleware<AppEnv>(async (c, next) => {
   if (c.var.fault !== undefined) throw c.var.fault;
   await next();
 });
 
-/** For when there is no configuration to say otherwise. */
+/** Logger for requests without a valid configuration. */
 const plainLogger = (): Logger =>
   createLogger({ level: "info", format: "json", write: (line) => console.log(line), now: Date.now });

@@ -16,7 +16,7 @@ type Header = (name: string) => string | undefined;
 const safe = (value: unknown): string | undefined =>
   typeof value === "string" && SAFE_ID.test(value) ? value : undefined;
 
-/** Header, else `traceparent`, else body, else `made` or a new one. What can't be echoed safely is passed over. */
+/** The trace id of the header, else `traceparent`, the body, `made` or a new one. Ids that can't be echoed safely are ignored. */
 export const traceIdOf = (header: Header, body?: unknown, made?: string): string =>
   safe(header("X-Trace-ID")) ??
   TRACEPARENT.exec(header("traceparent") ?? "")?.[1] ??
@@ -24,11 +24,11 @@ export const traceIdOf = (header: Header, body?: unknown, made?: string): string
   made ??
   newTraceId();
 
-/** What may be echoed as `X-Request-ID`, if anything. */
+/** The request id, if it may be echoed as `X-Request-ID`. */
 export const echoableRequestId = (header: Header, body?: unknown): string | undefined =>
   safe(sentRequestId(header, body));
 
-/** The request id a message must have. Refuses none (400), one that is empty or no string (400), too long or badly formed (422). */
+/** Returns the required request id. Refuses a missing, empty or non-string id (400), and a long or malformed one (422). */
 export function requireRequestId(header: Header, body: unknown): string {
   const sent = sentRequestId(header, body);
   if (sent === undefined)
@@ -42,7 +42,7 @@ export function requireRequestId(header: Header, body: unknown): string {
   });
 }
 
-/** True when the client asked for the convention of the `Idempotency-Key` header: the original answer again. */
+/** True when the client sent the header `Idempotency-Key` and therefore expects the original answer again. */
 export const wantsReplay = (header: Header, body: unknown): boolean =>
   field(body, "request_id") === undefined &&
   header("X-Request-ID") === undefined &&

@@ -1,9 +1,9 @@
 import { withTimeout } from "../domain/deadline.ts";
 
-/** After a load that failed, what was known before is told for so long before it is tried again. */
+/** After a failed load the stale value is served this long before the next attempt. */
 const RETRY_MS = 5_000;
 
-/** Values by key for a while. `null` is a value too: that something does not exist is worth remembering. */
+/** Caches values by key for a time. `null` is cached too, as the fact that a thing does not exist. */
 export class Cache<T> {
   readonly #entries = new Map<string, { value: T; expiresAt: number; keptUntil: number }>();
   readonly #inFlight = new Map<string, Promise<T>>();
@@ -15,7 +15,7 @@ export class Cache<T> {
     this.#options = options;
   }
 
-  /** The value, loaded once however many ask for it at the same time. */
+  /** Returns the value; concurrent callers share one load. */
   async get(key: string, load: () => Promise<T>, { refresh = false } = {}): Promise<T> {
     const entry = this.#entries.get(key);
     if (entry && entry.expiresAt > this.#options.now() && !refresh) {
@@ -31,13 +31,13 @@ export class Cache<T> {
     }
   }
 
-  /** The value if it is known and has not expired. Nothing is loaded. */
+  /** Returns the cached value if it has not expired. Never loads. */
   peek(key: string): T | undefined {
     const entry = this.#entries.get(key);
     return entry !== undefined && entry.expiresAt > this.#options.now() ? entry.value : undefined;
   }
 
-  /** Puts what somebody else found out. What is on its way is older news by then, and is not kept. */
+  /** Stores a value. The result of a load in flight is older and is not stored. */
   set(key: string, value: T): void {
     this.#inFlight.delete(key);
     this.#entries.delete(key);
@@ -49,7 +49,7 @@ export class Cache<T> {
     if (oldest !== undefined) this.#entries.delete(oldest);
   }
 
-  /** Forgets one key, or all of them; also what is on its way, which may have been read before the change. */
+  /** Removes one key or all, and ignores loads in flight, which may have read the old value. */
   invalidate(key?: string): void {
     if (key === undefined) {
       this.#entries.clear();
@@ -64,7 +64,7 @@ export class Cache<T> {
     return { hits: this.#hits, misses: this.#misses, size: this.#entries.size };
   }
 
-  /** What was known before, when it can't be asked for now. */
+  /** Returns the stale value when the load's error permits it (stale-if-error), else throws the error. */
   #lastKnown(key: string, error: unknown): T {
     const { staleIfError, now } = this.#options;
     const entry = this.#entries.get(key);
@@ -87,8 +87,8 @@ export class Cache<T> {
   }
 
   /**
-   * Waits for a load that another request began. That request may be cancelled by its client, and then its promise never
-   * settles: who has waited too long loads anew, and the others wait for that.
+   * Waits for a load started by another request. When that request is cancelled its promise never settles, so a caller
+   * that has waited too long starts a new load, which the others join.
    */
   async #join(flight: Promise<T>, key: string, load: () => Promise<T>): Promise<T> {
     const loaded = flight.then((value) => ({ value }));
@@ -100,8 +100,8 @@ export class Cache<T> {
 }
 
 /**
- * `Promise.all` that waits for the rest also when one of them fails: what a request has begun to load ends with it, and
- * others may be waiting for that.
+ * Like `Promise.all`, but settles after all of them: a failed request would cancel its other loads, which requests of
+ * other users may have joined.
  */
 export async function awaitAll<Work extends readonly unknown[] | []>(
   work: Work,
@@ -115,7 +115,7 @@ type Options = {
   maxEntries: number;
   /** How long to wait for another request's load. */
   joinTimeoutMs: number;
-  /** For how long after its time a value is told still, when a load fails like this. */
+  /** How long an expired value is served while loads fail with such an error. */
   staleIfError?: { ms: number; when: (error: unknown) => boolean };
   now: () => number;
 };

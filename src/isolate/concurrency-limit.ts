@@ -1,22 +1,22 @@
 import { AppError } from "../domain/errors.ts";
 
-/** More than this would still be waiting for Postgres when its deadline is over, and all of them in vain. */
+/** With more lookups at once all of them would exceed the deadline of Postgres. */
 const MAX_CONCURRENT = 64;
 const RETRY_AFTER_MS = 1_000;
-/** Longer than Postgres is waited for. Whoever is cut off by then, by their client or the platform, never says that they leave. */
+/** Longer than the deadline of Postgres. A request cancelled by its client or the platform never releases its slot. */
 const MAX_HELD_MS = 20_000;
 
-/** Whether somebody was turned away, and nobody asked about them. */
+/** Whether the lookup was shed, so that Postgres was not asked. */
 export const isShed = (error: unknown): boolean => error instanceof AppError && error.code === "RATE_LIMITED";
 
 /**
- * Where people wait whom an isolate has to ask Postgres about. When a crowd of strangers comes at once, those who don't fit
- * are asked to come again, and the others are answered in time. Whoever is known goes on with what is known of them.
+ * Limits concurrent user lookups of an isolate. Excess requests get 429 (load shedding), so that the others finish in
+ * time; cached users are not affected.
  */
 export class ConcurrencyLimit {
   readonly #now: () => number;
   readonly #max: number;
-  /** Each one's stay, the longest first. */
+  /** Slots in use, oldest first. */
   readonly #slots = new Set<{ since: number }>();
 
   constructor(now: () => number, most = MAX_CONCURRENT) {
@@ -24,7 +24,7 @@ export class ConcurrencyLimit {
     this.#max = most;
   }
 
-  /** Does the work unless too many are at theirs (429). */
+  /** Runs the work, or refuses it (429) when every slot is in use. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#slots.size >= this.#max) this.#clear();
     if (this.#slots.size >= this.#max) {
@@ -41,7 +41,7 @@ export class ConcurrencyLimit {
     }
   }
 
-  /** Gives back the places of those who are not there any more. */
+  /** Releases slots of cancelled requests. */
   #clear(): void {
     for (const stay of this.#slots) {
       if (this.#now() - stay.since < MAX_HELD_MS) return;

@@ -4,10 +4,10 @@ import type { KeySetFetcher } from "../clients/jwks.ts";
 import { unavailable } from "../domain/errors.ts";
 import { Cache } from "./cache.ts";
 
-/** Public keys as they were fetched. `fetchedAt` is epoch milliseconds. */
+/** A fetched set of public keys. `fetchedAt` is epoch milliseconds. */
 export type KeySet = { keys: JWK[]; fetchedAt: number };
 
-/** Where the last good key set is kept beyond this isolate. */
+/** Stores the last valid key set beyond this isolate. */
 export type KeySetStore = {
   load: (url: string) => Promise<KeySet | null>;
   save: (url: string, set: KeySet) => Promise<void>;
@@ -15,9 +15,9 @@ export type KeySetStore = {
 };
 
 const FRESH_MS = 10 * 60_000;
-/** How long keys that are known are good for while their address doesn't answer. */
+/** How long known keys are accepted while their URL is unavailable. */
 const LAST_GOOD_MS = 24 * 3_600_000;
-/** A key nobody has heard of costs one fetch in this time, however many tokens name it. */
+/** Unknown key ids cause at most one fetch in this time. */
 const COOLDOWN_MS = 30_000;
 
 type Options = { fetch: KeySetFetcher; now: () => number };
@@ -27,7 +27,7 @@ const usable = (set: KeySet): Usable => ({ ...set, resolve: createLocalJWKSet({ 
 const has = ({ keys }: KeySet, kid: string | undefined): boolean =>
   kid === undefined || keys.some((key) => key.kid === kid);
 
-/** The key sets an isolate knows, by address. */
+/** Key sets of an isolate by URL. */
 export class KeySets {
   readonly #options: Options;
   readonly #sets: Cache<Usable>;
@@ -40,15 +40,15 @@ export class KeySets {
   }
 
   /**
-   * Finds the key a token names; null when the set has none of this name. An address that is away locks nobody out whose
-   * key is known. Refuses (503) when no keys were ever to be had from there.
+   * Finds the key with a token's key id; null when the set has none. While the URL is unavailable, known keys stay valid.
+   * Refuses (503) when no keys were ever fetched from it.
    */
   async find(url: string, kid: string | undefined, store: KeySetStore): Promise<JWTVerifyGetKey | null> {
     const current = () => this.#sets.get(url, () => this.#load(url, store));
     let set = await current();
     if (!has(set, kid)) {
       if (this.#mayTry(url)) this.#sets.invalidate(url);
-      // Also whoever may not try waits for the one who does.
+      // Callers within the cooldown join the load in flight.
       set = await current();
     }
     return has(set, kid) ? set.resolve : null;

@@ -1,15 +1,15 @@
 import type { RateLimiter } from "../rpc/rate-limiter.ts";
 
-/** A message that may be taken; or one that may not, unless it is a duplicate: those never count. */
+/** Permission for one new message. With `exhausted` only duplicates are answered, which never count. */
 export type Permit = { kind: "allowed"; giveBack: () => void } | { kind: "exhausted"; retryAfterMs: number };
 
 /**
- * An isolate fetches this part of a minute's rate at once: a busy instance asks its limiter for every hundredth message, and
- * one with a small rate is counted exactly.
+ * An isolate leases this fraction of a minute's rate at once: a busy instance calls its rate limiter once per hundred
+ * messages, and a small rate is counted exactly.
  */
 const PART = 100;
 
-/** The rates of instances, as one isolate sees them: tokens it has fetched and not spent. */
+/** Rate limits of instances in one isolate: tokens leased and not spent. */
 export class RateLimits {
   readonly #tokens = new Map<string, number>();
   readonly #limiter: (instanceId: string) => RateLimiter;
@@ -18,7 +18,7 @@ export class RateLimits {
     this.#limiter = limiter;
   }
 
-  /** Takes one message's worth; `perMinute` 0 is no limit. What turns out to be no new message is given back. */
+  /** Takes the token of one message; `perMinute` 0 is no limit. The token of a duplicate is returned afterwards. */
   async take(instanceId: string, perMinute: number): Promise<Permit> {
     if (perMinute === 0) return { kind: "allowed", giveBack: () => undefined };
     if ((this.#tokens.get(instanceId) ?? 0) < 1) {

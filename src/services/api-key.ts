@@ -9,15 +9,15 @@ import type { Config } from "../config.ts";
 export type KeyOrder = {
   brandId: string;
   name: string;
-  /** None for everything. */
+  /** Empty allows every action. */
   scopes: readonly string[];
   /** Epoch milliseconds; null for never. */
   expiresAt: number | null;
 };
 
 /**
- * Makes a key for a brand's server. The key is given once and never again: only its hash is kept. `keyId` names it, for a
- * list and to revoke it. Refuses (400) an unknown scope, (404) an unknown brand.
+ * Creates a key for a brand's server. The key is returned once; only its hash is stored. `keyId` identifies it for
+ * revocation. Refuses (400) an unknown scope and (404) an unknown brand.
  */
 export async function createKey(
   { db, config }: Pick<Deps, "db" | "config">,
@@ -33,7 +33,7 @@ export async function createKey(
   return { key, keyId };
 }
 
-/** Revokes a key by its id; isolates that know it may take it for another minute. Refuses (404) an unknown one. */
+/** Revokes a key by its id; isolates that cache it may accept it for another minute. Refuses (404) an unknown id. */
 export async function revokeKey({ db }: Pick<Deps, "db">, keyId: string): Promise<void> {
   const prefix = keyId.startsWith(KEY_PREFIX) ? keyId : `${KEY_PREFIX}${keyId}`;
   if (!(await revokeApiKey(db, prefix))) throw notFound("api_key", keyId);
@@ -41,6 +41,6 @@ export async function revokeKey({ db }: Pick<Deps, "db">, keyId: string): Promis
 
 export const KEY_PREFIX = "parley_";
 
-/** As a key is stored: nobody who sees the table can make one, nor, with a pepper, tell that one they have is in it. */
+/** Hash under which a key is stored. A reader of the table can't derive a key or, with a pepper, verify a guess. */
 export const keyHash = ({ apiKeyPepper }: Pick<Config, "apiKeyPepper">, key: string): Promise<string> =>
   apiKeyPepper === null ? sha256(key) : hmacSha256(apiKeyPepper, key);

@@ -10,17 +10,17 @@ import { sha256 } from "../domain/crypto.ts";
 import { KEY_PREFIX, keyHash } from "./api-key.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** A credential as it was sent: a token is verified by now, a key still has to be looked up. */
+/** A credential of a request: a token is verified, a key is not looked up yet. */
 export type Credential = { kind: "key"; hash: string } | Exclude<Principal, BrandPrincipal>;
-/** Published in the README, so worth nothing outside development. */
+/** Prefix of the keys in the README, which are refused outside development. */
 const DEVELOPMENT_KEY_PREFIX = "parley_dev_";
 const MAX_CREDENTIAL = 8_192;
-/** When a key was last used is known to the hour: it is worth no write a request. */
+/** The time of a key's last use is precise to the hour, so that a request costs no write. */
 const USE_NOTED_MS = 3_600_000;
 
 const refused = (message: string): AppError => new AppError("UNAUTHORIZED", message);
 
-/** Reads the `Authorization` header. Refuses (401) whatever was sent and is no valid bearer credential. */
+/** Reads the `Authorization` header. Refuses (401) a header that is no valid bearer credential. */
 export async function readCredential(deps: TokenDeps, authorization: string | undefined): Promise<Credential> {
   if (authorization === undefined) return { kind: "anonymous" };
   const [, credential] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
@@ -28,7 +28,7 @@ export async function readCredential(deps: TokenDeps, authorization: string | un
   if (!credential.startsWith(KEY_PREFIX)) return verifyUserToken(deps, credential);
   const isForDevelopment = credential.startsWith(DEVELOPMENT_KEY_PREFIX);
   if (isForDevelopment && deps.config.environment !== "development") throw refused("The credential is not valid");
-  // Their hashes are in the demo, where no pepper is known.
+  // The demo's hashes are made without a pepper.
   return { kind: "key", hash: isForDevelopment ? await sha256(credential) : await keyHash(deps.config, credential) };
 }
 
@@ -48,7 +48,7 @@ export async function authenticate(
   return { kind: "brand", brandId: key.brandId, keyId: key.id, scopes: key.scopes };
 }
 
-/** Only when a key is looked up, and then not more than once an hour: nobody waits for it. */
+/** Writes the key's last use in the background, at most once an hour. */
 function noteUse({ db, log, now, background }: Pick<Deps, "db" | "log" | "now" | "background">, key: ApiKey): void {
   if (key.lastUsedAt !== null && key.lastUsedAt > now() - USE_NOTED_MS) return;
   background(touchApiKey(db, key.id, now()).catch((error: unknown) => log.warn(EVENT.apiKeyTouchFailed, { error })));
@@ -61,7 +61,7 @@ export function requireKey({ authMode }: Pick<Config, "authMode">, { kind }: Cre
   throw refused("An API key is required");
 }
 
-/** Whether two secrets are the same, in a time that tells nothing of where they differ. */
+/** Compares two secrets in constant time. */
 export async function isSameSecret(given: string, secret: string): Promise<boolean> {
   return (await sha256(given)) === (await sha256(secret));
 }

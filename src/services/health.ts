@@ -6,12 +6,12 @@ import { VERSION } from "../version.ts";
 export type Health = {
   status: "healthy" | "unhealthy";
   checks: { database: { status: "healthy" | "unhealthy"; latency_ms: number | null } };
-  /** No check: nothing of it is healthy or not. */
+  /** A figure, not a check. */
   instance_cache: { hits: number; misses: number; size: number };
   version: string;
 };
 
-/** Without a usable configuration there is nothing to ask. */
+/** The report when the configuration is invalid. */
 export const UNCONFIGURED: Health = {
   status: "unhealthy",
   checks: { database: { status: "unhealthy", latency_ms: null } },

@@ -13,8 +13,8 @@ import { withUnsaved } from "./unsaved.ts";
 type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
 
 /**
- * A part of what was said in a conversation, newest first: what Postgres has, and what its object has not handed over yet.
- * One query, one call to the object. Refuses (404) a conversation the brand doesn't have, (403) another person's.
+ * Returns a page of a conversation's messages, newest first, including those not in Postgres yet. One query and one call
+ * to the object. Refuses (404) a conversation unknown to the brand and (403) another user's.
  */
 export async function history(
   deps: Pick<Deps, "read" | "conversation">,
@@ -24,7 +24,7 @@ export async function history(
 ): Promise<HistoryPage> {
   const before = cursor ?? null;
   const offset = before === null ? (page - 1) * limit : 0;
-  // One more than is shown tells whether there is more.
+  // One more than the page, to know whether there is a next one.
   const wanted = { offset, limit: limit + 1 };
   const request = { sessionId, caller, before, limit: offset + wanted.limit };
 
@@ -56,7 +56,7 @@ export async function history(
   };
 }
 
-/** One message of a conversation; null when it has no such message. Refuses like `history`. */
+/** Returns one message of a conversation, or null. Refuses like `history`. */
 export async function findMessage(
   deps: Pick<Deps, "read" | "conversation">,
   caller: Caller,

@@ -8,12 +8,12 @@ import { Uuid } from "../domain/ids.ts";
 import type { InstanceBundle, InstanceConfig } from "../domain/instance.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** An instance that can answer: active, with an active configuration. */
+/** An active instance with an active configuration. */
 export type ReadyBundle = InstanceBundle & { config: InstanceConfig };
 
 /**
- * The active instance with all that belongs to it, or null; remembered for a while, also that there is none. Nothing is
- * asked of Postgres about what is no id: one bad value would fail everything that is read with it.
+ * Returns an active instance with its configuration, or null; both are cached. An invalid id is not sent to Postgres,
+ * where it would fail every read of the same batch.
  */
 export const findInstance = async (
   { read, caches }: Pick<Deps, "read" | "caches">,
@@ -24,7 +24,7 @@ export const findInstance = async (
     ? caches.instances.get(instanceId, () => read(instanceById(instanceId)), options)
     : null;
 
-/** The same for an instance named otherwise than by its id. */
+/** Returns an active instance by another key than its id. */
 export const findInstanceBy = (
   { read, caches }: Pick<Deps, "read" | "caches">,
   key: InstanceKey,
@@ -32,8 +32,7 @@ export const findInstanceBy = (
 ): Promise<InstanceBundle | null> => caches.instances.get(JSON.stringify(key), () => read(instanceBy(key)), options);
 
 /**
- * The instance people write to under a number of a channel. Without a number nobody is meant: null, and a warning. The
- * number is E.164.
+ * Returns the instance that users reach at a channel's number (E.164). Without a number: null, and a warning in the log.
  */
 export async function findInstanceByChannel(
   deps: Pick<Deps, "read" | "caches" | "log">,
@@ -59,7 +58,7 @@ export function requireReady(bundle: InstanceBundle | null, instanceId: string, 
 
 const sealed = new WeakMap<InstanceBundle, string>();
 
-/** A bundle as JSON; written once for as long as the bundle is cached. */
+/** Serialises a bundle, once for as long as it is cached. */
 export function serializeBundle(bundle: InstanceBundle): string {
   const json = sealed.get(bundle) ?? JSON.stringify(bundle);
   sealed.set(bundle, json);

@@ -10,22 +10,22 @@ import type { KeyedEntry, LedgerEntry, LedgerNotice } from "../domain/ledger.ts"
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * What one batch may carry, in bytes of its entries as JSON: at worst a request is twice that (JSON inside JSON), and an
- * HTTP database takes 10 MB at once.
+ * Bytes of one batch's entries as JSON. A request is at worst twice as large (JSON inside JSON), and Neon's limit of a
+ * request is 10 MB.
  */
 export const MAX_BATCH_BYTES = 4_000_000;
 
-/** A turn's rows are won by the turn and a dead letter has its entry's id: writing either twice changes nothing. */
+/** Safe to repeat: turns are gated by their lock row, dead letters by their id. */
 const REPEATABLE = { isRepeatable: true };
 
 type LedgerDeps = Pick<Deps, "db" | "log">;
 
-/** Writes entries in their order, in as few transactions as their size allows. Repeating it changes nothing. */
+/** Writes entries in order, in as few transactions as their size allows. Idempotent. */
 export async function saveEntries(deps: LedgerDeps, entries: readonly LedgerEntry[]): Promise<void> {
   for (const portion of portions(await Promise.all(entries.map(withKey)))) await write(deps, portion);
 }
 
-/** In their order, in as few batches as may be: a conversation gives its first entry whatever its size. */
+/** Splits entries into batches in order. A single entry may exceed the limit. */
 function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
   const result: KeyedEntry[][] = [];
   let left = 0;
@@ -41,7 +41,7 @@ function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
   return result;
 }
 
-/** One transaction. An entry that Postgres refuses for its content goes alone to the dead letters. */
+/** Writes one transaction. An entry that Postgres refuses for its content becomes a dead letter. */
 const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> =>
   inHalves(entries, {
     write: async (some) => {
@@ -54,8 +54,7 @@ const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> 
   });
 
 /**
- * Writes notices; the entries they are about are written before them. A notice that Postgres refuses for its content is
- * logged and dropped.
+ * Writes notices after the entries they refer to. A notice that Postgres refuses for its content is logged and dropped.
  */
 export const saveNotices = (deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> =>
   inHalves(notices, {

@@ -5,9 +5,9 @@ import { EVENT } from "../telemetry/events.ts";
 
 const DAY_MS = 86_400_000;
 const BATCH = 500;
-/** Nothing that was read before an erasing is on its way for so long. */
+/** Longer than any read that started before an erasure can be in flight. */
 const TOMBSTONE_DAYS = 30;
-/** What is left is taken at the next round. */
+/** Limit of one run; the next run continues. */
 const ROUND_MS = 20_000;
 
 type RetentionDeps = Pick<Deps, "db" | "now" | "config" | "log">;

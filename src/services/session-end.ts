@@ -10,8 +10,8 @@ import type { Refused } from "../domain/errors.ts";
 type EndDeps = Pick<Deps, "read" | "conversation">;
 
 /**
- * Ends a session: what is said next begins another. Gives when it ended, epoch milliseconds. Its object is told, Postgres
- * hears of it soon. Refuses (404) a session the brand doesn't have, (403) another person's.
+ * Ends a session, so that the next message starts a new one, and returns the time in epoch milliseconds. The object
+ * decides; the ledger writes it to Postgres. Refuses (404) a session unknown to the brand and (403) another user's.
  */
 export async function expireSession(deps: EndDeps, caller: Caller, sessionId: string): Promise<number> {
   const { expiredAt } = await atObject(deps, { caller, sessionId }, (object, ending) => object.expire(ending));
@@ -19,8 +19,8 @@ export async function expireSession(deps: EndDeps, caller: Caller, sessionId: st
 }
 
 /**
- * Erases a session and everything said in it: first in its object, so that nothing of it is on its way any more, then in
- * Postgres. Doing it again is doing it once; what stops it in the middle is mended by that. Refuses like `expireSession`.
+ * Erases a session with its messages, first in its object, so that no entry is written afterwards, then in Postgres.
+ * Idempotent: repeating an interrupted erasure completes it. Refuses like `expireSession`.
  */
 export async function eraseConversation(
   deps: EndDeps & Pick<Deps, "db">,
@@ -34,7 +34,7 @@ export async function eraseConversation(
 
 type Told<Outcome> = Exclude<Outcome, Unknown | Refused>;
 
-/** Asks the session's object; one that has forgotten the session is told of it by Postgres. */
+/** Calls the session's object; when it no longer knows the session, calls again with the session from Postgres. */
 async function atObject<Outcome extends { kind: string }>(
   { conversation, read }: EndDeps,
   request: Omit<SessionCommand, "session">,

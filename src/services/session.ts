@@ -9,7 +9,7 @@ import { endOf, minutesSince, sessionTimeoutMs } from "../domain/session.ts";
 import type { Session } from "../domain/session.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
 import { withUnsaved } from "./unsaved.ts";
-/** A session as it is shown in a list. */
+/** A session in a list. */
 export type SessionSummary = Session & {
   /** null while it is open. Epoch milliseconds. */
   expiredAt: number | null;
@@ -18,15 +18,15 @@ export type SessionSummary = Session & {
 export type SessionInfo = SessionSummary & {
   metadata: Record<string, unknown>;
   messageCount: RoleCounts;
-  /** Since it began, and since something was last said in it. */
+  /** Minutes since the session started, and since its last message. */
   ageMinutes: number;
   inactiveMinutes: number;
 };
 
-/** More unsaved messages than this are counted when they are saved. */
+/** Unsaved messages beyond this number are counted only once they are in Postgres. */
 export const MAX_UNSAVED = 10_000;
 
-/** A session in detail, with what Postgres doesn't have yet; null when there is none. Refuses (403) another person's. */
+/** Returns a session in detail, including messages not in Postgres yet, or null. Refuses (403) another user's. */
 export async function sessionInfo(
   deps: Pick<Deps, "read" | "conversation" | "config" | "now">,
   caller: Caller,
@@ -80,12 +80,12 @@ export async function listSessions(
   };
 }
 
-/** Whose rows a caller may see. */
+/** Rows that the caller may read. */
 export const scopeOf = (caller: Caller): Scope => ({ brandId: caller.brandId, userId: personOf(caller) });
 
 const idOf = ({ id }: { id: string }): string => id;
 
-/** What was said after a session was ended has opened it again. */
+/** A message after a session's end has reopened it. */
 function summarize(
   { config, now }: Pick<Deps, "config" | "now">,
   session: Session,

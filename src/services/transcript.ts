@@ -8,21 +8,20 @@ import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { TranscribedMessage } from "../domain/transcript.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-/** A voice pipeline's clock may be ahead of ours, but not by more than this. */
+/** Largest accepted lead of a voice pipeline's clock. */
 const MAX_AHEAD_MS = 10 * 60_000;
 
 type Delivery = {
   messages: readonly TranscribedMessage[];
-  /** With one, a repeat without message ids is the same messages. */
+  /** Deduplicates repeated requests whose messages have no ids. */
   requestId: string | null;
   traceId: string;
 };
 
 /**
- * Keeps what was said in a conversation and was written down elsewhere; the ids of the messages, in order. Nothing is
- * waited for but the conversation's object, which has the words when this returns: Postgres may be away. Only a
- * conversation its object has forgotten is looked up. Refuses (404) a conversation the brand doesn't have, (403) another
- * person's, (400) a time that is yet to come.
+ * Saves a transcript and returns the ids of its messages in order. They are stored in the conversation's object, so
+ * Postgres may be unavailable; it is read only when the object no longer knows the session. Refuses (404) a conversation
+ * unknown to the brand, (403) another user's, (400) a time in the future.
  */
 export async function saveTranscript(
   deps: Pick<Deps, "read" | "conversation" | "now">,
@@ -69,7 +68,7 @@ async function toRecord(
     metadata,
   };
 
-  /** A client's UUID as it is; any other name, and a place in a request, means something in this conversation only. */
+  /** A client's UUID is the message's id; any other id, or a position in a request, is unique in this conversation only. */
   async function messageId(): Promise<string> {
     if (id !== null) return Uuid.safeParse(id).success ? id.toLowerCase() : uuidOf(JSON.stringify([sessionId, id]));
     if (requestId === null) return uuidv7(now);

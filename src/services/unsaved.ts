@@ -7,9 +7,9 @@ import type { Cursor } from "../domain/page.ts";
 type Request = SessionRequest & { before: Cursor | null; limit: number };
 
 /**
- * What Postgres says of a session together with what its object has not handed over yet. The object is asked first: what
- * it lets go of after that is in Postgres by the time Postgres is asked. A session's id tells where its object is; only
- * one that was not made here has to be looked up, which costs a second query.
+ * Reads a session from Postgres and merges the rows that its object has not written yet. The object is asked first, since
+ * entries it deletes after that are in Postgres already. The session's id holds the object's address; a foreign id costs
+ * a second query.
  */
 export async function withUnsaved<Saved extends { session: StoredSession }>(
   { conversation }: Pick<Deps, "conversation">,

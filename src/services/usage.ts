@@ -16,11 +16,11 @@ import { buildTokenPlan } from "../domain/token-plan.ts";
 import type { TokenPlan } from "../domain/token-plan.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** What one turn took. */
+/** Token usage of one turn. */
 export type TurnUsage = StoredUsage;
 
 export type UsageStats = {
-  /** null until the session has been planned. */
+  /** null before the session is planned. */
   plan: TokenPlan | null;
   totals: UsageSums;
   /** By template key. */
@@ -28,8 +28,8 @@ export type UsageStats = {
 };
 
 /**
- * The token plan of a session that begins with this instance; null when its template set has no functions. Refuses (404)
- * an instance without a template set. What is amiss in the set is a warning in the log.
+ * Returns the token plan of a new session; null when the template set has no functions. Refuses (404) an instance without
+ * a template set. Faults of the set are logged as warnings.
  */
 export function planSession(
   { log, now }: Pick<Deps, "log" | "now">,
@@ -44,7 +44,7 @@ export function planSession(
 
 type ReadDeps = Pick<Deps, "read" | "conversation">;
 
-/** A session's token plan against what was used, with what Postgres doesn't have yet. Refuses like `history`. */
+/** Compares a session's token plan with its usage, including usage not in Postgres yet. Refuses like `history`. */
 export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: string): Promise<UsageStats> {
   const request = { sessionId, caller, before: null, limit: 0 };
   const { saved, unsaved } = await withUnsaved(deps, request, ({ usage }) =>
@@ -67,8 +67,8 @@ export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: stri
 }
 
 /**
- * What each turn of a session took, in order, as Postgres has it; of one template if it is named. Refuses like `history`,
- * and (400) a template without a name.
+ * Returns the usage in Postgres of each turn of a session, in order, optionally of one template. Refuses like `history`,
+ * and (400) an empty template key.
  */
 export async function usageRecordsOf(
   deps: Pick<Deps, "read">,
@@ -100,7 +100,7 @@ const NOTHING: UsageSums = {
 
 const ofOneTurn = (usage: LedgerUsage): TemplateUsage => ({ ...usage, turns: 1 });
 
-/** A cost that is not known adds nothing: the sum is of what has a price. */
+/** Sums usage; an unknown cost adds nothing. */
 const sum = (a: UsageSums, b: UsageSums): UsageSums => ({
   turns: a.turns + b.turns,
   plannedTokens: a.plannedTokens + b.plannedTokens,

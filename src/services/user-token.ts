@@ -13,11 +13,11 @@ const MAX_TOKEN = 8_192;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const GUEST_TOKEN_DAYS = 30;
 
-/** What Parley signs with its secret, and what brands sign with their keys: never one list, so that no key is the other's. */
+/** Algorithms of Parley's own tokens. Brands' tokens have a separate list, so that no key verifies the other kind. */
 const OUR_ALGORITHMS = ["HS256"];
 const THEIR_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"];
 
-/** A key brought along by the token that it shall prove; and extensions nobody here understands. */
+/** Headers by which a token would supply its own key, and unsupported extensions. */
 const FORBIDDEN_HEADERS = ["jwk", "jku", "x5u", "x5c", "crit"];
 
 export type TokenDeps = Pick<Deps, "config" | "db" | "read" | "caches" | "now" | "log">;
@@ -25,8 +25,8 @@ export type TokenDeps = Pick<Deps, "config" | "db" | "read" | "caches" | "now" |
 const refused = (message: string, cause?: unknown): AppError => new AppError("UNAUTHORIZED", message, { cause });
 
 /**
- * The person a token stands for, once jose has verified it: signed by Parley's secret, or by a key of the brand it names;
- * with issuer, audience and an expiry. Refuses (401) everything else, and (503) a brand whose keys were never to be had.
+ * Verifies a user token with jose and returns its user. The token is signed with Parley's secret or a key of its brand,
+ * and has issuer, audience and expiry. Refuses (401) any other, and (503) when the brand's keys were never available.
  */
 export async function verifyUserToken(deps: TokenDeps, token: string): Promise<UserPrincipal> {
   if (token.length > MAX_TOKEN) throw refused("The token is not valid");
@@ -52,7 +52,7 @@ type Trust = {
   options: Required<Pick<JWTVerifyOptions, "algorithms">> & { issuer: string; audience: string };
 };
 
-/** By what a token is judged: told by what it says of itself, of which nothing is believed until it is verified by that. */
+/** Selects key, issuer and algorithms by the token's unverified claims, which are trusted only after verification. */
 async function trustFor(deps: TokenDeps, token: string): Promise<Trust> {
   const { config } = deps;
   const header = decodeProtectedHeader(token);
@@ -86,7 +86,7 @@ async function issuerNamed({ config, read, caches }: TokenDeps, payload: JWTPayl
   return { jwksUrl, issuer, audience };
 }
 
-/** The last good key set lies in Postgres, for isolates that begin while its address is away. */
+/** Stores the last valid key set in Postgres, for isolates that start while its URL is unavailable. */
 const storeOf = ({ db, read, log }: TokenDeps, url: string): KeySetStore => {
   const report = (error: unknown) => log.warn(EVENT.keySetUnavailable, { error, url });
   return {
@@ -97,8 +97,8 @@ const storeOf = ({ db, read, log }: TokenDeps, url: string): KeySetStore => {
 };
 
 /**
- * A token with which a guest can go on, or null when tokens are not configured. It is a function of the turn: whoever
- * asks for the turn's answer again is given the same.
+ * Returns a token that continues as the same guest, or null without a configured secret. It is derived from the turn, so
+ * a repeated request gets the same token.
  */
 export async function guestToken(
   config: Config,

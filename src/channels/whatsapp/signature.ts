@@ -2,8 +2,8 @@
 const SIGNATURE = /^sha256=([0-9a-f]{64})$/i;
 
 /**
- * Whether the header `X-Hub-Signature-256` signs these very bytes with one of the app secrets (several while one is being
- * replaced). The comparison takes the same time whatever is wrong. Without a secret nothing is ever right.
+ * Whether the header `X-Hub-Signature-256` signs these bytes with one of the app secrets (several during rotation).
+ * Compares in constant time. Without a secret, no signature is valid.
  */
 export async function isSigned(
   secrets: readonly string[],

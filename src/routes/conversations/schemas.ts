@@ -11,7 +11,7 @@ import type { TurnUsage, UsageStats } from "../../services/usage.ts";
 
 const Moment = z.iso.datetime();
 
-/** What is inside a session is called a conversation outside; `conversation_id` is its id. */
+/** A session is called a conversation in the API; `conversation_id` is the session's id. */
 export const ConversationSummary = z
   .object({
     conversation_id: Uuid,
@@ -130,7 +130,7 @@ export const detailsJson = (session: SessionInfo): z.infer<typeof ConversationDe
   };
 };
 
-/** A person sees what was said. How the orchestrator came to say it is the brand's own. */
+/** Users get the messages; the orchestrator's metadata is for the brand only. */
 export function messageJson(message: HistoryMessage, conversationId: string, caller: Caller): z.infer<typeof Message> {
   const { orchestrator_response: inner, ...metadata } = message.metadata;
   return {
