@@ -17,7 +17,8 @@ import type {
   Undeliverable,
   Unknown,
 } from "../src/rpc/conversation.ts";
-import type { LedgerPull } from "../src/domain/ledger.ts";
+import { isCarried } from "../src/domain/ledger.ts";
+import type { LedgerPull, WrittenEntries } from "../src/domain/ledger.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import { firstAlarmMs, submit } from "./conversation/turns/submit.ts";
 import { receive } from "./conversation/channel/receive.ts";
@@ -116,9 +117,15 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     if (this.#isBlank() && transcript.session === null) return { kind: "unknown" };
     const conversation = this.#open();
     const now = this.#deps.now();
+    if (transcript.written !== undefined) conversation.outbox.confirm(transcript.written);
     const outcome = transcribe(conversation, transcript, { address: this.#address, now });
-    if (outcome.kind === "recorded") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
-    return outcome;
+    if (outcome.kind !== "recorded" || outcome.entry === undefined) return outcome;
+    const { entry, ...announced } = outcome;
+    const isHandedOver = isCarried(entry);
+    conversation.alarm.noLaterThan(
+      isHandedOver ? conversation.ledgerNotifier.carried(now) : conversation.ledgerNotifier.notify(now),
+    );
+    return isHandedOver ? outcome : announced;
   }
 
   async expire(ending: SessionCommand): Promise<Expired | Unknown | Refused> {
@@ -157,9 +164,12 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return outbox.pull(maxBytes);
   }
 
-  async confirm(upTo: number): Promise<{ waiting: number }> {
+  async confirm(written: WrittenEntries): Promise<{ waiting: number }> {
+    if (this.#isBlank()) return { waiting: 0 };
     const { outbox } = this.#open();
-    outbox.confirm(upTo);
+    outbox.confirm(written);
+    // One commit for a burst: an incarnation that is evicted after this has nothing to look up again.
+    if (outbox.pendingCount() === 0) outbox.prune();
     return { waiting: outbox.pendingCount() };
   }
 

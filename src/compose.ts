@@ -1,3 +1,6 @@
+import { LedgerBuffer } from "./isolate/ledger-buffer.ts";
+import { WrittenEntriesLog } from "./isolate/written-entries.ts";
+import { EVENT } from "./telemetry/events.ts";
 import { fetchKeySet } from "./clients/jwks.ts";
 import { createOrchestrator, missingOrchestrator } from "./clients/orchestrator/create.ts";
 import type { ChannelSender } from "./channels/channel.ts";
@@ -60,6 +63,12 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     newUsers: new Cache(options),
     rateLimits: new RateLimits((instanceId) => env.RATE_LIMITERS.getByName(instanceId)),
     lookups: new ConcurrencyLimit(Date.now),
+    ledgerBuffer: new LedgerBuffer({
+      send: (message) => env.LEDGER.send(message, { contentType: "text" }),
+      report: (error, entries) => loggerFor(config, "worker").warn(EVENT.ledgerNotifyFailed, { error, entries }),
+      now: Date.now,
+    }),
+    writtenEntries: new WrittenEntriesLog(),
   };
   caches.set(config.databaseUrl, made);
   return made;
@@ -111,6 +120,7 @@ export function createDeps(env: Env, background: Deps["background"] = (work) => 
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
     enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
+    carryEntry: (entry) => caches.ledgerBuffer.add(entry, background),
     background,
     withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
   };
@@ -133,7 +143,7 @@ export function createObjectDeps(env: Env): ObjectDeps {
     sender: (name) => senders[name] ?? null,
     // Admission refuses without an orchestrator; turns admitted earlier get the default reply.
     orchestrator: orchestrator ?? missingOrchestrator,
-    notifyLedger: (address) => env.LEDGER.send(address),
+    notifyLedger: (message) => env.LEDGER.send(message, { contentType: "text" }),
     enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
   };
 }

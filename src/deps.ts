@@ -1,4 +1,7 @@
 import type { ChannelDefinition, ChannelSender } from "./channels/channel.ts";
+import type { LedgerBuffer } from "./isolate/ledger-buffer.ts";
+import type { WrittenEntriesLog } from "./isolate/written-entries.ts";
+import type { StoredEntry } from "./domain/ledger.ts";
 import type { Orchestrator } from "./clients/orchestrator/port.ts";
 import type { Config } from "./config.ts";
 import type { Addresses } from "./domain/address.ts";
@@ -30,6 +33,8 @@ export type IsolateCaches = {
   newUsers: Cache<FoundUser>;
   rateLimits: RateLimits;
   lookups: ConcurrencyLimit;
+  ledgerBuffer: LedgerBuffer;
+  writtenEntries: WrittenEntriesLog;
 };
 
 /** Dependencies of one invocation. A function asks for the part it uses: `Pick<Deps, ...>`. */
@@ -48,6 +53,8 @@ export type Deps = {
   conversation: (address: string) => Conversation;
   broadcastTimer: (broadcastId: string) => BroadcastTimer;
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
+  /** Sends an entry to the ledger together with others of this isolate, after the response. */
+  carryEntry: (entry: StoredEntry) => void;
   /** Runs work after the response, without awaiting it. */
   background: (work: Promise<unknown>) => void;
   /** False when this client address exceeds the flood limit. */
@@ -57,7 +64,8 @@ export type Deps = {
 /** Dependencies of a Conversation object. It reads Postgres only through `resolveWebhookMessage`. */
 export type ObjectDeps = Pick<Deps, "config" | "log" | "now" | "addresses" | "conversation"> & {
   orchestrator: Orchestrator;
-  notifyLedger: (address: string) => Promise<unknown>;
+  /** Sends a message to the ledger's queue. */
+  notifyLedger: (message: string) => Promise<unknown>;
   enqueueBroadcast: (broadcastId: string) => Promise<unknown>;
   /** Resolves instance and sender of a webhook message. */
   resolveWebhookMessage: (message: InboundMessage, place: ConversationRef) => Promise<Resolution>;

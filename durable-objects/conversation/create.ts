@@ -1,5 +1,6 @@
 import type { ObjectDeps } from "../../src/deps.ts";
 import type { InstanceBundle } from "../../src/domain/instance.ts";
+import { pendingMessage, pullMessage } from "../../src/domain/ledger-message.ts";
 import { Alarm } from "../runtime/alarm.ts";
 import type { Storage } from "../runtime/storage.ts";
 import type { ChannelContext } from "./channel/context.ts";
@@ -45,12 +46,17 @@ export function createConversation({
   empty,
 }: ConversationHost): Components {
   const { log, now, config } = deps;
-  const stores = openStores(storage);
-  const ledgerNotifier = new LedgerNotifier(stores.outbox, () => {
-    // The alarm repeats a notification that failed.
+  const stores = openStores(storage, now);
+  const sendToLedger = (message: string) =>
+    // The alarm repeats a message that failed.
     background(
-      deps.notifyLedger(address).catch((error: unknown) => log.warn(EVENT.ledgerNotifyFailed, { error, address })),
+      deps.notifyLedger(message).catch((error: unknown) => log.warn(EVENT.ledgerNotifyFailed, { error, address })),
     );
+  const ledgerNotifier = new LedgerNotifier({
+    outbox: stores.outbox,
+    address,
+    announce: () => sendToLedger(pullMessage(address)),
+    lookUp: (pending) => sendToLedger(pendingMessage(pending)),
   });
   const wake = (at: number) => alarm.noLaterThan(at);
   const notifyLedger = () => wake(ledgerNotifier.notify(now()));
@@ -73,7 +79,19 @@ export function createConversation({
     now,
     resolve: (turn, attempt) => resolve(channel, turn, attempt),
     run: (turn, signal) =>
-      runTurn(stores, { address, deps, notifyLedger, send: (...reply) => send(channel, ...reply) }, turn, signal),
+      runTurn(
+        stores,
+        {
+          address,
+          deps,
+          notifyLedger,
+          handOver: () => wake(ledgerNotifier.carried(now())),
+          hasWaiter: runner.hasWaiter,
+          send: (...reply) => send(channel, ...reply),
+        },
+        turn,
+        signal,
+      ),
     wake,
     background,
     report: (error, turn) => log.error(EVENT.turnFailed, { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),

@@ -16,14 +16,14 @@ export type Stores = {
 };
 
 /** Migrates the storage and opens its stores. */
-export function openStores(storage: Storage): Stores {
+export function openStores(storage: Storage, now: () => number): Stores {
   migrate(storage, MIGRATIONS);
   const state = new StateStore(storage);
   return {
     storage,
     state,
     turns: new TurnStore(storage),
-    outbox: new Outbox(storage, state),
+    outbox: new Outbox(storage, state, now),
     deliveries: new DeliveryStore(storage),
   };
 }

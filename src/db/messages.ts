@@ -10,7 +10,7 @@ import { instanceConfigs, instances } from "./schema/brands.ts";
 import { messages, sessions } from "./schema/conversations.ts";
 import { activeConfig, isNoneOf, isOwner, isSession, sessionColumns } from "./sessions.ts";
 import type { Scope, StoredSession } from "./sessions.ts";
-import { iso } from "./sql.ts";
+import { ids, iso } from "./sql.ts";
 
 export type MessageWindow = {
   /** Only older messages. */
@@ -81,6 +81,16 @@ export const messageById = (
       .leftJoin(messages, and(eq(messages.id, messageId), eq(messages.sessionId, sessions.id), isOwner(scope)))
       .where(isSession(sessionId, scope)),
     ([row]) => row ?? null,
+  );
+
+/** Which of these messages have a row, for any number of conversations. */
+export const existingMessages = (messageIds: readonly string[]): Query<Set<string>> =>
+  query(
+    build
+      .select({ id: messages.id })
+      .from(messages)
+      .where(sql`${messages.id} in (${ids(messageIds)})`),
+    (rows) => new Set(rows.map(({ id }) => id)),
   );
 
 /** Whether the instance has a message with this id of its channel, of whatever age. */

@@ -34,6 +34,41 @@ export type LedgerEntry = {
 /** An entry before it is added: its position in the outbox becomes its place in the conversation. */
 export type NewEntry = Omit<LedgerEntry, "messages"> & { messages: Omit<Message, "seq">[] };
 
+/** An entry has fewer messages than this, so that `seq` orders entries first and messages within them second. */
+const SEQ_STEP = 1_000;
+
+/** The entry with the `seq` its position in the conversation gives to its messages. */
+export const placeEntry = (entry: NewEntry, position: number): LedgerEntry => ({
+  ...entry,
+  messages: entry.messages.map((message, index) => ({ ...message, seq: position * SEQ_STEP + index })),
+});
+
+/**
+ * An entry as its conversation stored it. Positions count from 1 in each `generation` of the conversation's storage: an
+ * object that has deleted everything starts a new one, and a late confirmation of an older one is ignored.
+ */
+export type StoredEntry = { generation: string; position: number; json: string };
+
+/** UTF-16 units, at most 3 bytes each: a queue message takes 128,000 bytes. */
+const MAX_CARRIED = 40_000;
+
+/** Whether an entry may travel with its answer. The ledger pulls a larger one from its conversation. */
+export const isCarried = ({ json }: StoredEntry): boolean => json.length <= MAX_CARRIED;
+
+/** Positions of entries that are in Postgres (or in `dead_letters`). */
+export type WrittenEntries = { generation: string; positions: number[] };
+
+/** Entries of a conversation that are not known to be in Postgres. */
+export type PendingEntries = {
+  address: string;
+  generation: string;
+  entries: {
+    position: number;
+    /** A message whose row exists if the entry was written; null when no row proves it. */
+    messageId: string | null;
+  }[];
+};
+
 /** A message's delivery has changed. `content` is what was sent when that is not the message itself: a template. */
 export type DeliveryNotice = {
   kind: "delivery";
@@ -59,10 +94,10 @@ export type DeadLetter = {
 export type LedgerNotice = DeliveryNotice | DeadLetter;
 
 /**
- * Entries and notices of one conversation in order, a notice after the entry it refers to. `upTo` is the position to
- * confirm; `more` is set when the byte limit was reached before the last entry.
+ * Entries and notices of one conversation in order, a notice after the entry it is about, with the positions that a
+ * confirmation names. `more`: the conversation holds more than fits into the bytes asked for.
  */
-export type LedgerPull = { entries: LedgerEntry[]; notices: LedgerNotice[]; upTo: number; more: boolean };
+export type LedgerPull = WrittenEntries & { entries: LedgerEntry[]; notices: LedgerNotice[]; more: boolean };
 
 /** An entry's turn with its full idempotency key. */
 export type KeyedEntry = Omit<LedgerEntry, "turn"> & { turn: (LedgerTurn & { key: string }) | null };

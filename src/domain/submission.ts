@@ -3,6 +3,7 @@ import type { Channel } from "./channel.ts";
 import type { Refused } from "./errors.ts";
 import { Uuid } from "./ids.ts";
 import type { InstanceBundle } from "./instance.ts";
+import type { StoredEntry, WrittenEntries } from "./ledger.ts";
 import type { Session } from "./session.ts";
 import type { User, AuthState } from "./user.ts";
 
@@ -23,6 +24,8 @@ export type Submission = {
   openSession: Session | null;
   /** Set when the instance's rate limit is exceeded: only duplicates of known requests are answered then. */
   exhausted?: { retryAfterMs: number };
+  /** Entries of this conversation that are in Postgres. */
+  written?: WrittenEntries;
   /** When the request was received. Epoch milliseconds. */
   receivedAt: number;
 };
@@ -58,7 +61,12 @@ export type Answer = z.infer<typeof Answer>;
 
 /** Every expected outcome; anything else is an exception and a bug. */
 export type SubmitOutcome =
-  | { kind: "answered"; answer: Answer }
+  | {
+      kind: "answered";
+      answer: Answer;
+      /** The turn's ledger entry, for the caller to carry to the ledger; left out when the conversation announces it. */
+      entry?: StoredEntry;
+    }
   | { kind: "accepted"; sessionId: string; inboundMessageId: string }
   | { kind: "in_progress"; retryAfterMs: number }
   | { kind: "completed"; answer: Answer }

@@ -1,68 +1,69 @@
+import { existingMessages } from "../db/messages.ts";
 import type { Deps } from "../deps.ts";
-import type { LedgerPull } from "../domain/ledger.ts";
-import { MAX_BATCH_BYTES, saveEntries, saveNotices } from "../services/ledger.ts";
+import type { CarriedEntry, LedgerMessage } from "../domain/ledger-message.ts";
+import type { PendingEntries } from "../domain/ledger.ts";
+import { saveEntries } from "../services/ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
+import { pullLedger } from "./pull-ledger.ts";
 
-/** Pulls per conversation and batch; a conversation with more pending entries notifies again. */
-const MAX_ROUNDS = 20;
-
-type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now">;
-type Pulled = LedgerPull & { address: string };
+type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now" | "caches" | "read">;
 
 /**
- * Pulls pending entries from the conversations, writes them in one transaction and confirms them. Entries are deleted
- * only after their confirmation, so after any failure the conversations notify again.
+ * Writes what a batch of the ledger's queue brings: first the entries that travelled with their answers, then those that
+ * conversations hold and Postgres lacks.
  */
-export async function writeLedger(deps: LedgerDeps, addresses: readonly string[]): Promise<void> {
-  let waiting = [...new Set(addresses)];
-  for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round += 1) {
-    const pulled = await pullAll(deps, waiting);
-    const entries = pulled.flatMap((pull) => pull.entries);
-    const notices = pulled.flatMap((pull) => pull.notices);
-    if (pulled.length > 0) {
-      const startedAt = deps.now();
-      await saveEntries(deps, entries);
-      await saveNotices(deps, notices);
-      deps.log.info(EVENT.ledgerWritten, {
-        conversations: pulled.length,
-        entries: entries.length,
-        notices: notices.length,
-        duration_ms: deps.now() - startedAt,
-      });
-    }
-    waiting = await confirmAll(deps, pulled);
+export async function writeLedger(deps: LedgerDeps, messages: readonly LedgerMessage[]): Promise<void> {
+  await writeCarried(
+    deps,
+    messages.flatMap((message) => (message.kind === "entries" ? message.entries : [])),
+  );
+  const missing = await confirmWritten(
+    deps,
+    messages.filter((message) => message.kind === "pending"),
+  );
+  const announced = messages.flatMap((message) => (message.kind === "pull" ? [message.address] : []));
+  await pullLedger(deps, [...announced, ...missing]);
+}
+
+/** A failure is logged only: the entries' conversations look for them in Postgres and bring them again. */
+async function writeCarried(deps: LedgerDeps, carried: readonly CarriedEntry[]): Promise<void> {
+  if (carried.length === 0) return;
+  const startedAt = deps.now();
+  try {
+    await saveEntries(
+      deps,
+      carried.map(({ entry }) => entry),
+    );
+  } catch (error) {
+    deps.log.warn(EVENT.ledgerWriteFailed, { error, entries: carried.length });
+    return;
   }
+  for (const { generation, position, entry } of carried) {
+    deps.caches.writtenEntries.add(entry.address, generation, position);
+  }
+  deps.log.info(EVENT.ledgerWritten, { entries: carried.length, duration_ms: deps.now() - startedAt });
 }
 
-async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly string[]): Promise<Pulled[]> {
-  const share = Math.floor(MAX_BATCH_BYTES / addresses.length);
-  const pulls = await Promise.all(
-    addresses.map(async (address) => {
+/**
+ * Tells conversations which of their pending entries are in Postgres, from one query for all of them. Returns the
+ * addresses of those that have an entry Postgres lacks, or that no row proves.
+ */
+async function confirmWritten(deps: LedgerDeps, pending: readonly PendingEntries[]): Promise<string[]> {
+  if (pending.length === 0) return [];
+  const asked = pending.flatMap(({ entries }) => entries.flatMap(({ messageId }) => messageId ?? []));
+  const existing = asked.length === 0 ? new Set<string>() : await deps.read(existingMessages(asked));
+  const missing = await Promise.all(
+    pending.map(async ({ address, generation, entries }) => {
+      const written = entries.filter(({ messageId }) => messageId !== null && existing.has(messageId));
+      if (written.length < entries.length) return [address];
       try {
-        const { entries, notices, upTo, more } = await conversation(address).pull(share);
-        return [{ address, entries, notices, upTo, more }];
+        await deps.conversation(address).confirm({ generation, positions: written.map(({ position }) => position) });
       } catch (error) {
-        log.warn(EVENT.ledgerPullFailed, { error, address });
-        return [];
+        // The conversation asks again.
+        deps.log.warn(EVENT.ledgerConfirmFailed, { error, address });
       }
+      return [];
     }),
   );
-  return pulls.flat().filter(({ entries, notices }) => entries.length + notices.length > 0);
-}
-
-/** Returns the addresses with more pending entries. */
-async function confirmAll({ conversation, log }: LedgerDeps, pulled: readonly Pulled[]): Promise<string[]> {
-  const confirmed = await Promise.all(
-    pulled.map(async ({ address, upTo }) => {
-      try {
-        const { waiting } = await conversation(address).confirm(upTo);
-        return waiting > 0 ? [address] : [];
-      } catch (error) {
-        // The conversation sends these entries again, and writing them again has no effect.
-        log.warn(EVENT.ledgerConfirmFailed, { error, address });
-        return [];
-      }
-    }),
-  );
-  return confirmed.flat();
+  return missing.flat();
 }

@@ -1,19 +1,20 @@
 import type { Deps } from "../deps.ts";
+import { readLedgerMessage } from "../domain/ledger-message.ts";
 import { writeLedger } from "../flows/write-ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * Writes the ledger entries of a queue batch of conversation addresses. The batch is always acknowledged: a conversation
- * with pending entries notifies again with backoff, so a retry by the queue would only repeat it.
+ * Writes a batch of ledger messages. The batch is always acknowledged: a conversation brings an entry that is not written
+ * again by its own alarm, with backoff, so the queue need not.
  */
 export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<void> {
   try {
     await writeLedger(
       deps,
-      batch.messages.map((message) => String(message.body)),
+      batch.messages.flatMap(({ body }) => readLedgerMessage(body) ?? []),
     );
   } catch (error) {
-    deps.log.error(EVENT.ledgerWriteFailed, { error, conversations: batch.messages.length });
+    deps.log.error(EVENT.ledgerWriteFailed, { error, messages: batch.messages.length });
   }
   batch.ackAll();
 }

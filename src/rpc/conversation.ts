@@ -3,7 +3,7 @@ import type { DeliveryStatus } from "../domain/delivery.ts";
 import type { Refused } from "../domain/errors.ts";
 import type { ChannelIdentity, InboundMessage } from "../domain/inbound-message.ts";
 import type { InstanceBundle, WhatsAppTemplate } from "../domain/instance.ts";
-import type { LedgerPull, LedgerUsage } from "../domain/ledger.ts";
+import type { LedgerPull, LedgerUsage, StoredEntry, WrittenEntries } from "../domain/ledger.ts";
 import type { Cursor } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { Role } from "../domain/role.ts";
@@ -46,7 +46,14 @@ export type RecordedMessage = {
   metadata: Record<string, unknown>;
 };
 
-export type RecordOutcome = { kind: "recorded"; sessionId: string } | Refused;
+export type RecordOutcome =
+  | {
+      kind: "recorded";
+      sessionId: string;
+      /** For the caller to carry to the ledger; left out when there is nothing new or the conversation announces it. */
+      entry?: StoredEntry;
+    }
+  | Refused;
 
 /** Nothing can be sent to the user now, so the message was not recorded. `code` is a delivery error's: `WINDOW_CLOSED`. */
 export type Undeliverable = { kind: "undeliverable"; code: string; message: string };
@@ -59,6 +66,8 @@ export type Transcript = SessionRequest & {
   /** The session in Postgres, for an object that no longer has it. */
   session: Session | null;
   messages: RecordedMessage[];
+  /** Entries of this conversation that are in Postgres. */
+  written?: WrittenEntries;
 };
 
 /** Starts a session without a message. */
@@ -143,8 +152,8 @@ export type Conversation = {
   unsaved(
     request: SessionRequest & { before: Cursor | null; limit: number },
   ): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
-  /** Returns pending ledger entries, oldest first, up to `maxBytes` but at least one. */
+  /** Entries that are not known to be in Postgres, oldest first, at most `maxBytes` of them (one at least). */
   pull(maxBytes: number): Promise<LedgerPull>;
-  /** Confirms that everything up to here is in Postgres or in `dead_letters`. Returns the number still pending. */
-  confirm(upTo: number): Promise<{ waiting: number }>;
+  /** These entries are in Postgres (or in `dead_letters`). Returns how many are not known to be. */
+  confirm(written: WrittenEntries): Promise<{ waiting: number }>;
 };

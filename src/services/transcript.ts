@@ -24,7 +24,7 @@ type Delivery = {
  * unknown to the brand, (403) another user's, (400) a time in the future.
  */
 export async function saveTranscript(
-  deps: Pick<Deps, "read" | "conversation" | "now">,
+  deps: Pick<Deps, "read" | "conversation" | "now" | "caches" | "carryEntry">,
   caller: Caller,
   sessionId: string,
   delivery: Delivery,
@@ -37,8 +37,11 @@ export async function saveTranscript(
     delivery.messages.map((message, index) => toRecord(message, index, sessionId, delivery, deps.now())),
   );
   const keepAt = async (address: string, session: StoredSession | null): Promise<boolean> => {
-    const outcome = await deps.conversation(address).transcribe({ sessionId, caller, session, messages });
+    const written = deps.caches.writtenEntries.take(address);
+    const transcript = { sessionId, caller, session, messages, ...(written === null ? {} : { written }) };
+    const outcome = await deps.conversation(address).transcribe(transcript);
     if (outcome.kind === "refused") throw toAppError(outcome);
+    if (outcome.kind === "recorded" && outcome.entry !== undefined) deps.carryEntry(outcome.entry);
     return outcome.kind === "recorded";
   };
   const address = addressOfSession(sessionId);

@@ -1,3 +1,4 @@
+import type { WrittenEntries } from "../../src/domain/ledger.ts";
 import worker, { Conversation as Product, BroadcastTimer as ProductTimer } from "../../src/index.ts";
 
 export { RateLimiter } from "../../src/index.ts";
@@ -49,9 +50,9 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
   const conversations = {
     getByName: (name: string) => {
       const stub = env.CONVERSATIONS.getByName(name);
-      const confirm = async (upTo: number) => {
+      const confirm = async (written: WrittenEntries) => {
         await at("before-confirm", name);
-        return stub.confirm(upTo);
+        return stub.confirm(written);
       };
       // The queue's consumer runs outside any object.
       return object === null
@@ -91,8 +92,9 @@ export class BroadcastTimer extends ProductTimer {
 /** Counts pending entries in the outboxes of these conversations. */
 async function waiting(env: Env, request: Request): Promise<Response> {
   const addresses: string[] = await request.json();
-  // No entry has position 0, so this confirms nothing and returns the count.
-  const counts = await Promise.all(addresses.map((address) => env.CONVERSATIONS.getByName(address).confirm(0)));
+  // No storage has this generation: this confirms nothing.
+  const nothing = { generation: "", positions: [] };
+  const counts = await Promise.all(addresses.map((address) => env.CONVERSATIONS.getByName(address).confirm(nothing)));
   return Response.json(counts.reduce((sum, { waiting }) => sum + waiting, 0));
 }
 

@@ -1,3 +1,4 @@
+import type { WrittenEntries } from "../../src/domain/ledger.ts";
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
@@ -16,7 +17,7 @@ class Conversation {
 
   submit = (message: Submission) => this.#port.submit({ ...message, bundle: JSON.stringify(message.bundle) });
   pull = () => this.#port.pull(1_000_000);
-  confirm = (upTo: number) => this.#port.confirm(upTo);
+  confirm = (written: WrittenEntries) => this.#port.confirm(written);
 
   get #port(): ConversationPort {
     return this.stub;
@@ -151,7 +152,7 @@ describe("a conversation of which nothing matters any more", () => {
   it("an idle conversation deletes its storage and begins anew with the next message", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
-    await conversation.confirm((await conversation.pull()).upTo);
+    await conversation.confirm(await conversation.pull());
     await runDurableObjectAlarm(conversation.stub);
     await write(conversation, "UPDATE turns SET expires_at = 1");
     await write(conversation, "UPDATE state SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
@@ -205,13 +206,8 @@ describe.each(deaths)("an object that %s between two calls", (_how, die) => {
     await die(conversation);
     expect(await conversation.pull()).toEqual(pulled);
     expect(pulled.entries[0]?.turn?.cachedResponse).toEqual(outcome.kind === "answered" && outcome.answer);
-    await conversation.confirm(pulled.upTo);
+    await conversation.confirm(pulled);
     expect((await conversation.pull()).entries).toEqual([]);
-    // A confirmation has no commit of its own: whoever dies before the next alarm brings the same once more.
-    await die(conversation);
-    expect(await conversation.pull()).toEqual(pulled);
-    await conversation.confirm(pulled.upTo);
-    await runDurableObjectAlarm(conversation.stub);
     await die(conversation);
     expect((await conversation.pull()).entries).toEqual([]);
     expect((await conversation.submit(message("a"))).kind).toBe("completed");
@@ -220,13 +216,12 @@ describe.each(deaths)("an object that %s between two calls", (_how, die) => {
   it("an entry added between a pull and its confirmation is kept, after the object was lost", async () => {
     const conversation = meet();
     await conversation.submit(message("a"));
-    const { upTo } = await conversation.pull();
+    const pulled = await conversation.pull();
     await conversation.submit(message("b"));
     await die(conversation);
-    // It knows nothing of having given anything away, and brings all of it once more.
-    expect(await conversation.confirm(upTo)).toEqual({ waiting: 2 });
+    expect(await conversation.confirm(pulled)).toEqual({ waiting: 1 });
     const again = await conversation.pull();
-    expect(again.entries.map(({ turn }) => turn?.requestId)).toEqual(["a", "b"]);
-    expect(await conversation.confirm(again.upTo)).toEqual({ waiting: 0 });
+    expect(again.entries.map(({ turn }) => turn?.requestId)).toEqual(["b"]);
+    expect(await conversation.confirm(again)).toEqual({ waiting: 0 });
   });
 });

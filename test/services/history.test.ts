@@ -3,7 +3,7 @@ import type { Conversation } from "../../src/rpc/conversation.ts";
 import type { LedgerEntry } from "../../src/domain/ledger.ts";
 import { MessagePageQuery } from "../../src/domain/page.ts";
 import type { Caller } from "../../src/domain/principal.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { findMessage, history } from "../../src/services/history.ts";
 import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
@@ -211,7 +211,7 @@ describe("an entry of the ledger that says too little", () => {
         messages: whole.messages.filter((message) => message.role === role),
       };
       const deps = createTestDeps({ endpoint: gateway.database.endpoint });
-      await writeLedger({ ...deps, conversation: () => giving([good, bad]) }, ["here"]);
+      await pullLedger({ ...deps, conversation: () => giving([good, bad]) }, ["here"]);
 
       const kept = await gateway.database.query("select request_id, role from messages order by seq");
       expect(kept).toEqual([

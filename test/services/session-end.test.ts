@@ -1,7 +1,8 @@
+import type { WrittenEntries } from "../../src/domain/ledger.ts";
 import { describe, expect } from "vitest";
 import { addressOfSession } from "../../src/domain/address.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { contents, somebody } from "../support/people.ts";
 import { gatewayTest } from "../support/fixtures.ts";
@@ -94,7 +95,7 @@ describe("a conversation that is erased", () => {
     const conversation = (at: string): Conversation => {
       const object = deps.conversation(at);
       return {
-        ...({ confirm: (upTo: number) => object.confirm(upTo) } as Conversation),
+        ...({ confirm: (written: WrittenEntries) => object.confirm(written) } as Conversation),
         pull: async (maxBytes) => {
           const pulled = await object.pull(maxBytes);
           expect((await ann.erase(id)).status).toBe(200);
@@ -102,7 +103,7 @@ describe("a conversation that is erased", () => {
         },
       };
     };
-    await writeLedger({ ...deps, conversation }, [address]);
+    await pullLedger({ ...deps, conversation }, [address]);
     expect(await rowsOf(id)).toEqual(NOTHING);
   });
 

@@ -5,7 +5,7 @@ import type { LedgerEntry, LedgerUsage } from "../../src/domain/ledger.ts";
 import type { Caller } from "../../src/domain/principal.ts";
 import type { Session } from "../../src/domain/session.ts";
 import { answerTurn } from "../../durable-objects/conversation/turns/answer.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { findInstance } from "../../src/services/instance.ts";
 import type { ReadyBundle } from "../../src/services/instance.ts";
 import { planSession, usageStats } from "../../src/services/usage.ts";
@@ -298,7 +298,7 @@ describe("what a turn took", () => {
       confirm: async () => ({ waiting: 0 }),
     } as unknown as Conversation;
     const deps = createTestDeps({ endpoint: gateway.database.endpoint });
-    await writeLedger({ ...deps, conversation: () => giving }, ["here"]);
+    await pullLedger({ ...deps, conversation: () => giving }, ["here"]);
     expect(
       await gateway.database.query("select id from session_token_usage where id = $1", [turn.usage?.id ?? ""]),
     ).toEqual([]);
@@ -344,7 +344,7 @@ describe("what a turn took", () => {
         pull: (maxBytes: number) => deps.conversation(address).pull(maxBytes),
         confirm: () => Promise.reject(new Error("The object is away")),
       }) as unknown as Conversation;
-    await writeLedger({ ...deps, conversation: untold }, gateway.addresses());
+    await pullLedger({ ...deps, conversation: untold }, gateway.addresses());
     expect(await stats(session_id)).toEqual(before);
     await gateway.flush();
     gateway.evictAll({ emptied: true });

@@ -5,7 +5,7 @@ import { MIGRATIONS } from "../../durable-objects/conversation/stores/schema.ts"
 import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import type { Conversation, Recording } from "../../src/rpc/conversation.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { createTestDeps } from "./deps.ts";
 import type { TestDeps } from "./deps.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
@@ -60,7 +60,7 @@ export function createAudience(endpoint: string): Audience {
     behave: (next) => {
       mood = next;
     },
-    save: () => writeLedger({ ...deps, conversation }, [...conversations.keys()]),
+    save: () => pullLedger({ ...deps, conversation }, [...conversations.keys()]),
   };
 }
 

@@ -1,3 +1,5 @@
+import { LedgerBuffer } from "../../src/isolate/ledger-buffer.ts";
+import { WrittenEntriesLog } from "../../src/isolate/written-entries.ts";
 import { fetchKeySet } from "../../src/clients/jwks.ts";
 import { createOrchestrator } from "../../src/clients/orchestrator/create.ts";
 import { parseConfig } from "../../src/config.ts";
@@ -69,6 +71,7 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
       throw new Error("not part of this test");
     },
     enqueueBroadcast: () => Promise.reject(new Error("not part of this test")),
+    carryEntry: () => undefined,
     background: (work) => void work,
     withinFloodLimit: () => Promise.resolve(true),
   };
@@ -86,6 +89,8 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     newUsers: new Cache(options),
     rateLimits: new RateLimits(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
     lookups: new ConcurrencyLimit(now),
+    ledgerBuffer: new LedgerBuffer({ send: () => Promise.resolve(), report: () => undefined, now }),
+    writtenEntries: new WrittenEntriesLog(),
   };
 }
 

@@ -1,7 +1,7 @@
 import { vi } from "vitest";
 import { createTestApp } from "./contract.ts";
 import type { Deps } from "../../src/deps.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { startDatabaseProxy } from "./database-proxy.ts";
 import type { DatabaseProxy } from "./database-proxy.ts";
 import { startDatabase } from "./database.ts";
@@ -122,7 +122,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
         headers: { "Content-Type": "application/json", ...headers(authorization) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
-    flush: () => writeLedger(createDeps(env), [...objects.keys()]),
+    flush: () => pullLedger(createDeps(env), [...objects.keys()]),
     addresses: () => [...objects.keys()],
     evictAll: ({ emptied = false } = {}) => {
       if (emptied) objects.clear();

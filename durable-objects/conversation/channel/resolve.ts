@@ -97,7 +97,7 @@ function apply(stores: Stores, turn: InboundTurn, resolution: Resolved, options:
 
 /** The session the message belongs to, made the current one. A number that has changed hands begins a new session. */
 function enterSession(
-  { storage, state, turns }: Stores,
+  { state, turns, outbox }: Stores,
   turn: InboundTurn,
   { bundle, user, openSession: saved }: ResolvedMessage,
   { address, sessionTimeoutMs, now }: Options,
@@ -112,7 +112,7 @@ function enterSession(
     state.remove("session");
   }
   // Postgres has deleted the user, so the model must not be told what they said.
-  if (isAnotherUser) storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
+  if (isAnotherUser) outbox.deleteEntries();
   const openSession = isAnotherUser && saved?.id === current.id ? null : saved;
   // A turn that waits was told its session, and what was said before it belongs there too.
   const isAwaited = current !== null && turns.pendingInSession(current.id).length > 0;

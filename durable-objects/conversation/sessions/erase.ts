@@ -25,7 +25,7 @@ export function erase(
   { sessionId, caller, session: saved }: SessionCommand,
   { now, rememberMs, sessionTimeoutMs }: Options,
 ): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
-  const { storage, state } = stores;
+  const { storage, state, outbox } = stores;
   const owner = state.get("owner");
   const session = knownSession(stores, sessionId) ?? saved;
   const target = session ?? (isErased(state, sessionId) ? owner : null);
@@ -46,8 +46,8 @@ export function erase(
          SELECT json_extract(m.value, '$.id') FROM entries, json_each(entries.entry, '$.messages') m WHERE entries.session_id = ?)`,
       sessionId,
     );
-    storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
-    if (session !== null && isLast(state, sessionId)) deletePendingDeadLetters(storage, session.startedAt);
+    outbox.deleteEntries(sessionId);
+    if (session !== null && isLast(state, sessionId)) outbox.deleteDeadLetters(session.startedAt);
     if (state.get("session")?.id === sessionId) state.remove("session");
     if (state.get("closed")?.sessionId === sessionId) state.remove("closed");
     state.set("owner", { brandId: target.brandId, userId: target.userId });
@@ -98,15 +98,6 @@ const closeTurns = (storage: Storage, sessionId: string, positions: number[], ex
     )
     .toArray()
     .map(({ turn_id }) => turn_id);
-
-/** Deletes unsent dead letters about messages received since a moment. */
-const deletePendingDeadLetters = (storage: Storage, since: number): void => {
-  storage.sql.exec(
-    `DELETE FROM entries WHERE session_id = '' AND json_extract(entry, '$.kind') = 'dead_letter'
-       AND json_extract(entry, '$.id') IN (SELECT turn_id FROM turns WHERE state = 'rejected' AND admitted_at >= ?)`,
-    since,
-  );
-};
 
 /** Deletes expired tombstones; returns when the next one expires. */
 export function pruneTombstones(state: StateStore, now: number): number | null {

@@ -1,3 +1,4 @@
+import type { StoredEntry } from "../../../src/domain/ledger.ts";
 import type {
   RecordedMessage,
   Recording,
@@ -58,20 +59,23 @@ export function transcribe(
   if (refusal !== null) return refusal;
   // A transcript of an earlier session leaves the current one unchanged.
   const current = stores.state.get("session");
-  appendEntry(stores, session, messages, { ...options, enters: current === null || current.id === sessionId });
-  return { kind: "recorded", sessionId };
+  const entry = appendEntry(stores, session, messages, {
+    ...options,
+    enters: current === null || current.id === sessionId,
+  });
+  return { kind: "recorded", sessionId, ...(entry === null ? {} : { entry }) };
 }
 
-/** Writes the new messages into a session as one entry. */
+/** Appends the messages that are new to a session as one entry; null when none is. */
 function appendEntry(
   { storage, state, outbox }: Pick<Stores, "storage" | "state" | "turns" | "outbox">,
   session: Session,
   recorded: readonly RecordedMessage[],
   { address, now, enters }: Options & { enters: boolean },
-): void {
-  storage.transactionSync(() => {
+): StoredEntry | null {
+  return storage.transactionSync(() => {
     const fresh = recorded.filter(({ id }) => remember(storage, id, now));
-    if (fresh.length === 0) return;
+    if (fresh.length === 0) return null;
 
     let saidAt = Math.max(now - 1, session.lastMessageAt, state.get("lastSaidAt") ?? 0);
     const messages = fresh.map((message) => ({
@@ -96,8 +100,9 @@ function appendEntry(
     };
     if (enters) setCurrentSession(state, after, now);
     const closed = state.get("closed");
-    outbox.add({ id: uuidv7(now), address, session: after, closed, turn: null, messages, usage: null });
+    const entry = { id: uuidv7(now), address, session: after, closed, turn: null, messages, usage: null };
     state.remove("closed");
+    return outbox.add(entry);
   });
 }
 

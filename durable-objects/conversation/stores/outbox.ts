@@ -1,111 +1,144 @@
-import type { LedgerEntry, LedgerNotice, LedgerPull, NewEntry } from "../../../src/domain/ledger.ts";
+import { placeEntry } from "../../../src/domain/ledger.ts";
+import type {
+  LedgerEntry,
+  LedgerNotice,
+  LedgerPull,
+  NewEntry,
+  PendingEntries,
+  StoredEntry,
+  WrittenEntries,
+} from "../../../src/domain/ledger.ts";
+import type { Message } from "../../../src/domain/message.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "./state.ts";
-import type { Delivery } from "../../../src/domain/delivery.ts";
-import type { Message } from "../../../src/domain/message.ts";
+import { History, KEPT_FOR_HISTORY } from "./history.ts";
 
-/** More than an entry has messages, so that `seq` orders by entry and then within it. */
-const SEQ_STEP = 1_000;
+/** How many pending entries one look-up names; the others are named by the next. */
+const MAX_LOOKED_UP = 100;
 
-/** Confirmed entries kept as history for the model. */
-const KEPT_FOR_HISTORY = 20;
-
-/** Ledger entries not yet confirmed by Postgres, in order, plus the last 20 as history for the model. */
+/**
+ * Ledger entries in order: those that are not known to be in Postgres, and the newest of those that are, because the model
+ * is told the history.
+ */
 export class Outbox {
   readonly #storage: Storage;
   readonly #state: Pick<StateStore, "get" | "set">;
-  /** Postgres has the entries up to this position. In memory until `prune`, see `confirm`. */
-  #confirmedUpTo: number;
-  /** The highest position this incarnation handed out; a confirmation is capped at it. */
-  #pulledUpTo = 0;
-  /** Messages of the last requested session by entry, so that only newer entries are read again. */
-  #tail: { sessionId: string; upTo: number; said: Message[][] } = { sessionId: "", upTo: 0, said: [] };
+  readonly #now: () => number;
+  /** Entries up to here are in Postgres. Written to storage by `prune`; a new incarnation may look some up once more. */
+  #writtenUpTo: number;
+  /** The position of the newest entry. */
+  #newest = 0;
+  /** Entries by position, in order, that are not known to be in Postgres. */
+  #pending = new Map<number, Pending>();
+  readonly #history: History;
 
-  constructor(storage: Storage, state: Pick<StateStore, "get" | "set">) {
+  constructor(storage: Storage, state: Pick<StateStore, "get" | "set">, now: () => number = Date.now) {
     this.#storage = storage;
     this.#state = state;
-    this.#confirmedUpTo = state.get("confirmedUpTo") ?? 0;
+    this.#now = now;
+    this.#history = new History(storage);
+    this.#writtenUpTo = state.get("confirmedUpTo") ?? 0;
+    this.#loadPending();
   }
 
-  add(entry: NewEntry): void {
-    this.#storage.sql.exec(
-      "INSERT INTO entries (session_id, entry) VALUES (?, ?)",
-      entry.session.id,
-      JSON.stringify(entry),
-    );
+  /** Appends an entry and returns it as it travels with its answer. */
+  add(entry: NewEntry): StoredEntry {
+    const json = JSON.stringify(entry);
+    const position = this.#insert(entry.session.id, json, {
+      messageId: entry.messages[0]?.id ?? null,
+      addedAt: this.#now(),
+    });
+    this.#history.append(placeEntry(entry, position));
+    return { generation: this.#generation(), position, json };
   }
 
-  /** Adds a notice, which belongs to no session. */
+  /** Appends a notice, which belongs to no session. */
   addNotice(notice: LedgerNotice): void {
-    this.#storage.sql.exec("INSERT INTO entries (session_id, entry) VALUES ('', ?)", JSON.stringify(notice));
+    this.#insert("", JSON.stringify(notice), { messageId: null, addedAt: this.#now() });
   }
 
   /** Entries oldest first: at least one, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
   pull(maxBytes: number): LedgerPull {
     const rows = this.#storage.sql
-      .exec<PulledRow>(
+      .exec<Row & { session_id: string }>(
         `SELECT position, session_id, entry FROM (
            SELECT position, session_id, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
            FROM entries WHERE position > ? ORDER BY position LIMIT 500
          ) WHERE before = 0 OR before + length(entry) <= ? ORDER BY position`,
-        this.#confirmedUpTo,
+        this.#writtenUpTo,
         maxBytes,
       )
       .toArray();
-    const upTo = rows.at(-1)?.position ?? 0;
-    this.#pulledUpTo = Math.max(this.#pulledUpTo, upTo);
+    const positions = rows.map(({ position }) => position);
     return {
+      generation: this.#generation(),
+      positions,
       entries: rows.filter(({ session_id }) => session_id !== "").map(toEntry),
       notices: rows.filter(({ session_id }) => session_id === "").map(({ entry }) => JSON.parse(entry) as LedgerNotice),
-      upTo,
-      more: this.pendingCount() > rows.length,
+      more: this.#pending.size > positions.filter((position) => this.#pending.has(position)).length,
     };
   }
 
   /**
-   * Postgres has the entries up to a position. Kept in memory until `prune`: an object that dies first sends the entries
-   * again, and Postgres deduplicates by id. Positions restart after the object emptied itself, so a late confirmation is
-   * capped at what this incarnation handed out.
+   * Marks entries as written. Ignores a confirmation for an older generation of the storage. Costs no commit: an object
+   * that is evicted before `prune` has its entries looked up once more.
    */
-  confirm(upTo: number): void {
-    this.#confirmedUpTo = Math.max(this.#confirmedUpTo, Math.min(upTo, this.#pulledUpTo));
+  confirm({ generation, positions }: WrittenEntries): void {
+    if (generation !== this.#state.get("generation")) return;
+    for (const position of positions) this.#pending.delete(position);
+    const [firstPending] = this.#pending.keys();
+    this.#writtenUpTo = firstPending === undefined ? this.#newest : firstPending - 1;
   }
 
-  /** Deletes confirmed entries, except the newest that serve as history. */
+  /** The oldest pending entries, for a look-up in Postgres; null when nothing is pending. */
+  pendingEntries(address: string): PendingEntries | null {
+    if (this.#pending.size === 0) return null;
+    const entries = [...this.#pending]
+      .slice(0, MAX_LOOKED_UP)
+      .map(([position, { messageId }]) => ({ position, messageId }));
+    return { address, generation: this.#generation(), entries };
+  }
+
+  /** Deletes written entries except the newest, which the history needs. */
   prune(): void {
     this.#storage.transactionSync(() => {
-      if (this.#confirmedUpTo > 0) this.#state.set("confirmedUpTo", this.#confirmedUpTo);
+      if (this.#writtenUpTo > 0) this.#state.set("confirmedUpTo", this.#writtenUpTo);
       this.#storage.sql.exec(
         `DELETE FROM entries WHERE position <= ? AND (session_id = '' OR position < (
            SELECT min(position) FROM (
              SELECT position FROM entries WHERE session_id <> '' ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}
            )))`,
-        this.#confirmedUpTo,
+        this.#writtenUpTo,
       );
     });
   }
 
-  pendingCount(): number {
-    const [row] = this.#storage.sql
-      .exec<{ n: number }>("SELECT count(*) AS n FROM entries WHERE position > ?", this.#confirmedUpTo)
-      .toArray();
-    return row?.n ?? 0;
+  /** When the oldest pending entry was added, in epoch milliseconds; 0 if another incarnation added it, null for none. */
+  oldestPendingAt(): number | null {
+    const [oldest] = this.#pending.values();
+    return oldest?.addedAt ?? null;
   }
 
-  /** Unconfirmed entries of a session, oldest first. */
+  pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  /** Entries of a session that are not known to be in Postgres, oldest first. */
   pendingOfSession(sessionId: string): LedgerEntry[] {
+    if (this.#pending.size === 0) return [];
     return this.#storage.sql
       .exec<Row>(
         "SELECT position, entry FROM entries WHERE position > ? AND session_id = ? ORDER BY position",
-        this.#confirmedUpTo,
+        this.#writtenUpTo,
         sessionId,
       )
       .toArray()
+      .filter(({ position }) => this.#pending.has(position))
       .map(toEntry);
   }
 
-  /** The session of the newest entry about it, or null. */
+  /** A session as its newest stored entry has it; null when there is none. */
   lastSession(sessionId: string): Session | null {
     const [row] = this.#storage.sql
       .exec<Row>("SELECT position, entry FROM entries WHERE session_id = ? ORDER BY position DESC LIMIT 1", sessionId)
@@ -113,21 +146,9 @@ export class Outbox {
     return row ? toEntry(row).session : null;
   }
 
-  /** A session's last messages in the model's order: a turn's messages stand together. Empty messages are left out. */
+  /** The last messages of a session in the order the model gets them, without empty ones. */
   history(sessionId: string): Message[] {
-    const tail = this.#tail.sessionId === sessionId ? this.#tail : { sessionId, upTo: 0, said: [] };
-    const added = this.#storage.sql
-      .exec<Row>(
-        `SELECT position, entry FROM entries WHERE session_id = ? AND position > ?
-         ORDER BY position DESC LIMIT ${KEPT_FOR_HISTORY}`,
-        sessionId,
-        tail.upTo,
-      )
-      .toArray()
-      .toReversed();
-    const said = [...tail.said, ...added.map((row) => toEntry(row).messages)].slice(-KEPT_FOR_HISTORY);
-    this.#tail = { sessionId, upTo: added.at(-1)?.position ?? tail.upTo, said };
-    return said.flat().filter(({ content, metadata }) => content !== "" && !isUnsentBroadcast(metadata));
+    return this.#history.of(sessionId);
   }
 
   /** Changes stored messages in place: the one with an id, or those with an id of the channel. */
@@ -149,29 +170,82 @@ export class Outbox {
         JSON.stringify({ ...entry, messages }),
         position,
       );
-      this.#tail = { sessionId: "", upTo: 0, said: [] };
+      this.#history.forget();
     }
   }
 
-  /** Deletes all confirmed entries: their session is over. */
+  /** Deletes written entries: the session they belong to is over. */
   forgetHistory(): void {
-    this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#confirmedUpTo);
-    this.#tail = { sessionId: "", upTo: 0, said: [] };
+    this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#writtenUpTo);
+    this.#history.forget();
+  }
+
+  /** Deletes the entries of a session, or of every session; notices stay. */
+  deleteEntries(sessionId?: string): void {
+    if (sessionId === undefined) this.#storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
+    else this.#storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
+    this.#history.forget();
+    this.#loadPending();
+  }
+
+  /** Deletes pending dead letters about messages that were admitted since a moment. */
+  deleteDeadLetters(since: number): void {
+    this.#storage.sql.exec(
+      `DELETE FROM entries WHERE session_id = '' AND json_extract(entry, '$.kind') = 'dead_letter'
+         AND json_extract(entry, '$.id') IN (SELECT turn_id FROM turns WHERE state = 'rejected' AND admitted_at >= ?)`,
+      since,
+    );
+    this.#loadPending();
+  }
+
+  /** Identifies one life of the storage: positions start again after the object has deleted everything. */
+  #generation(): string {
+    const generation = this.#state.get("generation") ?? crypto.randomUUID();
+    this.#state.set("generation", generation);
+    return generation;
+  }
+
+  #insert(sessionId: string, json: string, pending: Pending): number {
+    const [row] = this.#storage.sql
+      .exec<{ position: number }>(
+        "INSERT INTO entries (session_id, entry) VALUES (?, ?) RETURNING position",
+        sessionId,
+        json,
+      )
+      .toArray();
+    if (row === undefined) throw new Error("An insert returned no row");
+    this.#newest = row.position;
+    this.#pending.set(row.position, pending);
+    return row.position;
+  }
+
+  #loadPending(): void {
+    const rows = this.#storage.sql
+      .exec<{ position: number; message_id: string | null }>(
+        "SELECT position, json_extract(entry, '$.messages[0].id') AS message_id FROM entries WHERE position > ? ORDER BY position",
+        this.#writtenUpTo,
+      )
+      .toArray();
+    const addedAt = new Map([...this.#pending].map(([position, pending]) => [position, pending.addedAt]));
+    this.#pending = new Map(
+      rows.map(({ position, message_id }) => [
+        position,
+        { messageId: message_id, addedAt: addedAt.get(position) ?? 0 },
+      ]),
+    );
+    this.#newest = Math.max(this.#newest, this.#writtenUpTo, rows.at(-1)?.position ?? 0);
   }
 }
 
-/** A broadcast's message that the channel did not deliver was never seen by the user. */
-const isUnsentBroadcast = ({ broadcast_id, delivery }: Message["metadata"]): boolean =>
-  broadcast_id !== undefined && (delivery as Delivery | undefined)?.state === "failed";
-
 type StoredMessage = NewEntry["messages"][number];
-type Row = { position: number; entry: string };
-type PulledRow = Row & { session_id: string };
 
-function toEntry({ position, entry: json }: Row): LedgerEntry {
-  const entry = JSON.parse(json) as NewEntry;
-  return {
-    ...entry,
-    messages: entry.messages.map((message, index) => ({ ...message, seq: position * SEQ_STEP + index })),
-  };
-}
+type Pending = {
+  /** A message whose row exists in Postgres if the entry was written; null when no row proves it. */
+  messageId: string | null;
+  /** Epoch milliseconds; 0 when another incarnation added it. */
+  addedAt: number;
+};
+
+type Row = { position: number; entry: string };
+
+const toEntry = ({ position, entry }: Row): LedgerEntry => placeEntry(JSON.parse(entry) as NewEntry, position);

@@ -13,6 +13,8 @@ export type ConversationState = {
   ended: { sessionId: string; expiredAt: number };
   /** Tombstones of erased sessions, kept for `TOMBSTONE_MS`. */
   erased: { sessionId: string; erasedAt: number }[];
+  /** Identifies this life of the storage; positions of entries count from 1 in each. */
+  generation: string;
   /** Postgres has the entries up to this position. Written by `Outbox.prune` only. */
   confirmedUpTo: number;
   /** `created_at` of the newest unresolved webhook message: later messages get a later time. */

@@ -3,7 +3,7 @@ import { withTimeout } from "../../../src/domain/deadline.ts";
 import { leaseIsOver } from "../../../src/domain/turn.ts";
 import type { Inbound, StoredTurn } from "../stores/turn.ts";
 import type { TurnStore } from "../stores/turns.ts";
-import type { Answer } from "../../../src/domain/submission.ts";
+import type { Settled } from "./run.ts";
 
 /** A caller behind other turns gets "accepted" after this time; the turn still runs. */
 export const QUEUED_CALLER_WAIT_MS = 60_000;
@@ -23,7 +23,7 @@ type Options = {
   /** Sets the alarm to a time, or leaves an earlier one. */
   wake: (at: number) => void;
   /** Runs the turn and settles it. Null when another run has replaced it. After it threw, the turn is run again. */
-  run: (turn: StoredTurn, signal: AbortSignal) => Promise<Answer | null>;
+  run: (turn: StoredTurn, signal: AbortSignal) => Promise<Settled | null>;
   /** Keeps the object awake for work that no caller waits for. */
   background: (work: Promise<void>) => void;
   report: (error: unknown, turn: StoredTurn) => void;
@@ -35,7 +35,7 @@ type Options = {
  */
 export class TurnRunner {
   readonly #options: Options;
-  readonly #waiters = new Map<string, PromiseWithResolvers<Answer | "cancelled">>();
+  readonly #waiters = new Map<string, PromiseWithResolvers<Settled | "cancelled">>();
   #run: Run | null = null;
   /** The resolution of the first pending turn. */
   #resolution = { busy: false, attempts: 0, notBefore: 0 };
@@ -62,8 +62,8 @@ export class TurnRunner {
   }
 
   /** Waits for the turn's answer, or for 60 seconds while it is queued behind others. */
-  async wait(turnId: string, queued: () => boolean): Promise<Answer | "queued" | "cancelled"> {
-    const waiter = this.#waiters.get(turnId) ?? Promise.withResolvers<Answer | "cancelled">();
+  async wait(turnId: string, queued: () => boolean): Promise<Settled | "queued" | "cancelled"> {
+    const waiter = this.#waiters.get(turnId) ?? Promise.withResolvers<Settled | "cancelled">();
     this.#waiters.set(turnId, waiter);
     this.runNext();
     // The caller of a running turn waits for as long as it runs.
@@ -114,14 +114,14 @@ export class TurnRunner {
 
   async #finish(turn: StoredTurn, signal: AbortSignal): Promise<void> {
     const { run, report } = this.#options;
-    const answer = await run(turn, signal).catch((error: unknown) => report(error, turn));
-    if (answer) {
-      this.#waiters.get(turn.turnId)?.resolve(answer);
+    const settled = await run(turn, signal).catch((error: unknown) => report(error, turn));
+    if (settled) {
+      this.#waiters.get(turn.turnId)?.resolve(settled);
       this.#waiters.delete(turn.turnId);
     }
     if (this.#run?.turnId !== turn.turnId || this.#run.fence !== turn.fence) return;
     this.#run = null;
     // After a failure the turn stays `running`: the watchdog runs it again until it is given up.
-    if (answer) this.runNext();
+    if (settled) this.runNext();
   }
 }

@@ -1,5 +1,5 @@
 import { inboundMessageIdOf, replyMessageIdOf, usageIdOf, uuidv7 } from "../../../src/domain/ids.ts";
-import type { NewEntry } from "../../../src/domain/ledger.ts";
+import type { NewEntry, StoredEntry } from "../../../src/domain/ledger.ts";
 import { stamped } from "../../../src/domain/session.ts";
 import type { TurnResult } from "./answer.ts";
 import { isEnded } from "../sessions/current.ts";
@@ -20,7 +20,7 @@ export function settleTurn(
   work: Work,
   result: TurnResult,
   options: Options,
-): Answer | null {
+): { answer: Answer; entry: StoredEntry | null } | null {
   const { storage, state, turns, outbox } = stores;
   const { now } = options;
   return storage.transactionSync(() => {
@@ -51,14 +51,15 @@ export function settleTurn(
       usage: result.usage && { ...result.usage, id: usageIdOf(turn.turnId) },
     };
     state.remove("closed");
-    outbox.add(entry);
+    const stored = outbox.add(entry);
     // The session was ended during the run: the reply belongs to it but does not reopen it.
     if (isEnded(state, session)) {
       const ended = { sessionId: session.id, expiredAt: repliedAt };
       state.set("ended", ended);
       outbox.add({ ...entry, id: uuidv7(now), closed: ended, turn: null, messages: [], usage: null });
+      return { answer, entry: null };
     }
-    return answer;
+    return { answer, entry: work.origin === null ? stored : null };
   });
 }
 

@@ -11,12 +11,12 @@ import type { TurnRunner } from "./runner.ts";
 import type { Stores } from "../stores.ts";
 
 /**
- * When the first alarm after an admission fires: before the platform evicts an idle object (10 seconds), and jittered so
- * that a burst does not wake all objects at once.
+ * When the first alarm after an admission fires. One alarm serves a burst of messages; jittered so that a burst does not
+ * wake all objects at once.
  */
-export const firstAlarmMs = (): number => jittered(6_000, [1, 1.5], Math.random());
+export const firstAlarmMs = (): number => jittered(15_000, [1, 4 / 3], Math.random());
 
-type Conversation = Pick<Stores, "storage" | "state" | "turns"> & {
+type Conversation = Pick<Stores, "storage" | "state" | "turns" | "outbox"> & {
   address: string;
   runner: Pick<TurnRunner, "hasWaiter" | "wait">;
   alarm: Pick<Alarm, "noLaterThan">;
@@ -29,7 +29,8 @@ export async function submit(
   { channel, config, now }: Pick<ObjectDeps, "channel" | "config" | "now">,
   wire: WireSubmission,
 ): Promise<SubmitOutcome> {
-  const { state, turns, runner, alarm, address, validatedBundles } = conversation;
+  const { state, turns, outbox, runner, alarm, address, validatedBundles } = conversation;
+  if (wire.written !== undefined) outbox.confirm(wire.written);
   const submission = { ...wire, bundle: state.read("bundle", wire.bundle) };
   const outcome = admit(conversation, submission, {
     address,
@@ -43,8 +44,9 @@ export async function submit(
   if (outcome.kind !== "admitted") return outcome;
   const { turnId, sessionId } = outcome;
   alarm.noLaterThan(now() + firstAlarmMs());
-  const answer = await runner.wait(turnId, () => turns.isQueued(turnId));
-  if (answer === "cancelled") return sessionNotFound(sessionId);
-  if (answer === "queued") return { kind: "accepted", sessionId, inboundMessageId: inboundMessageIdOf(turnId) };
-  return { kind: "answered", answer };
+  const settled = await runner.wait(turnId, () => turns.isQueued(turnId));
+  if (settled === "cancelled") return sessionNotFound(sessionId);
+  if (settled === "queued") return { kind: "accepted", sessionId, inboundMessageId: inboundMessageIdOf(turnId) };
+  const { answer, entry } = settled;
+  return { kind: "answered", answer, ...(entry === null ? {} : { entry }) };
 }

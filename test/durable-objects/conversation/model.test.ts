@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { LedgerEntry } from "../../../src/domain/ledger.ts";
+import { placeEntry } from "../../../src/domain/ledger.ts";
+import type { LedgerEntry, StoredEntry, WrittenEntries } from "../../../src/domain/ledger.ts";
+import type { Storage } from "../../../durable-objects/runtime/storage.ts";
 import { incarnation, LEASE_MS, submission } from "../../support/conversation.ts";
 import type { BegunRun, Incarnation } from "../../support/conversation.ts";
 import { sqliteStorage } from "../../support/sqlite-storage.ts";
@@ -15,6 +17,9 @@ type Step =
   | { do: "alarm" }
   | { do: "pull" }
   | { do: "confirm" }
+  | { do: "deliver"; which: number; again: boolean }
+  | { do: "lose"; which: number }
+  | { do: "look up" }
   | { do: "clock"; ms: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -41,6 +46,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant("pull") }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("confirm") }) },
   {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant("deliver"), which: fc.nat(5), again: fc.boolean() }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("lose"), which: fc.nat(5) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("look up") }) },
+  {
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant("clock"),
@@ -58,8 +69,10 @@ class World {
   readonly runs: BegunRun[] = [];
   readonly told: Told[] = [];
   readonly entries = new Map<string, LedgerEntry>();
-  /** What has been brought to Postgres; only that may be confirmed. */
-  pulledUpTo = 0;
+  /** Entries in Postgres whose conversation has not been told; only these may be confirmed. */
+  written: WrittenEntries[] = [];
+  /** Entries that left with their answers and are on their way to Postgres. */
+  carried: StoredEntry[] = [];
   /** Callers of the incarnation that lives who have been told nothing yet. */
   waiting = 0;
   clock = 1_800_000_000_000;
@@ -69,7 +82,18 @@ class World {
   object: Incarnation = this.wake();
 
   wake(): Incarnation {
-    return incarnation(this.storage, this.number, () => this.clock, this.runs);
+    return incarnation(this.storageOf(this.number), this.number, () => this.clock, this.runs);
+  }
+
+  /** The platform lets only the newest incarnation of an object use its storage: a replaced one changes nothing. */
+  storageOf(incarnation: number): Storage {
+    return {
+      sql: {
+        exec: (query, ...bindings) =>
+          incarnation === this.number ? this.storage.sql.exec(query, ...bindings) : { toArray: () => [] },
+      },
+      transactionSync: (closure) => this.storage.transactionSync(closure),
+    };
   }
 
   async take(step: Step): Promise<void> {
@@ -100,7 +124,16 @@ class World {
         this.pull();
         break;
       case "confirm":
-        this.object.outbox.confirm(this.pulledUpTo);
+        for (const written of this.written.splice(0)) this.object.outbox.confirm(written);
+        break;
+      case "deliver":
+        this.deliver(step.which, step.again);
+        break;
+      case "lose":
+        if (this.carried.length > 0) this.carried.splice(step.which % this.carried.length, 1);
+        break;
+      case "look up":
+        this.lookUp();
         break;
       case "clock":
         this.clock += step.ms;
@@ -160,19 +193,42 @@ class World {
   hear(outcome: SubmitOutcome): void {
     if (outcome.kind !== "answered" && outcome.kind !== "completed") return;
     const { answer } = outcome;
+    if (outcome.kind === "answered" && outcome.entry !== undefined) this.carried.push(outcome.entry);
     this.told.push({ key: answer.inbound_message_id, text: answer.text, messageId: answer.message_id });
   }
 
   /** Postgres: takes what it is brought, each turn once, whatever is brought again. */
   pull(): void {
-    const { entries, upTo } = this.object.outbox.pull(1_000_000);
+    const { entries, generation, positions } = this.object.outbox.pull(1_000_000);
     const order = entries.flatMap(({ messages }) => messages.map(({ seq }) => seq));
     expect(order, "entries come in the order of the conversation").toEqual(order.toSorted((a, b) => a - b));
-    for (const entry of entries) {
-      expect(this.entries.get(entry.id) ?? entry, "what is brought again is the same").toEqual(entry);
-      this.entries.set(entry.id, entry);
-    }
-    this.pulledUpTo = Math.max(this.pulledUpTo, upTo);
+    for (const entry of entries) this.write(entry);
+    this.written.push({ generation, positions });
+  }
+
+  write(entry: LedgerEntry): void {
+    expect(this.entries.get(entry.id) ?? entry, "what is brought again is the same").toEqual(entry);
+    this.entries.set(entry.id, entry);
+  }
+
+  /** The queue delivers one of its messages, in any order, and perhaps again. */
+  deliver(which: number, again: boolean): void {
+    const index = which % Math.max(this.carried.length, 1);
+    const stored = this.carried[index];
+    if (stored === undefined) return;
+    if (!again) this.carried.splice(index, 1);
+    this.write(placeEntry(JSON.parse(stored.json), stored.position));
+    this.written.push({ generation: stored.generation, positions: [stored.position] });
+  }
+
+  /** The conversation asks which of its entries Postgres has; those that it lacks are pulled. */
+  lookUp(): void {
+    const pending = this.object.outbox.pendingEntries("address");
+    if (pending === null) return;
+    const rows = new Set([...this.entries.values()].flatMap(({ messages }) => messages.map(({ id }) => id)));
+    const found = pending.entries.filter(({ messageId }) => messageId !== null && rows.has(messageId));
+    if (found.length < pending.entries.length) return this.pull();
+    this.object.outbox.confirm({ generation: pending.generation, positions: found.map(({ position }) => position) });
   }
 
   check(): void {
@@ -210,7 +266,12 @@ class World {
       this.check();
     }
     expect(this.waiting, "everybody who waits is told").toBe(0);
-    this.pull();
+    // The queue has lost what it still had.
+    for (let round = 0; this.object.outbox.pendingCount() > 0; round += 1) {
+      expect(round, "every entry comes to be known in Postgres").toBeLessThan(20);
+      this.lookUp();
+      for (const written of this.written.splice(0)) this.object.outbox.confirm(written);
+    }
     for (const entry of this.entries.values()) {
       const fences = this.runs.filter(({ turn }) => turn.turnId === entry.id).map(({ turn }) => turn.fence);
       expect(entry.turn?.fence, "only the latest run settles").toBe(Math.max(...fences));

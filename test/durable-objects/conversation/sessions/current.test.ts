@@ -97,7 +97,7 @@ describe("what a conversation tells of a session", () => {
 
   it("the state of a session is not kept once Postgres has it", () => {
     startSession(session());
-    parts.outbox.confirm(parts.outbox.pull(1_000_000).upTo);
+    parts.outbox.confirm(parts.outbox.pull(1_000_000));
     expect(ask(caller(ANN))).toMatchObject({ kind: "unsaved", messages: [], usage: [] });
   });
 });

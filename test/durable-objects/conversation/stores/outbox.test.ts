@@ -42,7 +42,7 @@ describe("what waits for Postgres", () => {
   it("an object that crashed before the confirmation brings the same entries again", () => {
     add("one", "two");
     const first = brought();
-    outbox.confirm(outbox.pull(1_000_000).upTo);
+    outbox.confirm(outbox.pull(1_000_000));
     expect(brought()).toEqual([]);
     outbox = wake();
     expect(brought()).toEqual(first);
@@ -50,7 +50,7 @@ describe("what waits for Postgres", () => {
 
   it("confirmed entries are not pulled again and later ones are", () => {
     add("one", "two");
-    outbox.confirm(outbox.pull(1_000_000).upTo);
+    outbox.confirm(outbox.pull(1_000_000));
     add("three");
     outbox.prune();
     outbox = wake();
@@ -59,16 +59,20 @@ describe("what waits for Postgres", () => {
 
   it("an entry is not confirmed by the number of an earlier pull", () => {
     add("one");
-    const { upTo } = outbox.pull(1_000_000);
+    const pulled = outbox.pull(1_000_000);
     add("two");
-    outbox.confirm(upTo);
+    outbox.confirm(pulled);
     expect(brought().map(([id]) => id)).toEqual(["two"]);
   });
 
   it("an entry is not confirmed by a pull from before the storage was emptied", () => {
-    outbox.confirm(500);
+    add("before");
+    const late = outbox.pull(1_000_000);
+    storage = sqliteStorage();
+    migrate(storage, MIGRATIONS);
+    outbox = wake();
     add("one");
-    outbox.confirm(500);
+    outbox.confirm(late);
     expect(brought().map(([id]) => id)).toEqual(["one"]);
   });
 });
@@ -78,7 +82,7 @@ describe("what the model is told was said before", () => {
     const all = Array.from({ length: 50 }, (_, number) => `word ${number}`);
     for (const word of all) {
       add(word);
-      if (word.endsWith("3")) outbox.confirm(outbox.pull(1_000_000).upTo);
+      if (word.endsWith("3")) outbox.confirm(outbox.pull(1_000_000));
       if (word.endsWith("7")) outbox.prune();
       expect(told()).toEqual(
         wake()
@@ -98,7 +102,7 @@ describe("what the model is told was said before", () => {
   it("the history of an ended session is empty", () => {
     add("one");
     expect(told()).toEqual(["one"]);
-    outbox.confirm(outbox.pull(1_000_000).upTo);
+    outbox.confirm(outbox.pull(1_000_000));
     outbox.forgetHistory();
     expect(told()).toEqual([]);
   });

@@ -62,7 +62,8 @@ function settled({
 }: { said?: Parameters<typeof submission>[2]; answered?: Partial<TurnResult> } = {}) {
   void object.submit(submission("r1", "Hello", { receivedAt: T0 - 5, ...said }));
   now += 1_000;
-  const { turn, answer } = settleLast(answered);
+  const { turn, answer: settledTurn } = settleLast(answered);
+  const answer = settledTurn?.answer ?? null;
   const [entry] = entries();
   const [inbound, reply] = entry?.messages ?? [];
   if (answer === null || !entry || !inbound || !reply) throw new Error("The turn was not settled");

@@ -8,8 +8,8 @@ import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { createUser } from "../../src/db/user-create.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import type { LedgerEntry } from "../../src/domain/ledger.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import type { LedgerEntry, WrittenEntries } from "../../src/domain/ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { consumeLedger } from "../../src/queues/ledger.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
@@ -85,9 +85,9 @@ function conversationAt(address: string): Conversation {
       unreachable("pull");
       return outbox.pull(maxBytes);
     },
-    confirm: async (upTo: number) => {
+    confirm: async (written: WrittenEntries) => {
       unreachable("confirm");
-      outbox.confirm(upTo);
+      outbox.confirm(written);
       return { waiting: outbox.pendingCount() };
     },
   } as Conversation;
@@ -118,7 +118,7 @@ describe("conversations that rang", () => {
   }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1");
-    await writeLedger(deps, ["a", "b"]);
+    await pullLedger(deps, ["a", "b"]);
     expect(await written()).toEqual(both("a1", "a2", "b1"));
     expect(database.requests).toHaveLength(1);
     expect([waiting("a"), waiting("b")]).toEqual([0, 0]);
@@ -127,8 +127,8 @@ describe("conversations that rang", () => {
   it("entries are written once, for repeated, reordered and concurrent notifications", async ({ written }) => {
     conversation("a", "a1", "a2");
     conversation("b", "b1", "b2");
-    await Promise.all([writeLedger(deps, ["a", "b", "a"]), writeLedger(deps, ["b", "a"])]);
-    await writeLedger(deps, ["b", "a"]);
+    await Promise.all([pullLedger(deps, ["a", "b", "a"]), pullLedger(deps, ["b", "a"])]);
+    await pullLedger(deps, ["b", "a"]);
     expect(await written()).toEqual(both("a1", "a2", "b1", "b2"));
   });
 
@@ -136,21 +136,21 @@ describe("conversations that rang", () => {
     conversation("a", "a1");
     conversation("b", "b1");
     away.set("a", "pull");
-    await writeLedger(deps, ["a", "b"]);
+    await pullLedger(deps, ["a", "b"]);
     expect(await written()).toEqual(both("b1"));
     expect([waiting("a"), waiting("b")]).toEqual([1, 0]);
     away.clear();
-    await writeLedger(deps, ["a"]);
+    await pullLedger(deps, ["a"]);
     expect(await written()).toEqual(both("a1", "b1"));
   });
 
   it("unconfirmed entries are brought again and stored once", async ({ written }) => {
     conversation("a", "a1");
     away.set("a", "confirm");
-    await writeLedger(deps, ["a"]);
+    await pullLedger(deps, ["a"]);
     expect(waiting("a")).toBe(1);
     away.clear();
-    await writeLedger(deps, ["a"]);
+    await pullLedger(deps, ["a"]);
     expect(await written()).toEqual(both("a1"));
     expect(waiting("a")).toBe(0);
   });
@@ -184,7 +184,7 @@ describe("conversations that have more to say than a database takes at once", ()
       }
       outboxes.set(address, outbox);
     }
-    await writeLedger(deps, addresses);
+    await pullLedger(deps, addresses);
     expect(await written()).toHaveLength(60 * 2 * 2);
     expect(addresses.filter((address) => waiting(address) !== 0)).toEqual([]);
     expect(deps.lines.filter(({ level }) => level === "error")).toEqual([]);
@@ -202,7 +202,7 @@ describe("more than Postgres can do within its deadline", () => {
   it("a batch that exceeds the deadline is halved until it is written, in order", async ({ slowDatabase, written }) => {
     conversation("a", ...four);
     const { slow, requests } = await slowDatabase(1);
-    await writeLedger(slow, ["a"]);
+    await pullLedger(slow, ["a"]);
     expect(requests).toEqual([4, 2, 1, 1, 2, 1, 1]);
     expect(await written()).toEqual(both(...four));
     expect(waiting("a")).toBe(0);
@@ -214,7 +214,7 @@ describe("more than Postgres can do within its deadline", () => {
   }) => {
     conversation("a", ...four);
     const { slow, requests } = await slowDatabase(0);
-    await expect(writeLedger(slow, ["a"])).rejects.toThrow("TimeoutError");
+    await expect(pullLedger(slow, ["a"])).rejects.toThrow("TimeoutError");
     expect(requests).toEqual([4, 2, 1]);
     expect(waiting("a")).toBe(4);
     expect(await database.query("select id from dead_letters")).toEqual([]);
@@ -244,7 +244,7 @@ describe("an entry that Postgres refuses for its content", () => {
     outboxes.set("a", outbox);
     conversation("b", "b1", "b2");
 
-    await writeLedger(deps, ["b", "a"]);
+    await pullLedger(deps, ["b", "a"]);
     expect(await written()).toEqual(both("a1", "a3", "b1", "b2"));
     const failed = deps.lines.filter(({ event }) => event === "message_save_failed");
     expect(failed.map(({ request_id }) => request_id)).toEqual(["a2"]);
@@ -258,7 +258,7 @@ describe("somebody who was erased while their words waited to be written", () =>
   it("an erased user's refused entry is dropped, and only its ids are logged", async ({ database, written }) => {
     const { entries } = conversation("a", "a1");
     await database.query("delete from users where id = $1", [userId]);
-    await writeLedger(deps, ["a"]);
+    await pullLedger(deps, ["a"]);
     expect(await written()).toEqual([]);
     expect(await database.query("select id from dead_letters")).toEqual([]);
     expect(waiting("a")).toBe(0);

@@ -6,7 +6,7 @@ import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { createUser } from "../../src/db/user-create.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { uuidv7 } from "../../src/domain/ids.ts";
-import { writeLedger } from "../../src/flows/write-ledger.ts";
+import { pullLedger } from "../../src/flows/pull-ledger.ts";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
@@ -48,7 +48,7 @@ it("a delivery state in the same pull as its turn is written after it and keeps 
     outbox.addNotice({ kind: "delivery", brandId: ACME, messageId, delivery: { state, ids: [] } });
   }
   for (let index = 0; index < 30; index += 1) outbox.addNotice(letter(uuidv7(index)));
-  await writeLedger(deps, ["somewhere"]);
+  await pullLedger(deps, ["somewhere"]);
   const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);
   expect(JSON.parse(row!.metadata_json!).delivery.state).toBe("read");
   expect(outbox.pendingCount()).toBe(0);
@@ -58,7 +58,7 @@ it("a delivery state in the same pull as its turn is written after it and keeps 
 it("a delivery state that Postgres refuses is logged, and its neighbours are written", async ({ database }) => {
   const [one, two] = [uuidv7(1), uuidv7(2)];
   for (const id of [one, "no id", two]) outbox.addNotice(letter(id));
-  await writeLedger(deps, ["somewhere"]);
+  await pullLedger(deps, ["somewhere"]);
   expect((await database.query("select id from dead_letters order by id")).map(({ id }) => id)).toEqual([one, two]);
   expect(deps.lines).toContainEqual(
     expect.objectContaining({ level: "error", event: "notice_refused", kind: "dead_letter", reason: "22P02" }),
@@ -67,6 +67,6 @@ it("a delivery state that Postgres refuses is logged, and its neighbours are wri
 });
 
 it("the ledger sends no request when there is nothing to write", async ({ database }) => {
-  await writeLedger(deps, ["somewhere"]);
+  await pullLedger(deps, ["somewhere"]);
   expect(database.requests.length).toBe(0);
 });

@@ -1,0 +1,54 @@
+import { isRecord } from "./json.ts";
+import { placeEntry } from "./ledger.ts";
+import type { LedgerEntry, NewEntry, PendingEntries, StoredEntry } from "./ledger.ts";
+
+/** An entry that travelled with its answer, with its place in its conversation. */
+export type CarriedEntry = { generation: string; position: number; entry: LedgerEntry };
+
+/**
+ * A message of the queue `ledger`: entries to be written as they are, entries to be looked up, or the address of a
+ * conversation to be asked for its entries.
+ */
+export type LedgerMessage =
+  | { kind: "entries"; entries: CarriedEntry[] }
+  | ({ kind: "pending" } & PendingEntries)
+  | { kind: "pull"; address: string };
+
+/** Entries as one queue message. They are JSON already and are not parsed for it. */
+export function entriesMessage(entries: readonly StoredEntry[]): string {
+  const placed = entries.map(
+    ({ generation, position, json }) => `{"generation":"${generation}","position":${position},"entry":${json}}`,
+  );
+  return `{"kind":"entries","entries":[${placed.join(",")}]}`;
+}
+
+export const pullMessage = (address: string): string => JSON.stringify({ kind: "pull", address });
+
+export const pendingMessage = (pending: PendingEntries): string => JSON.stringify({ kind: "pending", ...pending });
+
+/**
+ * Reads a message of the queue; null for one that is not understood. A version before this one sent the address alone.
+ */
+export function readLedgerMessage(body: unknown): LedgerMessage | null {
+  if (typeof body !== "string") return null;
+  if (!body.startsWith("{")) return { kind: "pull", address: body };
+  const message: unknown = JSON.parse(body);
+  if (!isRecord(message)) return null;
+  switch (message.kind) {
+    case "entries":
+      return { kind: "entries", entries: (message.entries as Carried[]).map(place) };
+    case "pending":
+    case "pull":
+      return message as LedgerMessage;
+    default:
+      return null;
+  }
+}
+
+type Carried = { generation: string; position: number; entry: NewEntry };
+
+const place = ({ generation, position, entry }: Carried): CarriedEntry => ({
+  generation,
+  position,
+  entry: placeEntry(entry, position),
+});

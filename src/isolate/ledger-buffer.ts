@@ -1,0 +1,66 @@
+import { byteLength } from "../domain/json.ts";
+import { entriesMessage } from "../domain/ledger-message.ts";
+import type { StoredEntry } from "../domain/ledger.ts";
+
+/** How long an entry waits for others at most. */
+const MAX_DELAY_MS = 250;
+const MAX_ENTRIES = 100;
+/** Bytes of a message; a queue takes 128,000. A larger entry (see `isCarried`) is a message of its own. */
+const MAX_BYTES = 100_000;
+
+type Batch = { entries: StoredEntry[]; bytes: number; openedAt: number };
+
+type Options = {
+  send: (message: string) => Promise<unknown>;
+  report: (error: unknown, entries: number) => void;
+  now: () => number;
+  /** Resolves after so many milliseconds. */
+  pause?: (ms: number) => Promise<void>;
+};
+
+/**
+ * Gathers the ledger entries that an isolate's requests bring and sends them as one queue message. An entry that is lost
+ * here is brought again by its conversation.
+ */
+export class LedgerBuffer {
+  readonly #options: Required<Options>;
+  #open: Batch | null = null;
+
+  constructor(options: Options) {
+    this.#options = { pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)), ...options };
+  }
+
+  /**
+   * Adds an entry. `background` keeps the request alive that opens a batch until the batch is sent; a request that was cut
+   * off before that leaves its batch to the next one.
+   */
+  add(entry: StoredEntry, background: (work: Promise<unknown>) => void): void {
+    const { now } = this.#options;
+    const bytes = byteLength(entry.json);
+    if (this.#open !== null && this.#open.bytes + bytes > MAX_BYTES) background(this.#send(this.#open));
+    const abandoned = this.#open !== null && now() - this.#open.openedAt > 2 * MAX_DELAY_MS;
+    const isFirst = this.#open === null || abandoned;
+    const batch = (this.#open ??= { entries: [], bytes: 0, openedAt: now() });
+    batch.entries.push(entry);
+    batch.bytes += bytes;
+    if (batch.entries.length >= MAX_ENTRIES || batch.bytes >= MAX_BYTES) background(this.#send(batch));
+    else if (isFirst) {
+      batch.openedAt = now();
+      background(this.#sendLater(batch));
+    }
+  }
+
+  async #sendLater(batch: Batch): Promise<void> {
+    await this.#options.pause(MAX_DELAY_MS);
+    if (this.#open === batch) await this.#send(batch);
+  }
+
+  async #send(batch: Batch): Promise<void> {
+    if (this.#open === batch) this.#open = null;
+    try {
+      await this.#options.send(entriesMessage(batch.entries));
+    } catch (error) {
+      this.#options.report(error, batch.entries.length);
+    }
+  }
+}
