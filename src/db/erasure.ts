@@ -7,13 +7,13 @@ import { lockDeadLettersOf } from "./dead-letters.ts";
 import { ids, iso } from "./sql.ts";
 import { write } from "./write.ts";
 
-/** What hangs on a session, a million rows of it perhaps: no statement takes more than this of any table. */
+/** Rows deleted per table and statement; a session may have a million. */
 const CHUNK = 10_000;
 
 /**
- * Erases a brand's session with everything that hangs on it, and what was put aside of it; tells whether it was there.
- * The tombstone keeps the ledger from bringing it back. Of a session the ledger may be writing for the first time at this
- * moment the row is made here first: whoever comes second waits for the other, and then finds row or tombstone.
+ * Erases a brand's session with its rows and dead letters. Returns whether it existed. The tombstone keeps the ledger from
+ * writing it again. Creates the session row if the ledger has not, so that both writers lock the same row and the later
+ * one sees the tombstone.
  */
 export async function eraseSession(
   db: Db,
@@ -25,7 +25,7 @@ export async function eraseSession(
     sql`insert into erased_sessions (session_id, brand_id) values (${sessionId}, ${brandId}) on conflict do nothing`,
     lockDeadLettersOf(sessionId),
     sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
-    // What a channel brought while it was open and nothing could be made of: it names no session, only where it came.
+    // Rejected webhook messages of the session's time: they name an address, but no session.
     sql`delete from dead_letters d using sessions s
       where s.id = ${sessionId} and s.brand_id = ${brandId} and d.source = s.channel and d.address = s.address
         and coalesce(d.brand_id, s.brand_id) = s.brand_id and d.created_at >= s.started_at
@@ -43,7 +43,7 @@ const claimRow = (session: Session): SQL => sql`
   where i.id = ${session.instanceId} and u.id = ${session.userId} and i.brand_id = ${session.brandId}
   on conflict (id) do nothing`;
 
-/** Sessions go when nothing hangs on them any more; how many did. One transaction, unless a great deal hangs on them. */
+/** Deletes sessions after their rows, in one transaction unless they have many. Returns the number deleted. */
 async function deleteSessions(db: Db, brandId: string, sessionIds: readonly string[]): Promise<number> {
   for (let deleted = 0; ;) {
     const results = await write(db, [
@@ -66,7 +66,7 @@ async function deleteSessions(db: Db, brandId: string, sessionIds: readonly stri
   }
 }
 
-/** The brands whose sessions are not kept for ever, and for how many days they are. */
+/** Brands with a retention period, in days. */
 export async function brandsWithRetention(db: Db): Promise<{ brandId: string; days: number }[]> {
   const [rows] = await write(db, [
     sql`select id, retention_days from brands where retention_days is not null order by id`,
@@ -75,8 +75,8 @@ export async function brandsWithRetention(db: Db): Promise<{ brandId: string; da
 }
 
 /**
- * Deletes up to `limit` of a brand's sessions that ended before a moment (epoch milliseconds), by hand or by themselves;
- * how many there were. `timeoutMinutes` is for instances that don't say how long theirs may be quiet.
+ * Deletes up to `limit` of a brand's sessions that ended before a time (epoch milliseconds), by request or by timeout.
+ * Returns their number. `timeoutMinutes` is the timeout of instances without their own.
  */
 export async function deleteExpiredSessions(
   db: Db,
@@ -102,7 +102,7 @@ export async function deleteExpiredSessions(
 
 export type ExpiredSessions = { brandId: string; endedBefore: number; limit: number; timeoutMinutes: number };
 
-/** Deletes up to `limit` locks whose lifetime is over by `now` (epoch milliseconds), the oldest first; how many there were. */
+/** Deletes up to `limit` locks expired by `now` (epoch milliseconds), oldest first. Returns their number. */
 export async function deleteExpiredLocks(db: Db, now: number, limit: number): Promise<number> {
   const [rows] = await write(db, [
     sql`
@@ -114,7 +114,7 @@ export async function deleteExpiredLocks(db: Db, now: number, limit: number): Pr
   return rows.length;
 }
 
-/** Deletes up to `limit` tombstones made before a moment (epoch milliseconds); how many there were. */
+/** Deletes up to `limit` tombstones made before a time (epoch milliseconds). Returns their number. */
 export async function deleteTombstones(db: Db, madeBefore: number, limit: number): Promise<number> {
   const [rows] = await write(db, [
     sql`

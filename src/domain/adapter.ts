@@ -23,13 +23,13 @@ export const ADAPTER_VERSION = "1.0";
 /** Bytes of JSON in UTF-8. */
 export const MAX_ADAPTER_BYTES = 1_048_576;
 
-/** The newest turns the model gets: a conversation that has grown long must not be refused for it. */
+/** Messages of history in an adapter, newest kept: a long conversation must not be refused. */
 const MAX_HISTORY = 100;
 const MAX_HISTORY_BYTES = MAX_ADAPTER_BYTES / 2;
-/** What a message of it takes beside its content. */
+/** JSON length of a history entry without its content. */
 const FIELDS_LENGTH = JSON.stringify({ role: "assistant", content: "", fallback: true }).length;
 
-/** A session's plan is a row of JSON: what has no templates is no plan. */
+/** A stored plan is unvalidated JSON; without templates it counts as none. */
 const isTokenPlan = (value: unknown): value is TokenPlan => isRecord(value) && isRecord(value.templates);
 
 const Id = z.string().min(1);
@@ -46,7 +46,7 @@ export const toHistoryEntry = ({
 }: Pick<Message, "role" | "content" | "metadata">): z.infer<typeof HistoryEntry> =>
   role === "assistant" && metadata.fallback === true ? { role, content, fallback: true } : { role, content };
 
-/** What an orchestrator is given: everything it may know of one message, and nothing it could reach further with. */
+/** The orchestrator's input for one message. Holds no credential and no secret. */
 export const Adapter = z.object({
   session_id: Id,
   session_context: z.object({ started_at: Timestamp, last_message_at: Timestamp.nullable() }),
@@ -97,7 +97,7 @@ const DEFAULT_POLICY: Record<UserType, PolicyGrants> = {
   verified: { can_call_tools: true, can_write_memory: true, allow_pii_output: false },
 };
 
-/** Settings are JSON somebody edited: only a boolean overrides, a "false" in quotes must not grant anything. */
+/** Settings are unvalidated JSON: only a boolean overrides a default, since the text "false" must not grant anything. */
 function policyFor(userType: UserType, settings: PolicySettings): PolicyGrants {
   const granted = (grant: keyof PolicyGrants): boolean => {
     const setting: unknown = settings[userType]?.[grant];
@@ -124,7 +124,7 @@ export function primaryFunction(set: TemplateSet): { name: string; template: Tem
   return { name, template };
 }
 
-/** What is to be called, and where. Refuses (400) a template without a model, and a model without either name. */
+/** The model's name and runtime. Refuses (400) a template without a model, and a model without either name. */
 function modelOf({ llmModel }: Template): { model: string; llm_runtime: string } {
   if (llmModel === null) throw invalid("llm_model", "The template has no model");
   const model = llmModel.apiModelName?.trim() ?? "";
@@ -135,8 +135,8 @@ function modelOf({ llmModel }: Template): { model: string; llm_runtime: string }
 }
 
 /**
- * What answers an instance's messages: a function of the template set, its template, and the model to be called.
- * Refuses (400) a configuration that lacks any of it.
+ * The function of the template set that answers messages, its template and its model. Refuses (400) a configuration that
+ * lacks any of them.
  */
 export function responderOf({ templateSet }: InstanceConfig) {
   if (templateSet === null) throw invalid("template_set", "The configuration has no template set");
@@ -144,7 +144,7 @@ export function responderOf({ templateSet }: InstanceConfig) {
   return { templateSet, name, template, ...modelOf(template) };
 }
 
-/** The newest of a history that fit, in their order. */
+/** The newest messages that fit, in order. */
 function newest(history: AdapterInput["history"]): AdapterInput["history"] {
   const last = history.slice(-MAX_HISTORY);
   // A UTF-16 unit is six bytes of JSON at most: most histories fit whatever is in them.
@@ -160,16 +160,15 @@ function newest(history: AdapterInput["history"]): AdapterInput["history"] {
   return kept.toReversed();
 }
 
-/** Types don't reach across an RPC or a row of JSON. */
+/** Checks at run time: types don't hold across RPC and stored JSON. */
 function need(thing: { id: string } | null | undefined, name: string): void {
   if (!thing?.id) throw invalid(name, `${name} is required`);
 }
 
 /**
- * What the orchestrator gets for one message, out of its parameters alone; sanitised (`sanitizeAdapter`), then checked
- * (`validateAdapter`). A session without a token plan gets one built; what is amiss there is a warning, never a refusal.
- * Refuses (400) what is missing: session, user, instance, message, template set, function, template, model; and
- * (404) an instance without an active configuration.
+ * Builds the orchestrator's input for one message, sanitises it (`sanitizeAdapter`) and validates it (`validateAdapter`).
+ * Pure. Plans a session without a token plan; faults of the plan are warnings. Refuses (400) a missing session, user,
+ * instance, message, template set, function, template or model, and (404) an instance without an active configuration.
  */
 export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings: string[] } {
   const { bundle, user, session, message, now } = input;
@@ -219,12 +218,12 @@ export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings:
 }
 
 /**
- * A copy without sensitive keys at any depth; strings at most 10,000 code points, objects and lists at most 100 entries.
- * The text is as it was meant, not HTML-escaped: a model is no browser.
+ * A copy without sensitive keys at any depth; strings of at most 10,000 code points, objects and lists of at most 100
+ * entries. Text is not HTML-escaped, since models read it as it is.
  */
 export const sanitizeAdapter = (adapter: Record<string, unknown>): JsonObject => sanitizeData(adapter);
 
-/** The value as an adapter. Refuses (400) a missing or wrong field, by its path, and more than 1 MB of JSON. */
+/** Validates an adapter. Refuses (400) a missing or invalid field, by its path, and more than 1 MB of JSON. */
 export function validateAdapter(value: unknown): Adapter {
   const result = Adapter.safeParse(value);
   if (!result.success) {

@@ -1,7 +1,7 @@
 import type { LlmModel, TemplateSet } from "./instance.ts";
 import { isRecord } from "./json.ts";
 
-/** What a session's templates may spend, fixed when the session is planned. Field names are the wire's. */
+/** Token budgets of a session's templates, fixed when the session is planned. Field names are the API's. */
 export type TokenPlan = {
   templates: Record<string, PlannedTemplate>;
   /** ISO 8601 */
@@ -29,8 +29,8 @@ export type PlannedModel = {
 const DEFAULT_TEMPERATURE = 0.7;
 
 /**
- * The budget of a template: the sum of its sections' `budget_tokens`. `sections` is JSON somebody edited: a section that
- * is no object is left out, a budget that is no count is 0, each with a warning.
+ * The budget of a template: the sum of its sections' `budget_tokens`. `sections` is unvalidated JSON: a section that is no
+ * object is skipped and an invalid budget counts as 0, each with a warning.
  */
 export function templateBudget(sections: unknown): {
   sections: PlannedSection[];
@@ -60,7 +60,7 @@ export function templateBudget(sections: unknown): {
   };
 }
 
-/** null is "not set" and means 0.7; "0.0" is a temperature. */
+/** null means not set (0.7 is used); "0.0" is a temperature. */
 function temperatureOf(model: LlmModel): number {
   const temperature = Number.parseFloat(model.temperature ?? "");
   return Number.isFinite(temperature) ? temperature : DEFAULT_TEMPERATURE;
@@ -75,9 +75,8 @@ const planModel = (model: LlmModel): PlannedModel => ({
 });
 
 /**
- * The plan of a session: for each function of the set its template's budget and model. Never refuses: a template that
- * is missing is skipped and a model that is missing is null, each with a warning. Of functions that share a template
- * the first is named.
+ * Plans a session: budget and model of each function's template. Never refuses: a missing template is skipped and a
+ * missing model is null, each with a warning. For functions that share a template, the first is named.
  */
 export function buildTokenPlan(set: TemplateSet, createdAtIso: string): { plan: TokenPlan; warnings: string[] } {
   const warnings: string[] = [];
@@ -103,11 +102,11 @@ export function buildTokenPlan(set: TemplateSet, createdAtIso: string): { plan: 
   return { plan: { templates: Object.fromEntries(templates), created_at: createdAtIso }, warnings };
 }
 
-/** A count of tokens, rounded down; null for what can't be one: negative, not a number, absurdly many. */
+/** A count of tokens, rounded down; null for a negative, excessive or non-numeric value. */
 export function tokenCount(value: unknown): number | null {
   const count = typeof value === "string" && value.trim() !== "" ? Number(value) : value;
   return typeof count === "number" && count >= 0 && count <= MAX_TOKENS ? Math.floor(count) : null;
 }
 
-/** More than any model reads or writes at once; a count above it is a fault, and two of them still fit a Postgres integer. */
+/** More than any model processes at once, so a higher count is an error. Two of them fit a Postgres integer. */
 export const MAX_TOKENS = 1_000_000_000;

@@ -4,16 +4,16 @@ import { cleanContent, codePoints } from "./text.ts";
 import { parseIso } from "./time.ts";
 import { isRecord } from "./json.ts";
 
-/** The most that is taken in one request. */
+/** Maximum number of messages per request. */
 export const MAX_TRANSCRIPT = 100;
 
-/** Somebody's words as a voice pipeline wrote them down. */
+/** A message of a voice pipeline's transcript. */
 export type TranscribedMessage = {
-  /** As the client calls it: the same id is the same message. */
+  /** The client's id, used for deduplication. */
   id: string | null;
   role: "user" | "assistant";
   content: string;
-  /** When it was said; null when nobody says: then it is when it came. Epoch milliseconds. */
+  /** When it was said; null takes the time of receipt. Epoch milliseconds. */
   saidAt: number | null;
   metadata: Record<string, unknown>;
 };
@@ -53,7 +53,7 @@ export const TranscriptMessage = z
   })
   .refine(
     ({ role, content, interrupted, metadata }) => {
-      // A reply that was cut off before any of it was heard has no words, and is still a reply.
+      // A reply interrupted before its first word has no text and is still a reply.
       const isCutOff = role === "assistant" && (interrupted ?? metadata?.interrupted) === true;
       return content !== "" || isCutOff;
     },
@@ -62,8 +62,8 @@ export const TranscriptMessage = z
   .meta({ id: "TranscriptMessage" });
 
 /**
- * A transcript in any of the shapes it comes in, for the OpenAPI document: one message, a list of them, `{messages}` as
- * Pipecat's `on_transcript_update` gave it, or the message of a turn event as Pipecat gives it since 1.0.
+ * All accepted shapes of a transcript, for the OpenAPI document: one message, a list, `{messages}` of Pipecat's
+ * `on_transcript_update`, or the message of a turn event of Pipecat 1.0 and later.
  */
 export const TranscriptShape = z.union([
   TranscriptMessage,
@@ -83,7 +83,7 @@ export const TranscriptShape = z.union([
     }),
 ]);
 
-/** Reads a transcript in any of its shapes; at least one message, at most 100. */
+/** Parses a transcript of any accepted shape with 1 to 100 messages. */
 export const Transcript = z.unknown().transform((body, context): TranscribedMessage[] => {
   const refuse = (path: PropertyKey[], message: string) => {
     context.addIssue({ code: "custom", path, message });
@@ -102,7 +102,7 @@ export const Transcript = z.unknown().transform((body, context): TranscribedMess
   });
 });
 
-/** The messages in a body, and where they stand in it. */
+/** The messages of a body, and their path in it. */
 function unpack(body: unknown): { items: readonly unknown[]; path: string[] } {
   if (Array.isArray(body)) return { items: body, path: [] };
   if (isRecord(body) && Array.isArray(body.messages)) return { items: body.messages, path: ["messages"] };
@@ -111,7 +111,7 @@ function unpack(body: unknown): { items: readonly unknown[]; path: string[] } {
 
 const TURN_EVENT = /^(?:on_)?(user|assistant)_turn(?:_stopped)?$/;
 
-/** Pipecat's turns (`UserTurnStoppedMessage`, `AssistantTurnStoppedMessage`) name no role: the event does. */
+/** Pipecat's turns (`UserTurnStoppedMessage`, `AssistantTurnStoppedMessage`) have no role; their event names it. */
 function withRole(item: unknown): unknown {
   if (!isRecord(item) || item.role !== undefined) return item;
   const event = item.type ?? item.event;

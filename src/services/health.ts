@@ -19,7 +19,7 @@ export const UNCONFIGURED: Health = {
   version: VERSION,
 };
 
-/** What can be said of the service from here. A database that does not answer is told, not thrown. */
+/** Reports the service's health. An unavailable database is reported, not thrown. */
 export async function checkHealth({
   db,
   now,

@@ -12,25 +12,25 @@ import type { Session } from "../domain/session.ts";
 import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User, AuthState } from "../domain/user.ts";
 
-/** What somebody says of themselves, checked: a user a token stands for, and identifiers in the order they count. */
+/** Validated claims of a sender: a token's user, and identifiers in order of precedence. */
 export type Claims = {
   instanceId: string;
   channel: Channel;
-  /** Set when a token was verified. */
+  /** The user of a verified token. */
   tokenUserId: string | null;
-  /** The token came in the header: then it is the user, whatever else is said. */
+  /** The token came in the header: its user is the sender, whatever the identifiers. */
   tokenDecides: boolean;
   identifiers: readonly StoredIdentifier[];
-  /** Where the first session of somebody new is; their chat with the instance when left out. */
+  /** Address of a new user's first session; by default their chat with the instance. */
   address?: string;
 };
 
-/** The person who speaks, and the session Postgres has open for them if it was asked. */
+/** The sender, and their open session if Postgres was read. */
 export type Sender = { user: User; authState: AuthState; openSession: Session | null };
 const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
   JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
 
-/** Looks up everybody the claims name; at most one round trip, shared with whatever else is read in the same tick. */
+/** Finds all users named by the claims, in at most one round trip, shared with other reads of the same tick. */
 export async function findKnownUsers(
   { read, caches, addresses }: Pick<Deps, "read" | "caches" | "addresses">,
   claims: Claims,
@@ -50,9 +50,9 @@ export async function findKnownUsers(
 }
 
 /**
- * The person among those found: the token's user if it decides, else by phone, e-mail, device, token. Identifiers nobody
- * goes by are added to them; one that is somebody else's stays theirs. Nobody found by an identifier means first contact:
- * the person is made. null when nothing was claimed at all; refuses (401) a token of nobody.
+ * Selects the sender among the users found: the token's user if it decides, else by phone, e-mail, device, token. Free
+ * identifiers are added to the sender; those of other users stay theirs. Creates a user on first contact. Returns null
+ * without any claim. Refuses (401) a token of an unknown user.
  */
 export async function resolveSender(
   deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
@@ -67,7 +67,8 @@ export async function resolveSender(
   const known = claims.tokenDecides ? found.byToken : (first ?? found.byToken);
   if (known === null) return claims.identifiers.length === 0 ? null : createOnFirstContact(deps, instance, claims);
 
-  // Anybody gets a guest's token: it proves nobody's number, and who is called by it one day would be theirs to read.
+  // Anyone can obtain a guest token, so it must not claim identifiers: a later owner of the number would share the guest's
+  // history.
   const mayClaim = !(claims.tokenDecides && known.user.tier === "guest");
   const free = claims.identifiers.filter(
     ({ type, value }) => mayClaim && !found.byIdentifier.some(({ by }) => by?.type === type && by.value === value),
@@ -75,9 +76,9 @@ export async function resolveSender(
   if (free.length > 0) {
     await addIdentifiers(deps.db, { brandId: instance.brandId, channel: claims.channel }, known.user.id, free);
   }
-  // Only what changes it is remembered anew: somebody who keeps talking would else never be looked up again.
+  // Refresh the cache entry only when it changed, or an active user would never be read again.
   if (free.length > 0 || [found.byToken, ...found.byIdentifier].some((person) => person?.openSession)) {
-    // What was free is theirs or has just been taken by somebody else: either way nothing is left to add next time.
+    // Free identifiers are the sender's now, or another user's since: nothing is left to add next time.
     const settled = free.map((by) => ({ ...known, by, openSession: null }));
     deps.caches.knownUsers.set(keyOf(claims), {
       byToken: found.byToken && { ...found.byToken, openSession: null },
@@ -93,7 +94,7 @@ export async function resolveSender(
 
 const priority = ({ by }: FoundUser): number => STORED_IDENTIFIER_TYPES.findIndex((type) => type === by?.type);
 
-/** First contact. However many come at once with the same claims, one user is made. */
+/** Creates the user on first contact; concurrent requests with the same claims create one user. */
 async function createOnFirstContact(
   deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,

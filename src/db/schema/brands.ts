@@ -9,7 +9,7 @@ export const brands = pgTable(
     id: id(),
     name: text("name").notNull(),
     isActive: boolean("is_active").notNull().default(true),
-    /** The brand's own user tokens: its key set and what its tokens must say. */
+    /** The brand's own user tokens: its key set, and the issuer and audience its tokens must have. */
     jwksUrl: text("jwks_url"),
     jwtIssuer: text("jwt_issuer"),
     jwtAudience: text("jwt_audience"),
@@ -24,7 +24,7 @@ export const brands = pgTable(
   (table) => [isObject("brands_metadata_is_object", table.metadataJson)],
 );
 
-/** A key set as it was last fetched: good for its known keys while its address doesn't answer. */
+/** The last fetched key set: its keys stay valid while its URL is unavailable. */
 export const keySets = pgTable(
   "key_sets",
   {
@@ -45,7 +45,7 @@ export const apiKeys = pgTable(
       .notNull()
       .references(() => brands.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
-    /** What may be shown of a key, and names it: its beginning, up to the secret. */
+    /** The public beginning of a key, up to the secret; identifies the key. */
     prefix: text("prefix").notNull(),
     /** Lower-case hex SHA-256 of the whole key, or its HMAC with the pepper. A key has enough entropy for a plain hash. */
     secretHash: text("secret_hash").notNull().unique(),
@@ -121,7 +121,7 @@ export const instances = pgTable(
       .references(() => brands.id, { onDelete: "cascade" }),
     name: text("name").notNull(),
     channel: text("channel", { enum: CHANNELS }).notNull(),
-    /** The business number people write to, E.164 (WhatsApp, voice). */
+    /** The number that users write to or call, E.164 (WhatsApp, voice). */
     recipientNumber: text("recipient_number"),
     /** Meta's id of that number: the routing key of its webhooks. */
     phoneNumberId: text("phone_number_id"),
@@ -153,7 +153,7 @@ export const instanceConfigs = pgTable(
       .references(() => instances.id, { onDelete: "cascade" }),
     isActive: boolean("is_active").notNull().default(true),
     templateSetId: uuid("template_set_id").references(() => templateSets.id, { onDelete: "set null" }),
-    /** Said when the orchestrator fails or takes too long. */
+    /** The reply when the orchestrator fails or takes too long. */
     defaultReply: text("default_reply")
       .notNull()
       .default("Sorry, I can't answer right now. Please try again in a moment."),

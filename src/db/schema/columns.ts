@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 import { check, customType, jsonb, uuid } from "drizzle-orm/pg-core";
 import type { AnyPgColumn } from "drizzle-orm/pg-core";
 
-/** Column shapes every table shares. */
+/** Column types of all tables. */
 export const id = () => uuid("id").primaryKey().defaultRandom();
-/** A `timestamptz` to the millisecond, which the code reads and writes as epoch milliseconds. */
+/** A `timestamptz` in milliseconds, read and written as epoch milliseconds. */
 export const moment = customType<{ data: number; driverData: string }>({
   dataType: () => "timestamp (3) with time zone",
   fromDriver: (text) => Date.parse(text),
@@ -22,10 +22,10 @@ export const updatedAt = () =>
 export const jsonObject = (name: string) => jsonb(name).$type<Record<string, unknown>>().notNull().default({});
 export const jsonArray = <Item = unknown>(name: string) => jsonb(name).$type<Item[]>().notNull().default([]);
 
-/** `jsonb` takes any JSON; these keep an object an object and a list a list. */
+/** `jsonb` accepts any JSON; these CHECKs require an object or a list. */
 export const isObject = (name: string, column: AnyPgColumn) => check(name, sql`jsonb_typeof(${column}) = 'object'`);
 export const isArray = (name: string, column: AnyPgColumn) => check(name, sql`jsonb_typeof(${column}) = 'array'`);
 
-/** A CHECK that a text column holds one of a closed list: the list is the domain's, written into the migration as literals. */
+/** A CHECK that a text column holds a value of a closed list of the domain, written into the migration as literals. */
 export const isOneOf = (name: string, column: AnyPgColumn, values: readonly string[]) =>
   check(name, sql`${column} in (${sql.raw(values.map((value) => `'${value}'`).join(", "))})`);

@@ -26,7 +26,7 @@ export const sessions = pgTable(
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
     channel: text("channel", { enum: CHANNELS }).notNull(),
-    /** Where its Conversation object lives: the name of the object that decides for this session. */
+    /** Name of the Conversation object that decides for this session. */
     address: text("address").notNull(),
     startedAt: moment("started_at")
       .notNull()
@@ -35,9 +35,9 @@ export const sessions = pgTable(
       .notNull()
       .default(sql`now()`),
     lastAssistantMessageAt: moment("last_assistant_message_at"),
-    /** null while the session is open (and not timed out, which `last_message_at` tells). */
+    /** null while the session is open, or ended by timeout (see `last_message_at`). */
     expiredAt: moment("expired_at"),
-    /** null until the first message has planned it. */
+    /** null until the first message, which plans it. */
     tokenPlanJson: jsonb("token_plan_json").$type<TokenPlan>(),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
@@ -54,7 +54,7 @@ export const sessions = pgTable(
   ],
 );
 
-/** Tombstones: sessions that were erased, so that an entry which was on its way brings none of it back. */
+/** Tombstones of erased sessions, so that a late ledger entry does not write them again. */
 export const erasedSessions = pgTable(
   "erased_sessions",
   {
@@ -77,7 +77,7 @@ export const messages = pgTable(
     brandId: brandId(),
     sessionId: sessionId(),
     instanceId: instanceId(),
-    /** null for the assistant, and for a person who was erased. */
+    /** null for the assistant, and for a deleted user. */
     userId: uuid("user_id").references(() => users.id, { onDelete: "set null" }),
     turnId: uuid("turn_id"),
     role: text("role", { enum: ROLES }).notNull(),
@@ -87,7 +87,7 @@ export const messages = pgTable(
     requestId: text("request_id"),
     traceId: text("trace_id"),
     channelMessageId: text("channel_message_id"),
-    /** True once the turn a user message opened has been answered. */
+    /** True once the turn of a user message is answered. */
     processed: boolean("processed").notNull().default(false),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
@@ -107,7 +107,7 @@ export const messages = pgTable(
   ],
 );
 
-/** One row a turn: the orchestrator's own count and what it cost. Sums are taken over rows; no counter is ever kept. */
+/** One row per turn: the orchestrator's token counts and their cost. Sums are computed over rows; there are no counters. */
 export const sessionTokenUsage = pgTable(
   "session_token_usage",
   {
@@ -135,7 +135,7 @@ export const sessionTokenUsage = pgTable(
   ],
 );
 
-/** The last word on what ran: a turn's messages and usage are inserted only if its row here was won. */
+/** Decides which run counts: a turn's messages and usage are inserted only if its row here was won. */
 export const idempotencyLocks = pgTable(
   "idempotency_locks",
   {
@@ -160,11 +160,11 @@ export const idempotencyLocks = pgTable(
   ],
 );
 
-/** What could not be written or was refused: kept whole, once, until a person has looked. */
+/** Entries and messages that were refused, stored once and complete for an operator. */
 export const deadLetters = pgTable(
   "dead_letters",
   {
-    /** The entry's own id, so that a second delivery is the same letter. */
+    /** The entry's id, so that a repeated write is the same dead letter. */
     id: id(),
     brandId: uuid("brand_id"),
     source: text("source").notNull(),

@@ -24,7 +24,7 @@ export const users = pgTable(
   ],
 );
 
-/** How a person is recognised. The unique index settles the race of two first contacts. */
+/** Identifiers of users. The unique index decides the race of two first contacts. */
 export const userIdentifiers = pgTable(
   "user_identifiers",
   {
@@ -35,7 +35,7 @@ export const userIdentifiers = pgTable(
     brandId: uuid("brand_id").references(() => brands.id, { onDelete: "cascade" }),
     channel: text("channel", { enum: CHANNELS }).notNull(),
     identifierType: text("identifier_type", { enum: STORED_IDENTIFIER_TYPES }).notNull(),
-    /** Normalised before it is stored and before it is compared. */
+    /** Normalised before it is stored and compared. */
     identifierValue: text("identifier_value").notNull(),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
