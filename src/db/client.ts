@@ -1,5 +1,6 @@
 import { neon, neonConfig } from "@neondatabase/serverless";
 import { SQL, sql } from "drizzle-orm";
+import { TooLargeError } from "./errors.ts";
 import { drizzle } from "drizzle-orm/neon-http";
 import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
 
@@ -49,6 +50,9 @@ export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
   return drizzle(neon(databaseUrl, { fetchOptions }));
 }
 
+/** The request, or its rows, were more than the endpoint transfers at once (Neon: 10 MB each). */
+const TOO_LARGE: readonly number[] = [413, 507];
+
 /**
  * One request of the driver, including its body: every failure of the exchange is thrown in here, where the driver makes a
  * `NeonDbError` of it. The endpoint comes with the request, because the driver has one setting for all connections.
@@ -58,6 +62,7 @@ async function exchange(
   { endpoint, ...init }: RequestInit & { endpoint?: string },
 ): Promise<Response> {
   const response = await fetch(endpoint ?? address, init);
+  if (TOO_LARGE.includes(response.status)) throw new TooLargeError(`HTTP status ${response.status}`);
   return new Response(await response.arrayBuffer(), { status: response.status });
 }
 

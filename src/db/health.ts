@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import { execute } from "./client.ts";
 import type { Db } from "./client.ts";
 
-/** Whether Postgres answers, and in how many milliseconds. */
+/** Measures one round trip to Postgres in milliseconds; throws when it doesn't answer. */
 export async function pingDatabase(db: Db, now: () => number): Promise<number> {
   const startedAt = now();
   await execute(db, sql`select 1`);

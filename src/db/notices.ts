@@ -4,7 +4,7 @@ import { DELIVERY_STATES } from "../domain/delivery.ts";
 import type { DeadLetter, DeliveryNotice, LedgerNotice } from "../domain/ledger.ts";
 import type { Db } from "./client.ts";
 import { transaction } from "./client.ts";
-import { storable } from "./dead-letters.ts";
+import { storable } from "./sql.ts";
 
 /** Writes notices of any number of conversations in one transaction. Each may come twice, late and out of order. */
 export async function writeNotices(db: Db, notices: readonly LedgerNotice[]): Promise<void> {
@@ -15,8 +15,6 @@ export async function writeNotices(db: Db, notices: readonly LedgerNotice[]): Pr
     ...(letters.length > 0 ? [insertLetters(letters)] : []),
   ]);
 }
-
-const rows = (values: readonly unknown[]): SQL => sql`${storable(values)}::jsonb`;
 
 /** How far a state is, as a number. */
 const rank = (state: SQL): SQL =>
@@ -30,7 +28,7 @@ const updateDeliveries = (notices: readonly DeliveryNotice[]): SQL => sql`
   update messages m
   set metadata_json = m.metadata_json || jsonb_build_object('delivery', d.delivery),
     content = coalesce(d.content, m.content), updated_at = now()
-  from jsonb_to_recordset(${rows(
+  from jsonb_to_recordset(${storable(
     [...new Map(notices.map((notice) => [notice.messageId, notice])).values()].map(
       ({ brandId, messageId, delivery, content }) => ({
         message_id: messageId,
@@ -46,7 +44,7 @@ const updateDeliveries = (notices: readonly DeliveryNotice[]): SQL => sql`
 const insertLetters = (letters: readonly DeadLetter[]): SQL => sql`
   insert into dead_letters (id, brand_id, source, address, reason, payload_json)
   select id, brand_id, source, address, reason, payload
-  from jsonb_to_recordset(${rows(
+  from jsonb_to_recordset(${storable(
     letters.map(({ id, brandId, source, address, reason, payload }) => ({
       ...{ id, source, address, reason, payload },
       brand_id: brandId,

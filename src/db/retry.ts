@@ -2,10 +2,10 @@ import { backoff } from "../domain/backoff.ts";
 import { databaseErrorCode, isSafeToRetry } from "./errors.ts";
 
 export type RetryOptions = {
-  /** Running it twice is running it once: then it is also sent again when a lost connection leaves open whether it ran. */
+  /** The work is idempotent: it is also sent again when a lost connection leaves open whether it ran. */
   isRepeatable: boolean;
   attempts: number;
-  /** Upper bound of the first pause; doubled each time, then drawn evenly below it (full jitter). */
+  /** Upper bound of the first pause, doubled each time (full jitter). */
   baseMs: number;
   /** No new attempt starts after this. */
   deadlineMs: number;
@@ -25,8 +25,8 @@ export const DEFAULT_RETRY: RetryOptions = {
 };
 
 /**
- * Runs a whole transaction again when it is known to have done nothing (deadlock, serialisation, connection refused).
- * Never after a timeout: whoever waits has waited long enough. Throws the last error as it came.
+ * Runs a transaction again when it is known to have changed nothing (deadlock, serialization failure, connection refused).
+ * Never after a timeout: the caller has waited long enough. Throws the last error unchanged.
  */
 export async function withRetry<T>(work: () => Promise<T>, options: Partial<RetryOptions> = {}): Promise<T> {
   const { isRepeatable, attempts, baseMs, deadlineMs, now, sleep, random } = { ...DEFAULT_RETRY, ...options };

@@ -1,7 +1,10 @@
 import type { Deps } from "../deps.ts";
 import type { LedgerPull } from "../domain/ledger.ts";
-import { MAX_BATCH_BYTES, saveEntries, saveNotices } from "../services/ledger.ts";
+import { saveEntries, saveNotices } from "../services/ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
+
+/** Bytes of entries in one round, as JSON, so that the round fits into memory. */
+const MAX_ROUND_BYTES = 4_000_000;
 
 /** A conversation that has more after this many pulls notifies the ledger again. */
 const MAX_ROUNDS = 20;
@@ -11,31 +14,48 @@ type Pulled = LedgerPull & { address: string };
 
 /**
  * Pulls the entries of conversations, writes them and confirms what is written. A conversation keeps entries that failed
- * and notifies the ledger again.
+ * and notifies the ledger again; it doesn't hold up the others, and its error is thrown when they are written.
  */
 export async function pullLedger(deps: LedgerDeps, addresses: readonly string[]): Promise<void> {
   let waiting = [...new Set(addresses)];
+  const failures = new Map<string, unknown>();
   for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round += 1) {
     const pulled = await pullAll(deps, waiting);
-    const entries = pulled.flatMap((pull) => pull.entries);
-    const notices = pulled.flatMap((pull) => pull.notices);
     if (pulled.length > 0) {
-      const startedAt = deps.now();
-      await saveEntries(deps, entries);
-      await saveNotices(deps, notices);
-      deps.log.info(EVENT.ledgerWritten, {
-        conversations: pulled.length,
-        entries: entries.length,
-        notices: notices.length,
-        duration_ms: deps.now() - startedAt,
-      });
+      for (const [address, error] of await save(deps, pulled)) failures.set(address, error);
     }
-    waiting = await confirmAll(deps, pulled);
+    waiting = await confirmAll(
+      deps,
+      pulled.filter(({ address }) => !failures.has(address)),
+    );
   }
+  for (const [address, error] of failures) deps.log.error(EVENT.ledgerWriteFailed, { error, address });
+  for (const error of failures.values()) throw error;
+}
+
+/** Entries before the notices about them. Returns the conversations that could not be written, with the error of each. */
+async function save(deps: LedgerDeps, pulled: readonly Pulled[]): Promise<Map<string, unknown>> {
+  const startedAt = deps.now();
+  const failures = new Map(
+    await saveEntries(
+      deps,
+      pulled.map(({ address, entries }) => ({ address, items: entries })),
+    ),
+  );
+  const saved = pulled.filter(({ address }) => !failures.has(address));
+  const notices = saved.map(({ address, notices }) => ({ address, items: notices }));
+  for (const [address, error] of await saveNotices(deps, notices)) failures.set(address, error);
+  deps.log.info(EVENT.ledgerWritten, {
+    conversations: saved.length,
+    entries: saved.reduce((sum, { entries }) => sum + entries.length, 0),
+    notices: saved.reduce((sum, { notices }) => sum + notices.length, 0),
+    duration_ms: deps.now() - startedAt,
+  });
+  return failures;
 }
 
 async function pullAll({ conversation, log }: LedgerDeps, addresses: readonly string[]): Promise<Pulled[]> {
-  const share = Math.floor(MAX_BATCH_BYTES / addresses.length);
+  const share = Math.floor(MAX_ROUND_BYTES / addresses.length);
   const pulls = await Promise.all(
     addresses.map(async (address) => {
       try {

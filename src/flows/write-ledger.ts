@@ -29,19 +29,17 @@ export async function writeLedger(deps: LedgerDeps, messages: readonly LedgerMes
 async function writeCarried(deps: LedgerDeps, carried: readonly CarriedEntry[]): Promise<void> {
   if (carried.length === 0) return;
   const startedAt = deps.now();
-  try {
-    await saveEntries(
-      deps,
-      carried.map(({ entry }) => entry),
-    );
-  } catch (error) {
-    deps.log.warn(EVENT.ledgerWriteFailed, { error, entries: carried.length });
-    return;
-  }
-  for (const { generation, position, entry } of carried) {
+  const failures = await saveEntries(
+    deps,
+    carried.map(({ entry }) => ({ address: entry.address, items: [entry] })),
+  ).catch((error: unknown) => deps.log.warn(EVENT.ledgerWriteFailed, { error, entries: carried.length }) ?? null);
+  if (failures === null) return;
+  for (const [address, error] of failures) deps.log.warn(EVENT.ledgerWriteFailed, { error, address });
+  const written = carried.filter(({ entry }) => !failures.has(entry.address));
+  for (const { generation, position, entry } of written) {
     deps.caches.writtenEntries.add(entry.address, generation, position);
   }
-  deps.log.info(EVENT.ledgerWritten, { entries: carried.length, duration_ms: deps.now() - startedAt });
+  deps.log.info(EVENT.ledgerWritten, { entries: written.length, duration_ms: deps.now() - startedAt });
 }
 
 /**

@@ -1,6 +1,6 @@
 import { writeDeadLetter } from "../db/dead-letters.ts";
 import { databaseErrorCode, isRefusedForContent, sqlState } from "../db/errors.ts";
-import { writeEntries } from "../db/ledger.ts";
+import { bytesToWrite, writeEntries } from "../db/ledger.ts";
 import { writeNotices } from "../db/notices.ts";
 import { withRetry } from "../db/retry.ts";
 import type { Deps } from "../deps.ts";
@@ -9,44 +9,35 @@ import { byteLength } from "../domain/json.ts";
 import type { KeyedEntry, LedgerEntry, LedgerNotice } from "../domain/ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/**
- * Bytes of one batch's entries as JSON. A request is at worst twice as large (JSON inside JSON), and Neon's limit of a
- * request is 10 MB.
- */
-export const MAX_BATCH_BYTES = 4_000_000;
+/** Bytes of one request to Postgres. Neon's HTTP endpoint takes 10 MB. */
+const MAX_REQUEST_BYTES = 6_000_000;
 
 /** Safe to repeat: turns are gated by their lock row, dead letters by their id. */
 const REPEATABLE = { isRepeatable: true };
 
+/** Conversations of one round that may fail, by timeouts and by any other error. */
+const MAX_TIMEOUTS = 2;
+const MAX_FAILED = 20;
+
 type LedgerDeps = Pick<Deps, "db" | "log">;
 
-/** Writes entries in order, in as few transactions as their size allows. Idempotent. */
-export async function saveEntries(deps: LedgerDeps, entries: readonly LedgerEntry[]): Promise<void> {
-  for (const portion of portions(await Promise.all(entries.map(withKey)))) await write(deps, portion);
-}
+/** One conversation's part of a round. */
+export type Part<T> = { address: string; items: readonly T[] };
 
-/** Splits entries into batches in order. A single entry may exceed the limit. */
-function portions(entries: readonly KeyedEntry[]): KeyedEntry[][] {
-  const result: KeyedEntry[][] = [];
-  let left = 0;
-  for (const entry of entries) {
-    const size = byteLength(JSON.stringify(entry));
-    if (size > left) {
-      result.push([]);
-      left = MAX_BATCH_BYTES;
-    }
-    left -= size;
-    result.at(-1)?.push(entry);
-  }
-  return result;
-}
+/** The conversations with an item that could not be written, and the error of each. Their other items may be written. */
+export type Failures = ReadonlyMap<string, unknown>;
 
-/** Writes one transaction. An entry that Postgres refuses for its content becomes a dead letter. */
-const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> =>
-  inHalves(entries, {
-    write: async (some) => {
-      const lost = await withRetry(() => writeEntries(deps.db, some), REPEATABLE);
-      for (const entry of some.filter(({ id }) => lost.includes(id))) {
+/**
+ * Writes entries in their order, in as few transactions as their size allows. Repeating it changes nothing. An entry that
+ * Postgres refuses for its content goes to the dead letters. Throws when Postgres is unavailable.
+ */
+export const saveEntries = (deps: LedgerDeps, parts: readonly Part<LedgerEntry>[]): Promise<Failures> =>
+  saveAll(parts, {
+    size: (entry) => bytesToWrite({ ...entry, turn: entry.turn && { ...entry.turn, key: "" } }),
+    write: async (entries) => {
+      const keyed = await Promise.all(entries.map(withKey));
+      const lost = await withRetry(() => writeEntries(deps.db, keyed), REPEATABLE);
+      for (const entry of keyed.filter(({ id }) => lost.includes(id))) {
         await deadLetter(deps, entry, entry.turn === null ? "message_id_taken" : "lock_lost");
       }
     },
@@ -54,41 +45,91 @@ const write = (deps: LedgerDeps, entries: readonly KeyedEntry[]): Promise<void> 
   });
 
 /**
- * Writes notices after the entries they refer to. A notice that Postgres refuses for its content is logged and dropped.
+ * Writes notices; the entries they are about are written before them. A notice that Postgres refuses for its content is
+ * logged and dropped. Throws when Postgres is unavailable.
  */
-export const saveNotices = (deps: LedgerDeps, notices: readonly LedgerNotice[]): Promise<void> =>
-  inHalves(notices, {
-    write: (some) => withRetry(() => writeNotices(deps.db, some), REPEATABLE),
+export const saveNotices = (deps: LedgerDeps, parts: readonly Part<LedgerNotice>[]): Promise<Failures> =>
+  saveAll(parts, {
+    size: (notice) => byteLength(JSON.stringify(JSON.stringify(notice))),
+    write: (notices) => withRetry(() => writeNotices(deps.db, notices), REPEATABLE),
     refused: ({ kind }, error) => deps.log.error(EVENT.noticeRefused, { reason: sqlState(error), kind }),
   });
 
-type Halves<T> = {
+type Job<T> = {
+  /** Bytes of the item in a request. */
+  size: (item: T) => number;
   write: (items: readonly T[]) => Promise<void>;
   refused: (item: T, error: unknown) => Promise<void> | undefined;
 };
 
-/**
- * All at once; if Postgres refuses something for its content, halves, until the one that is refused stands alone. Also if
- * it is more than can be done within the deadline: what is too much even alone is kept where it is, and told by throwing.
- */
-async function inHalves<T>(items: readonly T[], { write, refused }: Halves<T>): Promise<void> {
-  try {
-    await write(items);
-  } catch (error) {
-    const isRefused = isRefusedForContent(error);
-    if (!isRefused && databaseErrorCode(error) !== "TIMEOUT_ERROR") throw error;
-    const [only] = items;
-    if (items.length === 1 && only) {
-      if (!isRefused) throw error;
-      return refused(only, error);
+type Addressed<T> = { address: string; item: T };
+
+async function saveAll<T>(parts: readonly Part<T>[], job: Job<T>): Promise<Failures> {
+  const failures = new Map<string, unknown>();
+  const items = parts.flatMap(({ address, items }) => items.map((item) => ({ address, item })));
+  for (const portion of portions(items, job.size, failures)) await inHalves(portion, job, failures);
+  return failures;
+}
+
+/** Divides the items into requests, in order. One that is larger than a request stands alone. */
+function portions<T>(
+  items: readonly Addressed<T>[],
+  sizeOf: Job<T>["size"],
+  failures: Map<string, unknown>,
+): Addressed<T>[][] {
+  const result: Addressed<T>[][] = [];
+  let left = 0;
+  for (const { address, item } of items) {
+    try {
+      const size = sizeOf(item);
+      if (size > left) {
+        result.push([]);
+        left = MAX_REQUEST_BYTES;
+      }
+      left -= size;
+      result.at(-1)?.push({ address, item });
+    } catch (error) {
+      fail(failures, address, error);
     }
-    const middle = Math.ceil(items.length / 2);
-    await inHalves(items.slice(0, middle), { write, refused });
-    await inHalves(items.slice(middle), { write, refused });
+  }
+  return result;
+}
+
+/**
+ * Writes all at once. When Postgres refuses an item for its content, or the whole is too large or too slow, writes the two
+ * halves, until the item that fails stands alone: it is refused, or its conversation fails and the others go on.
+ */
+async function inHalves<T>(items: readonly Addressed<T>[], job: Job<T>, failures: Map<string, unknown>): Promise<void> {
+  const pending = items.filter(({ address }) => !failures.has(address));
+  const [first] = pending;
+  if (first === undefined) return;
+  try {
+    await job.write(pending.map(({ item }) => item));
+  } catch (error) {
+    if (databaseErrorCode(error) === "DATABASE_CONNECTION_ERROR") throw error;
+    if (pending.length > 1) {
+      const middle = Math.ceil(pending.length / 2);
+      await inHalves(pending.slice(0, middle), job, failures);
+      return inHalves(pending.slice(middle), job, failures);
+    }
+    if (!isRefusedForContent(error)) return fail(failures, first.address, error);
+    try {
+      await job.refused(first.item, error);
+    } catch (failure) {
+      if (databaseErrorCode(failure) === "DATABASE_CONNECTION_ERROR") throw failure;
+      fail(failures, first.address, failure);
+    }
   }
 }
 
-async function deadLetter({ db, log }: LedgerDeps, entry: KeyedEntry, reason: string): Promise<void> {
+/** Throws once so many conversations failed that Postgres must be at fault, not what they hold. */
+function fail(failures: Map<string, unknown>, address: string, error: unknown): void {
+  failures.set(address, error);
+  const isSlow = databaseErrorCode(error) === "TIMEOUT_ERROR";
+  if (failures.size >= (isSlow ? MAX_TIMEOUTS : MAX_FAILED)) throw error;
+}
+
+async function deadLetter({ db, log }: LedgerDeps, entry: LedgerEntry, reason: string): Promise<void> {
   await withRetry(() => writeDeadLetter(db, entry, reason), REPEATABLE);
   log.error(EVENT.messageSaveFailed, {
     reason,

@@ -398,3 +398,37 @@ describe("a session", () => {
     expect(await open()).toHaveLength(10);
   });
 });
+
+describe("statements that lock several rows", () => {
+  it("lock them in one order, so that two consumers wait for each other instead of deadlocking", async ({
+    database,
+    deps,
+    guest,
+    write,
+  }) => {
+    const queries: string[] = [];
+    const stop = database.observe((request) => queries.push(...request.queries));
+    await write(answeredTurn(sessionOf(await guest())));
+    await createUser(deps.db, addresses, {
+      ...{ instanceId: INSTANCE.chat, brandId: ACME, channel: "web", metadata: {}, now: 0 },
+      user: { id: uuidv7(Date.now()), tier: "standard" },
+      identifiers: [{ type: "device_id", value: "ordered" }],
+    });
+    stop();
+    const only = (start: RegExp) => {
+      const found = queries.filter((query) => start.test(query));
+      expect(found.length, String(start)).toBeGreaterThan(0);
+      return found;
+    };
+    for (const query of only(/^\s*select id from sessions\s+where/)) {
+      expect(query).toMatch(/order by id for no key update\s*$/);
+    }
+    for (const query of only(/^\s*insert into sessions .* jsonb_to_recordset/s)) {
+      expect(query).toMatch(/order by id\s+on conflict/);
+    }
+    for (const query of only(/insert into idempotency_locks/)) expect(query).toMatch(/order by key\s+on conflict/);
+    for (const query of only(/insert into user_identifiers/)) {
+      expect(query).toMatch(/order by i\.type, i\.value\s+on conflict/);
+    }
+  });
+});

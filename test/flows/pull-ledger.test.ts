@@ -30,6 +30,33 @@ const it = databaseTest
           ({ request_id, role }) => `${request_id} ${role}`,
         ),
   )
+  /** A database behind an endpoint that refuses requests with these turns. */
+  .extend(
+    "refusingDatabase",
+    { scope: "file" },
+    ({ database }) =>
+      async (status: number, refuses: (turns: Set<string>) => boolean) => {
+        const requests: number[] = [];
+        const server = createServer(async (request, response) => {
+          const body = (await request.toArray()).join("");
+          const turns = new Set(body.match(/request \w+/g));
+          requests.push(turns.size);
+          if (refuses(turns)) return response.writeHead(status).end("too large");
+          const answer = await fetch(database.endpoint, {
+            method: "POST",
+            headers: request.headers as HeadersInit,
+            body,
+          });
+          return response.end(await answer.text());
+        });
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        onTestFinished(() => server.close().closeAllConnections());
+        const { port } = server.address() as AddressInfo;
+        const refusing = createTestDeps({ endpoint: `http://127.0.0.1:${port}/sql` });
+        refusing.conversation = conversationAt;
+        return { refusing, requests };
+      },
+  )
   /** A database that never comes to an end with a request in which more than so many turns are. */
   .extend("slowDatabase", { scope: "file" }, ({ database }) => async (most: number) => {
     const requests: number[] = [];
@@ -191,6 +218,72 @@ describe("conversations that have more to say than a database takes at once", ()
     // More than one, and far fewer than one each.
     expect(database.requests.length).toBeGreaterThan(1);
     expect(database.requests.length).toBeLessThan(60);
+  });
+});
+
+describe("a flood of short words in one conversation", () => {
+  it("is written in requests that Postgres' endpoint takes", async ({ database }) => {
+    const storage = sqliteStorage();
+    migrate(storage, MIGRATIONS);
+    const outbox = new Outbox(storage, new StateStore(storage));
+    const session = sessionOf(userId);
+    for (let entry = 0; entry < 120; entry += 1) {
+      outbox.add({
+        ...{ id: uuidv7(2_000_000), address: "a", session, closed: null, turn: null, usage: null },
+        messages: Array.from({ length: 200 }, (_, index) => ({
+          ...{
+            id: uuidv7(2_000_000),
+            role: "user" as const,
+            content: "ok",
+            createdAt: 2_000_000 + entry * 200 + index,
+          },
+          ...{ requestId: null, traceId: null, channelMessageId: null, metadata: {} },
+        })),
+      });
+    }
+    outboxes.set("a", outbox);
+    await pullLedger(deps, ["a"]);
+    expect(await database.query("select count(*) as n from messages")).toEqual([{ n: "24000" }]);
+    expect(waiting("a")).toBe(0);
+  });
+});
+
+describe("a request that is larger than the endpoint takes", () => {
+  it.for([413, 507])("is written in halves when it is answered %i", async (status, { refusingDatabase, written }) => {
+    conversation("a", "request a1", "request a2");
+    const { refusing, requests } = await refusingDatabase(status, (turns) => turns.size > 1);
+    await pullLedger(refusing, ["a"]);
+    expect(requests).toEqual([2, 1, 1]);
+    expect(await written()).toEqual(both("request a1", "request a2"));
+  });
+
+  it("keeps its conversation waiting and no other one when a single entry is too large", async ({
+    refusingDatabase,
+    written,
+  }) => {
+    conversation("a", "request a1", "request a2");
+    conversation("b", "request b1");
+    const { refusing } = await refusingDatabase(413, (turns) => turns.has("request a1"));
+    await expect(pullLedger(refusing, ["a", "b"])).rejects.toThrow("413");
+    expect(await written()).toEqual(both("request b1"));
+    expect([waiting("a"), waiting("b")]).toEqual([2, 0]);
+  });
+});
+
+describe("an entry that can't be turned into rows", () => {
+  it("keeps its conversation waiting and no other one", async ({ written }) => {
+    conversation("a", "a1");
+    const broken = conversation("b", "b1", "b2").entries[1];
+    if (broken?.turn) broken.turn.requestId = "x".repeat(129);
+    const storage = sqliteStorage();
+    migrate(storage, MIGRATIONS);
+    const outbox = new Outbox(storage, new StateStore(storage));
+    if (broken) outbox.add(broken);
+    outboxes.set("b", outbox);
+    conversation("c", "c1");
+    await expect(pullLedger(deps, ["a", "b", "c"])).rejects.toMatchObject({ code: "VALIDATION_ERROR" });
+    expect(await written()).toEqual(both("a1", "c1"));
+    expect([waiting("a"), waiting("b"), waiting("c")]).toEqual([0, 1, 0]);
   });
 });
 
