@@ -32,9 +32,8 @@ export const pendingMessage = (pending: PendingEntries): string => JSON.stringif
 export function readLedgerMessage(body: unknown): LedgerMessage | null {
   if (typeof body !== "string") return null;
   if (!body.startsWith("{")) return { kind: "pull", address: body };
-  const message: unknown = JSON.parse(body);
-  if (!isRecord(message)) return null;
-  switch (message.kind) {
+  const message = parseObject(body);
+  switch (message?.kind) {
     case "entries":
       return { kind: "entries", entries: (message.entries as Carried[]).map(place) };
     case "pending":
@@ -42,6 +41,17 @@ export function readLedgerMessage(body: unknown): LedgerMessage | null {
       return message as LedgerMessage;
     default:
       return null;
+  }
+}
+
+/** null for text that is no JSON object. */
+function parseObject(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : null;
+  } catch {
+    // The caller logs a message that is not understood.
+    return null;
   }
 }
 

@@ -11,10 +11,16 @@ export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<vo
   try {
     await writeLedger(
       deps,
-      batch.messages.flatMap(({ body }) => readLedgerMessage(body) ?? []),
+      batch.messages.flatMap(({ body }) => readLedgerMessage(body) ?? invalid(deps)),
     );
   } catch (error) {
     deps.log.error(EVENT.ledgerWriteFailed, { error, messages: batch.messages.length });
   }
   batch.ackAll();
+}
+
+/** Every entry is still in its conversation, so a message that is not understood loses nothing. */
+function invalid({ log }: Pick<Deps, "log">): [] {
+  log.error(EVENT.ledgerMessageInvalid);
+  return [];
 }

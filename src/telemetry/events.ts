@@ -26,6 +26,8 @@ export const EVENT = {
   ledgerWritten: "ledger_written",
   /** A batch could not be written; its conversations notify the ledger again. */
   ledgerWriteFailed: "ledger_write_failed",
+  /** A message of the ledger's queue is not understood; it is dropped. */
+  ledgerMessageInvalid: "ledger_message_invalid",
   /** A conversation could not be asked for its entries. */
   ledgerPullFailed: "ledger_pull_failed",
   /** A conversation could not be told that its entries are written; they are written again without effect. */
