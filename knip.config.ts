@@ -13,7 +13,7 @@ const config: KnipConfig = {
   ignoreExportsUsedInFile: true,
   // The runtime's own modules; wrangler's own runtime, since one of ours would be another; and what scripts/openapi.ts spawns.
   ignoreDependencies: ["cloudflare", "miniflare", "@redocly/cli"],
-  // Linux's own, used where it is.
+  // Part of Linux, used where available.
   ignoreBinaries: ["taskset"],
 };
 

@@ -14,7 +14,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: [...workerd, ...e2e],
           globalSetup: ["test/support/database-image.ts"],
-          // Far beyond what any takes: a busy machine is no failure.
+          // Far above any test's duration, so that a busy machine causes no failure.
           testTimeout: 30_000,
         },
       },
@@ -27,11 +27,11 @@ export default defineConfig({
               bindings: {
                 ENVIRONMENT: "development",
                 DATABASE_URL: "postgresql://test:test@localhost/test",
-                // Nothing listens there: what these tests show needs no Postgres.
+                // A closed port: these tests need no Postgres.
                 NEON_ENDPOINT: "http://127.0.0.1:9/sql",
                 LOG_LEVEL: "error",
               },
-              // The doorbell stays unanswered for as long as a test lasts: the tests are the consumer.
+              // The queue delivers nothing during a test: the tests are the consumer.
               queueConsumers: { ledger: { maxBatchSize: 100, maxBatchTimeout: 60 } },
               serviceBindings: { ORCHESTRATOR: orchestratorBinding },
             },
@@ -45,7 +45,7 @@ export default defineConfig({
           include: e2e,
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          // Each file is a whole service of several processes: three at once, since they mostly wait, and not beside the others.
+          // Each file runs a service of several processes, which mostly wait: three at once, after the other projects.
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },

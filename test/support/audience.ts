@@ -11,24 +11,24 @@ import type { TestDeps } from "./deps.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
 import type { BroadcastTimer } from "../../src/rpc/broadcast-timer.ts";
 
-/** What a conversation does before it keeps a broadcast's message: nothing, wait, throw. */
+/** Called before a conversation records a broadcast's message: may wait or throw. */
 export type Mood = (recording: Recording) => void | Promise<void>;
 
 export type Audience = TestDeps & {
-  /** Every attempt to reach somebody, by user id. */
+  /** User ids of all attempts. */
   reached: string[];
-  /** From now on. */
+  /** Sets the behaviour of later attempts. */
   behave(mood: Mood): void;
-  /** What the timers were told, oldest first. */
+  /** Calls of the timers, oldest first. */
   timers: { started: string[]; rests: { id: string; dueInMs: number | null }[] };
   rung: string[];
-  /** All that the conversations hold goes to Postgres. */
+  /** Writes all pending entries of the conversations to Postgres. */
   save(): Promise<void>;
 };
 
 /**
- * Dependencies whose conversations are made of their real parts, on plain SQLite, and whose queue and timers ring nobody:
- * the test decides when a consumer comes.
+ * Dependencies with real conversations on plain SQLite. Queue and timers call no consumer: the test runs
+ * it.
  */
 export function createAudience(endpoint: string): Audience {
   const deps = createTestDeps({ endpoint });

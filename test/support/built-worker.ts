@@ -12,9 +12,9 @@ import { killTree } from "./processes.ts";
 export type BuiltWorker = {
   /** Its wrangler.toml: bindings, objects, queues. */
   config: string;
-  /** The entry it was built from, if not the configuration's own. */
+  /** The entry of the build; by default the configuration's. */
   entry?: string;
-  /** Where `buildWorker` left it. */
+  /** Output folder of `buildWorker`. */
   bundle: string;
   port: number;
   /** Secrets and variables; nothing else is configured. */
@@ -22,39 +22,39 @@ export type BuiltWorker = {
 };
 
 export type Runtime = {
-  /** Its process: Miniflare, with workerd and nothing else below it. */
+  /** Process id of Miniflare, whose only child is workerd. */
   pid: number;
-  /** The runtime itself below it (Linux). */
+  /** Process id of workerd (Linux). */
   workerd(): number;
-  /** What the Workers have written so far, when it is recorded. */
+  /** Output of the Workers, if recorded. */
   output(): string;
-  /** Bytes resident in workerd at this moment (Linux). */
+  /** Resident bytes of workerd (Linux). */
   residentBytes(): number;
-  /** Takes an object out of memory, as the platform does with one that is idle; false for one that is in none, or busy. */
+  /** Evicts an object, as the platform does when it is idle; false when it is not loaded, or busy. */
   evict(worker: string, className: string, name: string): Promise<boolean>;
-  /** SIGKILL for all of it at once: a crash. */
+  /** Kills everything at once (SIGKILL). */
   kill(): Promise<void>;
-  /** Ends it in good order. */
+  /** Stops it. */
   stop(): Promise<void>;
 };
 
 export type RuntimeOptions = {
   workers: BuiltWorker[];
-  /** Where objects keep their storage. */
+  /** Folder of the objects' storage. */
   stateDir: string;
-  /** What the Workers write is kept instead of thrown away. */
+  /** Records the Workers' output. */
   recorded?: boolean;
-  /** Where the runtime can be looked into, by the protocol of Chrome's DevTools. */
+  /** Port of the Chrome DevTools protocol. */
   inspectorPort?: number;
 };
 
-/** What the runtime's process can be told. */
+/** Commands of the runtime's process. */
 export type RuntimeOrder = { evict: [worker: string, className: string, name: string] };
 
 const ROOT = join(import.meta.dirname, "../..");
 const QUIET = { CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
 
-/** Bundles a Worker as a deploy would. Another entry than the configuration's may be named. */
+/** Bundles a Worker as a deploy does, optionally with another entry. */
 export async function buildWorker({ config, entry, bundle }: { config: string; entry?: string; bundle: string }) {
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
   const args = [wrangler, "deploy", ...(entry === undefined ? [] : [entry]), "--dry-run"];
@@ -65,13 +65,13 @@ export async function buildWorker({ config, entry, bundle }: { config: string; e
 }
 
 /**
- * Built Workers in the runtime they are deployed to, each on a port of its own that leads straight into it: no development
- * server, no proxy before it. Ends with this process, however that ends.
+ * Starts built Workers in workerd, each on its own port, without a development server or proxy. They end with this
+ * process, even when it is killed.
  */
 export async function startRuntime({ recorded = false, ...options }: RuntimeOptions): Promise<Runtime> {
   const child = fork(join(import.meta.dirname, "runtime.ts"), [JSON.stringify(options)], {
     stdio: ["ignore", recorded ? "pipe" : "ignore", "inherit", "ipc"],
-    // wrangler looks for secrets in the environment and is told of them otherwise.
+    // wrangler reads secrets from the environment.
     env: { ...process.env, ...QUIET, WRANGLER_LOG: "none" },
   });
   const printed: string[] = [];
@@ -102,12 +102,12 @@ export async function startRuntime({ recorded = false, ...options }: RuntimeOpti
   };
 }
 
-/** Tells the runtime's process to do something; resolves when it says that it has, or why it has not. */
+/** Sends a command to the runtime's process; resolves with its result. */
 async function ask(child: ChildProcess, order: RuntimeOrder): Promise<string | undefined> {
   const gone = "not currently running, and neither is the runtime";
   if (!child.connected) return gone;
   const id = randomUUID();
-  // One that ends before it reads this is seen to end.
+  // When the process ends first, its exit is reported instead.
   child.send({ id, order }, () => undefined);
   for await (const [answer] of on(child, "message", { close: ["exit"] })) {
     if (answer.id === id) return answer.error;

@@ -5,44 +5,44 @@ import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 
 /**
- * What can happen between the service and its database. `drop`: closed before anything is read. `reset`: cut in the middle
- * of the request. `hang`: never an answer. `delay`: an answer, but late. `cut`: forwarded and committed, and the answer is
- * lost, so that the caller can't know. An SQLSTATE is answered as Postgres' own error. `pass` is none.
+ * Faults between the service and its database. `drop`: closed before a byte is read. `reset`: reset during the
+ * request. `hang`: no response. `delay`: a late response. `cut`: forwarded and committed, but the response is lost.
+ * An SQLSTATE is returned as an error of Postgres. `pass` is no fault.
  */
 export type Fault = "pass" | "drop" | "reset" | "hang" | "delay" | "cut" | { sqlState: string };
 
 export type DatabaseProxy = {
   /** For `NEON_ENDPOINT`. */
   url: string;
-  /** Requests that came, whatever became of them. */
+  /** All requests received. */
   readonly requests: number;
-  /** Requests that reached the database since the last `forget`: each is one transaction. */
+  /** Requests forwarded since the last `forget`; each is one transaction. */
   readonly forwarded: number;
   forget(): void;
-  /** How often a fault was felt: one that was not proves nothing. */
+  /** How often a fault was applied, since an unused one proves nothing. */
   felt(fault: Fault): number;
-  /** What happens to the next requests, one fault each. */
+  /** Sets the faults of the next requests, one each. */
   next(...faults: Fault[]): void;
-  /** What happens from now on, until `back`. */
+  /** Sets the fault of all requests until `back`. */
   always(fault: Fault): void;
-  /** Nobody listens any more: connections are refused, those that are open are cut. */
+  /** Closes the port: open connections are cut, new ones refused. */
   leave(): Promise<void>;
-  /** All is well again. */
+  /** Ends all faults. */
   back(): Promise<void>;
   close(): Promise<void>;
 };
 
 const DELAY_MS = 2_000;
 
-/** What went through: the request's body, and the database's answer. */
+/** A forwarded request: its body, and the database's response. */
 export type Exchange = { query: string; status: number; answer: string };
 
 export type DatabaseProxyOptions = {
-  /** The database has done it and nobody knows yet: the answer is given when this resolves. */
+  /** Called after the database has answered; the response is sent when it resolves. */
   answered?: (exchange: Exchange) => Promise<void>;
 };
 
-/** Stands between a service and the real `/sql` endpoint, on loopback, and fails as it is told. */
+/** A proxy on loopback between a service and the `/sql` endpoint that injects faults. */
 export async function startDatabaseProxy(target: string, options: DatabaseProxyOptions = {}): Promise<DatabaseProxy> {
   const faults: Fault[] = [];
   const felt = new Map<Fault, number>();
@@ -55,7 +55,7 @@ export async function startDatabaseProxy(target: string, options: DatabaseProxyO
     requests += 1;
     const fault = faults.shift() ?? standing;
     felt.set(fault, (felt.get(fault) ?? 0) + 1);
-    // A caller that gave up has closed its end; there is nobody left to fail.
+    // The caller has closed its end.
     request.on("error", () => request.socket.destroy());
     if (fault === "drop") request.socket.destroy();
     else if (fault === "reset") request.socket.resetAndDestroy();
@@ -100,7 +100,7 @@ export async function startDatabaseProxy(target: string, options: DatabaseProxyO
     },
     leave,
     back: async () => {
-      // Who hangs is let go.
+      // Ends hanging requests.
       if (standing === "hang") cutAll();
       standing = "pass";
       if (!server.listening) await listen(port);

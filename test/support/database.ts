@@ -13,34 +13,34 @@ import type { PostgresServer } from "./postgres.ts";
 export interface TestDatabase {
   /** For `NEON_ENDPOINT` or `neonConfig.fetchEndpoint`. */
   readonly endpoint: string;
-  /** Any string the driver takes: the endpoint reads none of it. */
+  /** Any string that the driver accepts; the endpoint ignores it. */
   readonly connectionString: string;
-  /** Rows as Postgres text by column name, beside the driver and not counted as a round trip. */
+  /** Rows as Postgres text by column name, read without the driver and not counted as a round trip. */
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
-  /** Requests run side by side: this machine has a Postgres, and a test has asked for it. */
+  /** True when requests run concurrently, on a Postgres server. */
   readonly isConcurrent: boolean;
-  /** The Postgres itself, for sessions of a test's own; null when it is in memory. */
+  /** Connection string of the server, for a test's own connections; null for the embedded one. */
   readonly server: string | null;
   /** Every request since the last `forget()`: its length is the number of round trips. */
   readonly requests: readonly ObservedRequest[];
   forget(): void;
-  /** Called at every request, before it runs; gives the way to stop listening. */
+  /** Called before every request; returns a function that removes the listener. */
   observe(listener: (request: ObservedRequest) => void): () => void;
   close(): Promise<void>;
 }
 
 export interface TestDatabaseOptions {
-  /** The demo's brands and instances as well. */
+  /** Seeds the demo's brands and instances. */
   readonly seeded?: boolean;
-  /** A Postgres that runs requests side by side, where this machine has one; else one after the other, as in memory. */
+  /** Prefers a Postgres server, which runs requests concurrently, where the machine has one. */
   readonly concurrent?: boolean;
-  /** That Postgres, instead of one of its own; ended with the database. */
+  /** The server to use instead of a new one; stopped with the database. */
   readonly server?: PostgresServer;
 }
 
 /**
- * A Postgres of its own in memory, with the real migrations, behind the real endpoint on a free port. Starts from the
- * image the global setup made (a quarter of a second); without one it migrates an empty database (some three seconds).
+ * Starts a Postgres in memory with the real migrations, behind the real endpoint on a free port. Loads the image of the
+ * global setup (a quarter of a second), or migrates an empty database (three seconds).
  */
 export async function startDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const { seeded = false, concurrent = false } = options;
@@ -79,7 +79,7 @@ export async function startDatabase(options: TestDatabaseOptions = {}): Promise<
   };
 }
 
-/** The Postgres in memory alone, with the real migrations. */
+/** A Postgres in memory with the real migrations, without an endpoint. */
 export async function openMigrated(): Promise<EmbeddedBackend> {
   const image = process.env[DATABASE_IMAGE];
   if (image !== undefined) return EmbeddedBackend.open({ image: await openAsBlob(image) });

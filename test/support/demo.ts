@@ -1,4 +1,4 @@
-/** The demo's instances (scripts/database/demo.ts), by what a test wants of them. */
+/** The demo's instances (scripts/database/demo.ts) by their use in tests. */
 const id = (last: string) => `00000000-0000-4000-8000-${last.padStart(12, "0")}`;
 
 export const ACME = id("1");

@@ -16,22 +16,22 @@ import { createLogger } from "../../src/telemetry/logger.ts";
 import type { Answer, Submission, SubmitOutcome } from "../../src/domain/submission.ts";
 
 type Options = {
-  /** A Neon-compatible endpoint; without one nothing may be asked of a database. */
+  /** A Neon-compatible endpoint; without one every query fails. */
   endpoint?: string;
-  /** Variables as a deploy sets them, over those of a development machine. */
+  /** Variables over those of development. */
   env?: Record<string, string>;
   now?: () => number;
-  /** How long a statement may take. */
+  /** Deadline of a statement. */
   deadlineMs?: number;
 };
 
 export type TestDeps = Deps & {
-  /** What was logged, parsed. */
+  /** Parsed log lines. */
   lines: Record<string, any>[];
   conversations: RecordedConversations;
 };
 
-/** What an isolate has when it starts: the real parts, with empty caches, and conversations that record what they are given. */
+/** Dependencies of a new isolate: real parts with empty caches, and conversations that record their calls. */
 export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, deadlineMs }: Options = {}): TestDeps {
   const config = parseConfig({
     ENVIRONMENT: "development",
@@ -96,7 +96,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
 
 export type RecordedConversations = {
   submissions: { address: string; submission: Submission }[];
-  /** What the next ones are told; an answer by default. */
+  /** Outcomes of the next submissions; an answer by default. */
   outcome: ((submission: Submission) => SubmitOutcome) | null;
   at: (address: string) => Conversation;
 };
@@ -127,7 +127,7 @@ function recordConversations(): RecordedConversations {
   return recorded;
 }
 
-/** An answer as a conversation gives it. */
+/** An answer of a conversation. */
 export const answerTo = (submission: Pick<Submission, "requestId" | "content" | "user">): Answer => ({
   request_id: submission.requestId,
   session_id: "01900000-0000-7000-8000-00000000000a",

@@ -7,7 +7,7 @@ import type { Message } from "../../src/domain/message.ts";
 
 const DAY_MS = 86_400_000;
 
-/** A letter about what belongs to nobody. */
+/** A dead letter that belongs to no session. */
 export const letter = (id: string, payload: Record<string, unknown> = {}): LedgerNotice => ({
   kind: "dead_letter",
   id,
@@ -18,7 +18,7 @@ export const letter = (id: string, payload: Record<string, unknown> = {}): Ledge
   payload,
 });
 
-/** A session as an object has it, whose user a test has made. */
+/** An object's session; the test creates its user. */
 export const sessionOf = (userId: string, changes: Partial<Session> = {}): Session => ({
   id: uuidv7(changes.startedAt ?? 1_000_000),
   brandId: ACME,
@@ -36,9 +36,9 @@ type TurnOptions = {
   requestId?: string;
   turnId?: string;
   fence?: number;
-  /** When the person spoke, epoch milliseconds; the reply comes a second later. */
+  /** Time of the message, epoch milliseconds; the reply follows a second later. */
   at?: number;
-  /** How long the request id is remembered. */
+  /** Lifetime of the request id. */
   lifetimeMs?: number;
   content?: string;
   reply?: string;
@@ -47,7 +47,7 @@ type TurnOptions = {
   cachedResponse?: Record<string, unknown>;
 };
 
-/** A turn that was answered, as its conversation tells Postgres. */
+/** The ledger entry of an answered turn. */
 export function answeredTurn(session: Session, options: TurnOptions = {}): LedgerEntry {
   const at = options.at ?? 2_000_000;
   const id = options.turnId ?? newTurnId(at);

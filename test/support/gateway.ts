@@ -9,7 +9,7 @@ import type { TestDatabase } from "./database.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
 import { createDeps } from "../../src/compose.ts";
 
-/** The platform's base class and nothing else of it: what the objects are built on. */
+/** The platform's base class of objects, without the platform. */
 vi.doMock("cloudflare:workers", () => ({
   DurableObject: class {
     readonly ctx: unknown;
@@ -21,37 +21,37 @@ vi.doMock("cloudflare:workers", () => ({
   },
 }));
 
-/** `text` is the body as it came, `body` the same as JSON. */
+/** `text` is the body, `body` its JSON. */
 type Reply = { status: number; headers: Headers; text: string; body: any };
 export type GatewayOptions = {
   env?: Record<string, string>;
-  /** What answers messages; the mock of development when left out. */
+  /** The orchestrator; by default the mock of development. */
   orchestrator?: (request: Request) => Promise<Response>;
 };
 
 export type Gateway = {
   database: TestDatabase;
-  /** Between the service and its database: all is well unless it is told otherwise. */
+  /** Proxy between the service and its database. */
   proxy: DatabaseProxy;
-  /** What a request is given. */
+  /** Dependencies of a request. */
   deps(): Deps;
   request(path: string, init: RequestInit): Promise<Reply>;
   get(path: string, authorization?: string): Promise<Reply>;
   send(method: string, path: string, body?: unknown, authorization?: string): Promise<Reply>;
-  /** Everything that waits in any conversation is written, as the queue's consumer would. */
+  /** Writes all pending entries, as the queue's consumer does. */
   flush(): Promise<void>;
-  /** The addresses whose conversations have ever been asked something. */
+  /** Addresses of all conversations called so far. */
   addresses(): string[];
-  /** Every object is made anew over its storage when it is next asked; or without one, as if it had emptied itself. */
+  /** Restarts every object on its next call, over its storage or an empty one. */
   evictAll(options?: { emptied?: boolean }): void;
-  /** How often the database was asked since the last time. */
+  /** Round trips since the last call. */
   roundTrips(): number;
   close(): Promise<void>;
 };
 
 /**
- * The whole service in this process: the real app, the real conversations over SQLite, the real database behind its
- * endpoint. Only the platform is missing: the queue is rung by `flush()`, alarms don't go off.
+ * The whole service in this process: real app, real conversations over SQLite, real database behind its endpoint. Only
+ * the platform is missing: `flush()` replaces the queue, and alarms don't run.
  */
 export async function startGateway({ env: variables, orchestrator }: GatewayOptions = {}): Promise<Gateway> {
   const { Conversation } = await import("../../durable-objects/conversation.ts");
@@ -60,7 +60,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
   const objects = new Map<string, { storage: ReturnType<typeof objectStorage>; object: object | null }>();
   const env = {
     ENVIRONMENT: "development",
-    // Names the isolate's caches: each gateway is an isolate of its own.
+    // Key of the isolate's caches: each gateway is its own isolate.
     DATABASE_URL: `postgresql://test:test@localhost/${crypto.randomUUID()}`,
     NEON_ENDPOINT: proxy.url,
     JWT_SECRET: "parley-development-secret-not-for-production",
@@ -77,7 +77,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
     CONVERSATIONS: { getByName: (name: string) => stub(name) },
   } as unknown as Env;
 
-  /** Calls go over a copy, as they do between a Worker and an object. */
+  /** Arguments are copied, as in a call from a Worker to an object. */
   const stub = (name: string) => {
     const at = objects.get(name) ?? { storage: objectStorage(), object: null };
     objects.set(name, at);
@@ -140,7 +140,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
   };
 }
 
-/** SQLite with an alarm that nobody rings. */
+/** SQLite with an alarm that never runs. */
 function objectStorage() {
   const storage = sqliteStorage();
   return { ...storage, setAlarm: async () => undefined, deleteAll: async () => undefined };

@@ -11,7 +11,7 @@ export type GraphCall = {
   headers: IncomingHttpHeaders;
   body: Record<string, any>;
   at: number;
-  /** Set when it was taken: the id it was given. */
+  /** The id of an accepted message. */
   id: string | null;
 };
 
@@ -20,19 +20,19 @@ export type Behaviour = (call: GraphCall, response: ServerResponse) => void | Pr
 export type GraphApi = {
   url: string;
   calls: GraphCall[];
-  /** The calls that were taken. */
+  /** Accepted calls. */
   sent: () => GraphCall[];
-  /** The next calls are answered so, one each; then messages are taken again. */
+  /** Sets the behaviour of the next calls, one each; then messages are accepted again. */
   next(...behaviours: Behaviour[]): void;
-  /** From now on; null for taking them again. */
+  /** Sets the behaviour of all calls; null accepts messages again. */
   always(behaviour: Behaviour | null): void;
-  /** How long after a message to a person the next one is refused with 131056; 0 for never. */
+  /** Time after a message to a user in which the next one is refused with 131056; 0 for never. */
   pairWindowMs: number;
-  /** Where notifications go. */
+  /** URL that webhooks are sent to. */
   webhook: string;
-  /** Sends a signed notification; the status of the answer. */
+  /** Sends a signed webhook and returns the status of the response. */
   notify(payload: unknown): Promise<number>;
-  /** Statuses of what was taken, in one notification and in the order given. */
+  /** Sends statuses of accepted messages in one webhook, in the order given. */
   report(...statuses: [call: GraphCall, status: string, more?: Record<string, unknown>][]): Promise<number>;
   close(): Promise<void>;
 };
@@ -60,7 +60,7 @@ export const refuse =
       headers,
     );
 
-/** Takes the message and says so. */
+/** Accepts the message. */
 export const take: Behaviour = (call, response) => {
   call.id = newWamid();
   const input = call.body.to ?? call.body.recipient;
@@ -71,24 +71,24 @@ export const take: Behaviour = (call, response) => {
   });
 };
 
-/** Takes the message, and the answer is lost on its way. */
+/** Accepts the message, but the response is lost. */
 export const takeSilently: Behaviour = (call, response) => {
   call.id = newWamid();
   response.socket?.destroy();
 };
 
-/** Takes the message and never says anything. */
+/** Accepts the message and never responds. */
 export const hang: Behaviour = (call) => {
   call.id = newWamid();
 };
 
-/** A local server in the place of graph.facebook.com: gives ids, keeps people apart by pair rate, sends signed webhooks back. */
+/** A local stand-in for graph.facebook.com with message ids, the pair rate limit and signed webhooks. */
 export async function startGraphApi(): Promise<GraphApi> {
   const calls: GraphCall[] = [];
   const planned: Behaviour[] = [];
   let standing: Behaviour | null = null;
   const server = createServer(async (request, response) => {
-    // Whoever died in the middle of the request has sent nothing.
+    // A caller that died during the request has sent nothing.
     const sent = await text(request).catch(() => null);
     if (sent === null) return;
     const path = request.url ?? "";

@@ -6,7 +6,7 @@ import type { JWK, JWTHeaderParameters, JWTPayload } from "jose";
 export type Issuer = {
   issuer: string;
   audience: string;
-  /** What its tokens are signed with, and how it is called. */
+  /** Signing algorithm and key id. */
   kid: string;
   jwk: JWK;
   sign(claims: JWTPayload, header?: Partial<JWTHeaderParameters>): Promise<string>;
@@ -14,14 +14,14 @@ export type Issuer = {
 
 export type KeyServer = {
   url: string;
-  /** How often it was asked. */
+  /** Number of requests. */
   requests: number;
-  /** What it serves from now on; null for a server that fails. */
+  /** Sets the served key set; null makes the server fail. */
   serve(keys: JWK[] | null): void;
   close(): Promise<void>;
 };
 
-/** A brand's own identity provider: a key, and tokens signed with it. */
+/** A brand's identity provider: a key, and tokens signed with it. */
 export async function createIssuer(name: string, algorithm: "RS256" | "ES256" | "EdDSA" = "RS256"): Promise<Issuer> {
   const { publicKey, privateKey } = await generateKeyPair(algorithm, { extractable: true });
   const kid = `${name}-1`;
@@ -35,7 +35,7 @@ export async function createIssuer(name: string, algorithm: "RS256" | "ES256" | 
   };
 }
 
-/** A local server in the place of a brand's key set. */
+/** A local server for a brand's key set. */
 export async function startKeyServer(keys: JWK[]): Promise<KeyServer> {
   let served: JWK[] | null = keys;
   const server = createServer((_request, response) => {

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 
-/** What nobody expects: any JSON, nothing at all, text of any bytes. */
+/** Unexpected values: any JSON, nothing, text of any bytes. */
 export const strange = fc.oneof(fc.jsonValue(), fc.constant(undefined), fc.string({ unit: "binary" }));
 
-/** One of the values with one of its parts, whichever, replaced by something strange. */
+/** One of the values with a random part replaced by an unexpected value. */
 export const mangled = (values: readonly unknown[]): fc.Arbitrary<unknown> =>
   fc.tuple(fc.constantFrom(...values), fc.nat(), strange).map(([value, place, by]) => mangle(value, place, by));
 

@@ -1,11 +1,11 @@
-/** How the orchestrator behind the service binding shall behave, said in the message's metadata. */
+/** Behaviour of the orchestrator behind the service binding, set in the message's metadata. */
 export type Stage = { delay_ms?: number; status?: number; text?: string };
 
 let calls: { message_id: string; turn: string }[] = [];
 
 /**
- * An orchestrator behind a service binding, for tests inside the runtime: it runs in Node, takes its stage directions
- * from the message itself, and tells at `GET /` whom it was asked for.
+ * An orchestrator behind a service binding, for tests inside the runtime. It runs in Node, reads its behaviour from the
+ * message, and returns its calls at `GET /`.
  */
 export async function orchestratorBinding(request: Request): Promise<Response> {
   if (request.method === "GET") return Response.json(calls);

@@ -4,16 +4,16 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 
-/** What the stand-in was asked. */
+/** A call of the stand-in. */
 export type OrchestratorCall = { headers: IncomingHttpHeaders; adapter: Record<string, any>; at: number };
 
-/** Answers one call. Whatever a broken service does to a socket can be done here. */
+/** Answers one call, with access to the socket so that any fault is possible. */
 export type Behaviour = (call: OrchestratorCall, response: ServerResponse) => void | Promise<void>;
 
 export type OrchestratorStandIn = {
   url: string;
   calls: OrchestratorCall[];
-  /** From now on. */
+  /** Sets the behaviour of later calls. */
   behave(behaviour: Behaviour): void;
   close(): Promise<void>;
 };
@@ -22,7 +22,7 @@ const json = (response: ServerResponse, body: unknown, status = 200): void => {
   response.writeHead(status, { "Content-Type": "application/json" }).end(JSON.stringify(body));
 };
 
-/** Replies by echo, with usage: what a well-behaved orchestrator does. */
+/** Echoes the message, with usage, as a valid orchestrator response. */
 export const echo: Behaviour = ({ adapter }, response) =>
   json(response, {
     text: `echo: ${adapter.message.content}`,
@@ -41,7 +41,7 @@ export const after =
     await then(call, response);
   };
 
-/** Keeps everybody waiting until it is opened. */
+/** Holds all responses until it is opened. */
 export function gate(then: Behaviour = echo): { behaviour: Behaviour; open: () => void } {
   const { promise, resolve } = Promise.withResolvers<void>();
   const behaviour: Behaviour = async (call, response) => {
@@ -51,37 +51,37 @@ export function gate(then: Behaviour = echo): { behaviour: Behaviour; open: () =
   return { behaviour, open: resolve };
 }
 
-/** Takes the question and never says anything. */
+/** Reads the request and never responds. */
 export const hang: Behaviour = () => undefined;
 
-/** Hangs up in the middle of the question. */
+/** Closes the connection during the request. */
 export const reset: Behaviour = (_call, response) => void response.socket?.destroy();
 
 export const garbage: Behaviour = (_call, response) => void response.writeHead(200).end("<html>not JSON</html>");
 
-/** Begins a good answer and hangs up before its end. */
+/** Closes the connection during a valid response. */
 export const breakOff: Behaviour = (_call, response) => {
   response.writeHead(200, { "Content-Type": "application/json", "Content-Length": "1000" });
   response.write('{"text": "I was about to', () => response.socket?.destroy());
 };
 
-/** Sends elsewhere, as a login page in front of a service does. */
+/** Redirects, as a login page in front of a service does. */
 export const redirect: Behaviour = (_call, response) => void response.writeHead(302, { Location: "/login" }).end();
 
-/** A byte of white space every few milliseconds: never silent, never done. */
+/** Sends a byte of white space every few milliseconds for ever. */
 export const drip: Behaviour = (_call, response) => {
   response.writeHead(200, { "Content-Type": "application/json" });
   const timer = setInterval(() => response.write(" "), 20);
   response.on("close", () => clearInterval(timer));
 };
 
-/** A few kilobytes over the network, and more than anybody may say once they are unpacked. */
+/** A few kilobytes over the network that exceed the limit once decompressed. */
 export const packed: Behaviour = (_call, response) => {
   const body = gzipSync(JSON.stringify({ text: "x".repeat(3 * 1024 * 1024) }));
   response.writeHead(200, { "Content-Encoding": "gzip", "Content-Length": body.length }).end(body);
 };
 
-/** An answer without end, as fast as it is taken. */
+/** An endless response, as fast as it is read. */
 export const endless: Behaviour = (_call, response) => {
   response.writeHead(200, { "Content-Type": "application/json" });
   const chunk = " ".repeat(65_536);
@@ -93,12 +93,12 @@ export const endless: Behaviour = (_call, response) => {
   write();
 };
 
-/** A local server in the orchestrator's place: it records what it is given and answers as it is told. */
+/** A local stand-in for the orchestrator that records its calls. */
 export async function startOrchestrator(): Promise<OrchestratorStandIn> {
   const calls: OrchestratorCall[] = [];
   let behaviour: Behaviour = echo;
   const server = createServer(async (request, response) => {
-    // Whoever died in the middle of the question has asked nothing.
+    // A caller that died during the request has made no call.
     const body = await text(request).catch(() => null);
     if (body === null) return;
     const call = { headers: request.headers, adapter: JSON.parse(body), at: Date.now() };

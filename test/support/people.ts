@@ -2,7 +2,7 @@ import { ACME, INSTANCE } from "./demo.ts";
 import type { Gateway } from "./gateway.ts";
 import { tokenFor } from "./tokens.ts";
 
-/** A person a brand knows, with their token, and what they can do. */
+/** A known user of a brand with a token. */
 export type Person = Awaited<ReturnType<typeof somebody>>;
 
 export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = INSTANCE.chat } = {}) {
@@ -16,14 +16,14 @@ export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = 
   return {
     userId,
     token,
-    /** Begins a conversation; its id. */
+    /** Starts a conversation and returns its id. */
     async start(body: Record<string, unknown> = {}): Promise<string> {
       const path = "/api/v1/conversations/start";
       const reply = await gateway.send("POST", path, { instance_id: instanceId, ...body }, token);
       if (reply.status !== 201) throw new Error(JSON.stringify(reply.body));
       return reply.body.data.conversation_id;
     },
-    /** Says something; the answer's data. */
+    /** Sends a message and returns the answer's data. */
     async say(content: string, body: Record<string, unknown> = {}): Promise<any> {
       const message = { instance_id: instanceId, request_id: crypto.randomUUID(), content, ...body };
       const reply = await gateway.send("POST", "/web/messages", message, token);
@@ -40,6 +40,6 @@ export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = 
   };
 }
 
-/** What a page of history says, newest first. */
+/** Contents of a history page, newest first. */
 export const contents = (reply: { body: any }): string[] =>
   reply.body.data.messages.map((message: { content: string }) => message.content);

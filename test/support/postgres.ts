@@ -17,14 +17,14 @@ const VERSIONS = "/usr/lib/postgresql";
 /** Postgres refuses to run as root. */
 const NOBODY = 65_534;
 
-/** Where `initdb` and `postgres` are, if this machine has them. */
+/** Folder of `initdb` and `postgres`; null on a machine without them. */
 function findPrograms(): string | null {
   const versions = existsSync(VERSIONS) ? readdirSync(VERSIONS).map((version) => join(VERSIONS, version, "bin")) : [];
   const folders = [...versions, ...(process.env["PATH"] ?? "").split(delimiter)];
   return folders.find((folder) => ["initdb", "postgres"].every((name) => existsSync(join(folder, name)))) ?? null;
 }
 
-/** A Postgres of its own in a temporary folder, reached by its socket; null on a machine without the programs. */
+/** Starts a Postgres server in a temporary folder, reached by its socket; null on a machine without the programs. */
 export async function startPostgres(): Promise<PostgresServer | null> {
   const programs = findPrograms();
   if (programs === null) return null;
@@ -36,7 +36,7 @@ export async function startPostgres(): Promise<PostgresServer | null> {
   const init = ["-D", data, "-U", "parley", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"];
   await promisify(execFile)(join(programs, "initdb"), init, { cwd: folder, ...as });
 
-  // The shell ends the server when this process is gone, however it went: then its standard input is closed.
+  // The shell ends the server when its standard input closes, which happens even when this process is killed.
   const server = spawn(
     "sh",
     [
@@ -58,7 +58,7 @@ export async function startPostgres(): Promise<PostgresServer | null> {
   return { connectionString, stop };
 }
 
-/** A database of its own in a Postgres that is there already, dropped at the end. */
+/** Creates a database in an existing server, dropped at the end. */
 export async function borrowPostgres(url: string): Promise<PostgresServer> {
   const name = `parley_${randomUUID().replaceAll("-", "")}`;
   const manage = async (statement: string) => {

@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises";
 
 type Process = { pid: number; parent: number; zombie: boolean };
 
-/** Kills a process and everything it started, however deep and in whatever group, as a crash would: nobody gets to say goodbye. */
+/** Kills a process and all its descendants in any process group, as a crash does. */
 export async function killTree(root: number): Promise<void> {
   const all = processes();
   const tree = [root];
@@ -18,7 +18,7 @@ function kill(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch (error) {
-    // ESRCH: it has ended by itself.
+    // ESRCH: the process has ended.
     if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
@@ -36,7 +36,7 @@ function fromProc(): Process[] {
         const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
         return [{ pid: Number(name), parent: Number(parent), zombie: state === "Z" }];
       } catch {
-        // It ended while we were looking.
+        // The process has ended meanwhile.
         return [];
       }
     });

@@ -4,7 +4,7 @@ import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions, unstable_readConfig } from "wrangler";
 import type { RuntimeOptions, RuntimeOrder } from "./built-worker.ts";
 
-// The process `startRuntime` starts: built Workers in workerd, until nobody is connected any more.
+// The process of `startRuntime`: built Workers in workerd, until its parent disconnects.
 
 const { workers, stateDir, inspectorPort } = JSON.parse(process.argv[2] ?? "") as RuntimeOptions;
 
@@ -34,7 +34,7 @@ const runtime = new Miniflare(
   }),
 );
 process.on("disconnect", () => {
-  // What hangs in it must not keep it from ending.
+  // Open requests must not prevent the exit.
   setTimeout(() => process.exit(1), 5_000);
   void runtime.dispose().then(() => process.exit(0));
 });

@@ -11,9 +11,9 @@ import { killTree } from "./processes.ts";
 export type Reply = {
   status: number;
   headers: Headers;
-  /** The body as it came. */
+  /** The response body as text. */
   text: string;
-  /** The body as JSON; undefined when it is none. */
+  /** The body as JSON; undefined when it is not JSON. */
   body: any;
 };
 
@@ -21,42 +21,42 @@ export type LogLine = Record<string, any> & { event: string };
 
 export type Service = {
   url: string;
-  /** Posts a body: an object as JSON, a string or bytes as they are. */
+  /** Posts a body: an object as JSON, a string or bytes unchanged. */
   say(path: string, body: unknown, headers?: Record<string, string>): Promise<Reply>;
   request(path: string, init?: RequestInit): Promise<Reply>;
-  /** Rows as Postgres text by column name, straight from the database's own endpoint. */
+  /** Rows as Postgres text by column name, from the database's endpoint. */
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
-  /** The JSON lines the Worker has written since the first start. */
+  /** JSON log lines of the Worker since the first start. */
   log(): readonly LogLine[];
-  /** Everything the service has printed since the first start. */
+  /** Output of the service since the first start. */
   output(): string;
-  /** SIGKILL for all of it at once, workerd and database too: a crash. */
+  /** Kills everything at once (SIGKILL), workerd and database too. */
   kill(): Promise<void>;
-  /** Up again on the same folder and port, with more environment if given. */
+  /** Restarts on the same folder and port, with additional environment if given. */
   restart(env?: Environment): Promise<void>;
-  /** Ends it in good order and removes what it left behind, but for a folder the caller brought. */
+  /** Stops it and removes its files, except a folder given by the caller. */
   stop(): Promise<void>;
 };
 
 type Environment = Record<string, string>;
 
 export type ServiceOptions = {
-  /** What is configured besides the ports and the folder. Nothing of this shell's own environment gets through. */
+  /** Environment besides ports and folder. The shell's environment is not inherited. */
   env?: Environment;
-  /** A fresh temporary folder when left out. */
+  /** A new temporary folder by default. */
   stateDir?: string;
 };
 
 const ROOT = join(import.meta.dirname, "../..");
-/** All that `npm run dev` needs of the repository, besides what is installed. */
+/** Parts of the repository that `npm run dev` needs, besides node_modules. */
 const SOURCES = ["src", "durable-objects", "scripts", "drizzle", "wrangler.toml", "package.json", "tsconfig.json"];
 const START_TIMEOUT_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 const INHERITED = ["PATH", "HOME", "TMPDIR", "TEMP", "USERPROFILE", "SystemRoot", "PATHEXT", "COMSPEC", "APPDATA"];
 
 /**
- * The whole service as `npm run dev` starts it, on a free port, in a process group of its own; resolves when it is ready.
- * It runs from a copy of the sources: the Worker reloads when a source changes, and nobody's editor shall decide a test.
+ * Starts the whole service as `npm run dev` does, on a free port and in its own process group; resolves when it is ready.
+ * It runs from a copy of the sources, since the Worker reloads when a source changes.
  */
 export async function startService(options: ServiceOptions = {}): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "parley-service-"));
@@ -109,7 +109,7 @@ type Running = { database: string; kill(): Promise<void>; stop(): Promise<void> 
 
 async function start(root: string, env: Environment, print: (line: string) => void): Promise<Running> {
   const inherited = Object.fromEntries(INHERITED.flatMap((name) => [[name, process.env[name]]]));
-  // The guard ends the whole group when its standard input closes: also when the test run itself is killed.
+  // The guard ends the whole group when its standard input closes, even when the test run is killed.
   const child = spawn(process.execPath, ["scripts/dev/guard.ts", process.execPath, "scripts/dev.ts"], {
     cwd: root,
     env: { ...inherited, ...env } as NodeJS.ProcessEnv,
@@ -139,7 +139,7 @@ async function start(root: string, env: Environment, print: (line: string) => vo
   }
 }
 
-/** The address of the database, once the service says that it is ready. */
+/** The database's URL, once the service is ready. */
 function untilReady(child: ChildProcess, print: (line: string) => void): Promise<string> {
   return new Promise((resolve, reject) => {
     const lines: string[] = [];
@@ -155,7 +155,7 @@ function untilReady(child: ChildProcess, print: (line: string) => void): Promise
       lines.push(line);
       const [word, address = ""] = line.split(/\s+/);
       if (word === "database") database = address;
-      // It would wait for a source to change, and here none does.
+      // Otherwise it would wait for a source to change.
       if (line.includes("Build failed")) setTimeout(() => give("could not be built"), 500);
       if (word !== "ready") return;
       clearTimeout(timer);
@@ -197,7 +197,7 @@ function asLogLine(line: string): LogLine[] {
   return typeof value === "object" && value !== null && "event" in value ? [value as LogLine] : [];
 }
 
-/** A port nobody listens on at this moment. */
+/** A free port. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -2,15 +2,15 @@ import { DatabaseSync } from "node:sqlite";
 import type { SqlValue, Storage } from "../../durable-objects/runtime/storage.ts";
 
 /**
- * An object's storage on plain SQLite in memory: what survives when an incarnation of the object dies. A test that
- * restarts an object makes its parts anew over the same storage.
+ * An object's storage on plain SQLite in memory, which outlives an incarnation of the object. To restart an object, a
+ * test opens it again over the same storage.
  */
 export function sqliteStorage(): Storage {
   const database = new DatabaseSync(":memory:");
   let depth = 0;
   return {
     sql: {
-      // Runs at once, as the platform's does: a cursor nobody reads has still done its work.
+      // Runs at once, as on the platform: a statement takes effect even when its cursor is never read.
       exec: <Row extends Record<string, SqlValue>>(query: string, ...bindings: SqlValue[]) => {
         const values = bindings.map((value) => (value instanceof ArrayBuffer ? new Uint8Array(value) : value));
         const rows = database
@@ -21,7 +21,7 @@ export function sqliteStorage(): Storage {
       },
     },
     transactionSync: (closure) => {
-      // A transaction within one is a savepoint: what throws takes back its own part and no more.
+      // A nested transaction is a savepoint: an exception rolls back only the inner part.
       depth += 1;
       database.exec(`SAVEPOINT level_${depth}`);
       try {

@@ -1,4 +1,4 @@
-/** A table as Markdown, aligned so that a terminal can be read too. */
+/** A Markdown table with aligned columns. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((_, column) => Math.max(...[header, ...rows].map((row) => row[column]?.length ?? 0)));
   const line = (cells: readonly string[]) =>

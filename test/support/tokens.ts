@@ -3,7 +3,7 @@ import { ACME } from "./demo.ts";
 
 const SECRET = "parley-development-secret-not-for-production";
 
-/** A person's token, as `npm run token` makes it. */
+/** A user's token, as `npm run token` creates it. */
 export const tokenFor = (userId: string, brandId: string = ACME): Promise<string> =>
   new SignJWT({ brand_id: brandId })
     .setProtectedHeader({ alg: "HS256" })

@@ -19,7 +19,7 @@ export const newUserId = () => `US.${Math.floor(Math.random() * 1e15)}`;
 type Json = Record<string, any>;
 type Sender = { phone?: string; userId?: string };
 
-/** A message as it stands inside a notification; undefined leaves a field out. */
+/** A message of a webhook; undefined omits a field. */
 export const text = (from: Sender, body: string, more: Json = {}): Json => ({
   ...(from.phone === undefined ? {} : { from: from.phone }),
   ...(from.userId === undefined ? {} : { from_user_id: from.userId }),
@@ -30,7 +30,7 @@ export const text = (from: Sender, body: string, more: Json = {}): Json => ({
   ...more,
 });
 
-/** One change around a value, with our number's metadata. */
+/** A webhook change around a value, with the demo number's metadata. */
 export const change = (value: Json, field = "messages", business = BUSINESS): Json => ({
   field,
   value: {
@@ -40,13 +40,13 @@ export const change = (value: Json, field = "messages", business = BUSINESS): Js
   },
 });
 
-/** A whole notification around changes. */
+/** A webhook with these changes. */
 export const notification = (...changes: Json[]): Json => ({
   object: "whatsapp_business_account",
   entry: [{ id: "102290129340398", changes }],
 });
 
-/** A notification with messages of one person each. */
+/** A webhook with messages of one user each. */
 export const messages = (...items: Json[]): Json => notification(change({ messages: items }));
 
 export const sign = (body: string | Uint8Array, secret: string = APP_SECRET): string =>
