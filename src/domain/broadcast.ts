@@ -3,6 +3,7 @@ import { backoff } from "./backoff.ts";
 import type { Channel } from "./channel.ts";
 import type { Delivery, DeliveryState } from "./delivery.ts";
 import { Uuid } from "./ids.ts";
+import { Warnings } from "./message.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import type { WhatsAppTemplate } from "./instance.ts";
 import type { Session } from "./session.ts";
@@ -59,6 +60,7 @@ export const BroadcastReply = z
         z.object({ user_id: Uuid, success: z.literal(false), error: RecipientError }),
       ]),
     ),
+    warnings: Warnings,
   })
   .meta({ id: "BroadcastReply" });
 export type BroadcastReply = z.infer<typeof BroadcastReply>;

@@ -20,6 +20,18 @@ export const MessageContent = z
 /** A client's metadata, sanitised; `warnings` name what was left out or changed, by path. */
 export type SanitizedMetadata = { value: Record<string, unknown>; warnings: string[] };
 
+export const NO_METADATA: SanitizedMetadata = { value: {}, warnings: [] };
+
+/** An answer's warnings; absent when there are none. */
+export const Warnings = z
+  .array(z.string())
+  .optional()
+  .meta({ description: "What was left out or changed on the way in, by path; absent when nothing was" });
+
+/** The field `warnings` of an answer; no field for none. */
+export const withWarnings = (warnings: readonly string[] = []): { warnings?: string[] } =>
+  warnings.length === 0 ? {} : { warnings: [...warnings] };
+
 export function sanitizeMetadata(metadata: Record<string, unknown>): SanitizedMetadata {
   const changes: string[] = [];
   const onChange = (path: readonly (string | number)[], change: string) => {
@@ -43,7 +55,7 @@ export const MessageMetadata = z
   )
   .transform((metadata, context) => {
     const path = inexactPath(metadata);
-    if (path === null) return sanitizeMetadata(metadata).value;
+    if (path === null) return sanitizeMetadata(metadata);
     context.addIssue({ code: "custom", path, message: "can't be kept exactly: send the number as a string" });
     return z.NEVER;
   })

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Channel } from "./channel.ts";
 import type { Refused } from "./errors.ts";
 import { Uuid } from "./ids.ts";
+import { Warnings } from "./message.ts";
 import type { InstanceBundle } from "./instance.ts";
 import type { StoredEntry, WrittenEntries } from "./ledger.ts";
 import type { Session } from "./session.ts";
@@ -14,7 +15,7 @@ export type Submission = {
   channel: Channel;
   content: string;
   metadata: Record<string, unknown>;
-  /** What was left out of the metadata or changed in it. */
+  /** Changes of the metadata, by path; told with the answer. */
   warnings?: string[];
   fingerprint: string;
   user: User;
@@ -51,10 +52,7 @@ export const Answer = z.object({
   fallback: z
     .boolean()
     .meta({ description: "True when the instance's default reply was given instead of the model's" }),
-  warnings: z
-    .array(z.string())
-    .optional()
-    .meta({ description: "What was left out or changed on the way in, by path; absent when nothing was" }),
+  warnings: Warnings,
   timing_ms: z.object({ total: z.number(), admission: z.number(), orchestrator: z.number() }),
 });
 export type Answer = z.infer<typeof Answer>;

@@ -16,6 +16,8 @@ export type TranscribedMessage = {
   /** When it was said; null takes the time of receipt. Epoch milliseconds. */
   saidAt: number | null;
   metadata: Record<string, unknown>;
+  /** Changes of the metadata, by path. */
+  warnings: readonly string[];
 };
 
 const Timestamp = z
@@ -54,7 +56,7 @@ export const TranscriptMessage = z
   .refine(
     ({ role, content, interrupted, metadata }) => {
       // A reply interrupted before its first word has no text and is still a reply.
-      const isCutOff = role === "assistant" && (interrupted ?? metadata?.interrupted) === true;
+      const isCutOff = role === "assistant" && (interrupted ?? metadata?.value.interrupted) === true;
       return content !== "" || isCutOff;
     },
     { path: ["content"], message: "must not be empty" },
@@ -127,8 +129,9 @@ const toMessage = (message: z.infer<typeof TranscriptMessage>): TranscribedMessa
   role: message.role,
   content: message.content,
   saidAt: message.timestamp ?? null,
+  warnings: message.metadata?.warnings ?? [],
   metadata: {
-    ...message.metadata,
+    ...message.metadata?.value,
     ...(message.interrupted == null ? {} : { interrupted: message.interrupted }),
     ...(message.user_id == null ? {} : { user_id: message.user_id }),
   },

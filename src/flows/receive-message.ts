@@ -4,6 +4,7 @@ import { AppError } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
+import type { SanitizedMetadata } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { awaitAll } from "../isolate/cache.ts";
@@ -26,7 +27,7 @@ export type IncomingMessage = {
   requestId: string;
   traceId: string;
   content: string;
-  metadata: Record<string, unknown>;
+  metadata: SanitizedMetadata;
   identifiers: Identifiers;
   clientAddress: string;
   /** Epoch milliseconds. */
@@ -42,7 +43,7 @@ export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string;
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
   // Only the api channel requires a key; public channels accept guests.
   if (message.channel === "api") requireKey(deps.config, message.credential);
-  const print = await fingerprint({ content: message.content, metadata: message.metadata });
+  const print = await fingerprint({ content: message.content, metadata: message.metadata.value });
   // Without Postgres, users and instances cached in this isolate are still served; a first contact gets 503.
   const { bundle: ready, speaker } = await introduce(deps, message, print);
   const { user, authState, openSession } = speaker;
@@ -51,7 +52,8 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     traceId: message.traceId,
     channel: message.channel,
     content: message.content,
-    metadata: message.metadata,
+    metadata: message.metadata.value,
+    warnings: message.metadata.warnings,
     fingerprint: print,
     user,
     authState,

@@ -4,6 +4,7 @@ import type { Deps } from "../deps.ts";
 import { AppError, invalid } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { MAX_CONTENT } from "../domain/message.ts";
+import type { SanitizedMetadata } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { codePoints } from "../domain/text.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
@@ -22,7 +23,7 @@ export type IncomingWhatsAppMessage = {
   credential: Credential;
   message: Record<string, unknown>;
   /** What the caller says besides. */
-  metadata: Record<string, unknown>;
+  metadata: SanitizedMetadata;
   /** The instance that is meant, if not the one people write to under `to`. */
   instanceId: string | null;
   requestId: string;
@@ -45,7 +46,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const to = requirePhone("to", message.to);
   const { content, details } = requireContent(message);
   const person = { phone: from, userId: null };
-  const print = await fingerprint({ message, metadata, instanceId });
+  const print = await fingerprint({ message, metadata: metadata.value, instanceId });
   const endpoint = deps.caches.endpoints.peek(instanceId ?? to);
   const status =
     endpoint &&
@@ -67,7 +68,8 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const outcome = await submitMessage(deps, address, {
     ...{ requestId, traceId: incoming.traceId, content, fingerprint: print, user, authState, bundle, openSession },
     channel: "whatsapp",
-    metadata: { ...metadata, whatsapp: { ...details, person } },
+    metadata: { ...metadata.value, whatsapp: { ...details, person } },
+    warnings: metadata.warnings,
     receivedAt: incoming.receivedAt,
   });
   return { outcome, brandId: bundle.instance.brandId, userId: user.id };

@@ -17,7 +17,7 @@ const SESSION = "01900000-0000-7000-8000-000000000001";
 const NOW = 1_000_000;
 
 /** What the service is configured by when nobody says otherwise. */
-const config = parseConfig({ DATABASE_URL: "postgresql://x" });
+const config = parseConfig({ DATABASE_URL: "postgresql://x", ADDRESS_KEY: "k".repeat(32) });
 const LEASE_MS = config.lockExpirySeconds * 1_000;
 const LIFETIME_MS = config.idempotencyTtlMinutes * 60_000;
 

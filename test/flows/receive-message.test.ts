@@ -74,7 +74,7 @@ const message = (changes: Partial<IncomingMessage> = {}): IncomingMessage => ({
   requestId: "r1",
   traceId: "trace",
   content: "Hello",
-  metadata: {},
+  metadata: { value: {}, warnings: [] },
   identifiers: { phone_e164: PHONE },
   clientAddress: "192.0.2.1",
   receivedAt: 1_000,

@@ -11,6 +11,8 @@ export type Work = {
   channel: Channel;
   content: string;
   metadata: Record<string, unknown>;
+  /** Changes of the metadata, by path; told with the answer. */
+  warnings?: string[];
   user: User;
   authState: AuthState;
   receivedAt: number;

@@ -2,6 +2,7 @@ import type { ChannelDefinition } from "../../../src/channels/channel.ts";
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import type { AdapterInput } from "../../../src/domain/adapter.ts";
 import { scopeFor } from "../../../src/domain/idempotency.ts";
+import { withWarnings } from "../../../src/domain/message.ts";
 import { inboundMessageIdOf, newTurnId } from "../../../src/domain/ids.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
@@ -84,7 +85,8 @@ export function admit(
     setCurrentSession(state, said, now);
     if (state.get("bundle") !== message.bundle) state.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
-    const work = { traceId, channel, content, metadata, user, authState, receivedAt, saidAt, origin: null };
+    const request = { traceId, channel, content, metadata, ...withWarnings(message.warnings) };
+    const work = { ...request, user, authState, receivedAt, saidAt, origin: null };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
   });
   return { kind: "admitted", turnId, sessionId: session.id };

@@ -2,6 +2,7 @@ import { readToEnd } from "../../../src/clients/orchestrator/port.ts";
 import type { Orchestrator } from "../../../src/clients/orchestrator/port.ts";
 import { buildAdapter, primaryFunction } from "../../../src/domain/adapter.ts";
 import type { Adapter, AdapterInput } from "../../../src/domain/adapter.ts";
+import { MAX_CONTENT } from "../../../src/domain/message.ts";
 import { readReply } from "../../../src/domain/reply.ts";
 import { extractUsage } from "../../../src/domain/reported-usage.ts";
 import { usageRecord } from "../../../src/domain/usage.ts";
@@ -22,6 +23,8 @@ export type TurnResult = {
   usage: UsageRecord | null;
   /** null only when the turn was given up before the session had a plan. */
   tokenPlan: TokenPlan | null;
+  /** Changes of the text that the caller is told, by path. */
+  warnings: string[];
   /** `orchestrator_response`, for the reply's metadata. */
   metadata: Record<string, unknown>;
   orchestratorMs: number;
@@ -47,7 +50,8 @@ export async function answerTurn(
   const { config } = input.bundle;
   if (config === null) throw new Error("A turn was admitted without a configuration");
   const log = deps.log.with({ trace_id: input.traceId, turn_id: turn.turnId, session_id: input.session.id });
-  const fallback = { text: config.defaultReply, fallback: true, tokenUsage: NO_USAGE, usage: null, metadata: {} };
+  const nothing = { tokenUsage: NO_USAGE, usage: null, metadata: {}, warnings: [] };
+  const fallback = { ...nothing, text: config.defaultReply, fallback: true };
   if (isGivenUp(turn)) {
     // Decided first: anything below may have ended the earlier runs.
     log.error(EVENT.turnAbandoned, { runs: turn.fence });
@@ -64,7 +68,9 @@ export async function answerTurn(
   const reply = readReply(response, config.defaultReply);
   for (const warning of reply.warnings) log.warn(EVENT.orchestratorReplyInvalid, { warning });
   const counted = usageOf(response, adapter, input, log);
-  return { ...run, ...counted, text: reply.text, fallback: reply.isDefault, metadata: reply.metadata };
+  const { text, isDefault, metadata } = reply;
+  const told = metadata.truncated === true ? [`text: cut to ${MAX_CONTENT} characters`] : [];
+  return { ...run, ...counted, text, fallback: isDefault, metadata, warnings: told };
 }
 
 /** The orchestrator's answer; undefined when the call failed, which is logged. */

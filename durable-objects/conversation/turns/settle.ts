@@ -5,6 +5,7 @@ import type { TurnResult } from "./answer.ts";
 import { isEnded } from "../sessions/current.ts";
 import type { StoredTurn, Work } from "../stores/turn.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
+import { withWarnings } from "../../../src/domain/message.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import type { Stores } from "../stores.ts";
 
@@ -74,6 +75,7 @@ function answerOf(turn: StoredTurn, work: Work, result: TurnResult, now: number)
     text: result.text,
     token_usage: result.tokenUsage,
     fallback: result.fallback,
+    ...withWarnings([...(work.warnings ?? []), ...result.warnings]),
     timing_ms: {
       total: now - work.receivedAt,
       admission: turn.admittedAt - work.receivedAt,

@@ -17,6 +17,7 @@ import {
 import { requireRequestId } from "../../http/request-ids.ts";
 import { respond } from "../../http/respond.ts";
 import { createRouter } from "../../http/router.ts";
+import { withWarnings } from "../../domain/message.ts";
 import { readCredential } from "../../services/authentication.ts";
 import { cancel, findBroadcast, retry } from "../../services/broadcast.ts";
 import {
@@ -100,13 +101,14 @@ export const broadcastRoutes = createRouter()
       traceId,
       content: message.content,
       userIds: message.user_ids,
-      metadata: message.metadata ?? {},
+      metadata: message.metadata?.value ?? {},
     });
     addLogFields(c, { outcome: outcome.kind, brand_id: brandId });
     if (outcome.kind === "mismatch") throw mismatch(c, requestId);
-    if (outcome.kind === "completed") replay(c, requestId, outcome.answer);
-    addLogFields(c, { broadcast_id: outcome.answer.broadcast_id });
-    return respond(c, 200, outcome.answer, "Broadcast accepted");
+    const answer = { ...outcome.answer, ...withWarnings(message.metadata?.warnings) };
+    if (outcome.kind === "completed") replay(c, requestId, answer);
+    addLogFields(c, { broadcast_id: answer.broadcast_id });
+    return respond(c, 200, answer, "Broadcast accepted");
   })
   .openapi(show, async (c) => {
     const { limit, after = null, state = null } = c.req.valid("query");

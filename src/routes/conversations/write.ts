@@ -1,7 +1,7 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { Uuid } from "../../domain/ids.ts";
 import { Identifiers } from "../../domain/identity.ts";
-import { MessageMetadata } from "../../domain/message.ts";
+import { MessageMetadata, Warnings, withWarnings } from "../../domain/message.ts";
 import { formatIso } from "../../domain/time.ts";
 import { Transcript, TranscriptShape } from "../../domain/transcript.ts";
 import { startConversation } from "../../flows/start-conversation.ts";
@@ -27,8 +27,14 @@ const StartRequest = z
   .meta({ id: "StartRequest" });
 
 const Saved = z
-  .object({ conversation_id: Uuid, ids: z.array(Uuid).meta({ description: "The messages' ids, in order" }) })
+  .object({
+    conversation_id: Uuid,
+    ids: z.array(Uuid).meta({ description: "The messages' ids, in order" }),
+    warnings: Warnings,
+  })
   .meta({ id: "TranscriptAccepted" });
+
+const Started = ConversationSummary.extend({ warnings: Warnings }).meta({ id: "StartedConversation" });
 
 const start = createRoute({
   method: "post",
@@ -46,7 +52,7 @@ const start = createRoute({
       user: { phone_e164: "+14155550123" },
     }),
   },
-  responses: { 201: success("The conversation", ConversationSummary), ...refusals(...BODY_REFUSALS, ...REFUSALS) },
+  responses: { 201: success("The conversation", Started), ...refusals(...BODY_REFUSALS, ...REFUSALS) },
 });
 
 const transcript = createRoute({
@@ -112,21 +118,24 @@ export const conversationWriteRoutes = createRouter()
       instanceId: instance_id.toLowerCase(),
       userId: user_id?.toLowerCase() ?? null,
       identifiers: user ?? {},
-      metadata: metadata ?? {},
+      metadata: metadata?.value ?? {},
       requestId: c.var.requestId ?? null,
     });
     addLogFields(c, { session_id: session.id });
-    return respond(c, 201, summaryJson(session), "Conversation started");
+    const data = { ...summaryJson(session), ...withWarnings(metadata?.warnings) };
+    return respond(c, 201, data, "Conversation started");
   })
   .openapi(transcript, async (c) => {
     const id = conversationIdOf(c, c.req.valid("param"));
+    const messages = c.req.valid("json");
     const ids = await saveTranscript(c.var.deps, c.var.caller, id, {
-      messages: c.req.valid("json"),
+      messages,
       requestId: c.var.requestId ?? null,
       traceId: c.var.traceId,
     });
     addLogFields(c, { messages: ids.length });
-    return respond(c, 202, { conversation_id: id, ids }, "Messages accepted");
+    const warnings = messages.flatMap((message, index) => message.warnings.map((warning) => `${index}.${warning}`));
+    return respond(c, 202, { conversation_id: id, ids, ...withWarnings(warnings) }, "Messages accepted");
   })
   .openapi(expire, async (c) => {
     const id = conversationIdOf(c, c.req.valid("param"));

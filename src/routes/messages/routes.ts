@@ -1,6 +1,7 @@
 import { createRoute } from "@hono/zod-openapi";
 import type { Deps } from "../../deps.ts";
 import type { Channel } from "../../domain/channel.ts";
+import { NO_METADATA } from "../../domain/message.ts";
 import type { Identifiers } from "../../domain/identity.ts";
 import type { Answer } from "../../domain/submission.ts";
 import { receiveMessage } from "../../flows/receive-message.ts";
@@ -49,7 +50,7 @@ async function answer(c: AppContext, channel: Channel, message: MessageRequest) 
     requestId,
     traceId: c.var.traceId,
     content: message.content,
-    metadata: message.metadata ?? {},
+    metadata: message.metadata ?? NO_METADATA,
     identifiers: identifiersOf(message),
     clientAddress: header("CF-Connecting-IP") ?? "unknown",
     receivedAt: c.var.receivedAt,

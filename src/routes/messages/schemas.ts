@@ -27,6 +27,7 @@ export const MESSAGE_EXAMPLE = {
   metadata: { page: "/orders/42" },
 };
 
+const InstanceId = Uuid.optional();
 const PHONE = { type: "string", description: "2 to 15 digits, with or without +", example: "14155550123" } as const;
 
 export const WhatsAppMessageRequest = z
@@ -39,7 +40,10 @@ export const WhatsAppMessageRequest = z
       required: ["from", "to", "type"],
       additionalProperties: true,
     }),
-    metadata: MessageMetadata.pipe(z.looseObject({ instance_id: Uuid.optional() })).nullish(),
+    metadata: MessageMetadata.refine(({ value }) => InstanceId.safeParse(value.instance_id).success, {
+      path: ["instance_id"],
+      message: "must be a UUID",
+    }).nullish(),
     trace_id: z.string().nullish(),
   })
   .meta({ id: "WhatsAppMessageRequest" });

@@ -1,4 +1,6 @@
 import { createRoute } from "@hono/zod-openapi";
+import { Uuid } from "../../domain/ids.ts";
+import { NO_METADATA } from "../../domain/message.ts";
 import { receiveWhatsAppMessage } from "../../flows/receive-whatsapp-message.ts";
 import { jsonBody } from "../../http/body.ts";
 import { addLogFields } from "../../http/context.ts";
@@ -26,12 +28,15 @@ export const whatsappRoutes = createRouter().openapi(send, async (c) => {
   const { message, metadata } = c.req.valid("json");
   const header = (name: string) => c.req.header(name);
   const requestId = requireRequestId(header, c.var.body);
-  addLogFields(c, { channel: "whatsapp", instance_id: metadata?.instance_id });
+  const instanceId = Uuid.nullable()
+    .catch(null)
+    .parse(metadata?.value.instance_id ?? null);
+  addLogFields(c, { channel: "whatsapp", instance_id: instanceId });
   const { outcome, brandId, userId } = await receiveWhatsAppMessage(c.var.deps, {
     credential: await readCredential(c.var.deps, header("Authorization")),
     message,
-    metadata: metadata ?? {},
-    instanceId: metadata?.instance_id ?? null,
+    metadata: metadata ?? NO_METADATA,
+    instanceId,
     requestId,
     traceId: c.var.traceId,
     receivedAt: c.var.receivedAt,

@@ -41,6 +41,7 @@ const result = (changes: Partial<TurnResult> = {}): TurnResult => ({
   usage: USAGE,
   tokenPlan: { templates: {}, created_at: "2026-11-22T12:00:00.000Z" },
   metadata: { orchestrator_response: { text: "Hi, Ann", mood: "good" } },
+  warnings: [],
   orchestratorMs: 700,
   ...changes,
 });
