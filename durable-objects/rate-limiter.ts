@@ -4,8 +4,7 @@ import type { Bucket } from "../src/domain/token-bucket.ts";
 import type { TokenGrant, RateLimiter as LimiterPort } from "../src/rpc/rate-limiter.ts";
 
 /**
- * What one instance may still take in this minute. In memory: an object that is evicted has been idle, and a bucket that
- * nobody took from is full.
+ * The rate limiter of one instance. Kept in memory: an evicted object was idle, and an unused bucket is full.
  */
 export class RateLimiter extends DurableObject<Env> implements LimiterPort {
   #bucket: Bucket | null = null;

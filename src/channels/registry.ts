@@ -2,7 +2,7 @@ import type { Channel } from "../domain/channel.ts";
 import type { ChannelDefinition } from "./channel.ts";
 import { whatsapp } from "./whatsapp/channel.ts";
 
-/** A channel whose caller names the user and receives the reply in the response. */
+/** A channel with a caller that names the user and receives the reply in the response. */
 const direct: ChannelDefinition = { addressedBy: "user", vouchesForIdentifiers: false, delivery: null };
 
 const CHANNEL_DEFINITIONS: Record<Channel, ChannelDefinition> = {

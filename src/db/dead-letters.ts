@@ -7,7 +7,7 @@ import { transaction } from "./client.ts";
 import { storable } from "./sql.ts";
 
 /**
- * Stores an entry whose content Postgres refuses, under the entry's own id, so that it is stored once. Nothing is stored of
+ * Stores an entry that Postgres refuses for its content, under the entry's id, so that it is stored once. Nothing is stored of
  * an erased session or a deleted user.
  */
 export async function writeDeadLetter(db: Db, entry: LedgerEntry, reason: string): Promise<void> {

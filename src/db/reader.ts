@@ -6,7 +6,7 @@ import { withRetry } from "./retry.ts";
 /** A statement and how its rows are read: a service asks for it without knowing which queries travel with it. */
 export type Query<T> = { statement: Statement; read: (rows: never[]) => T };
 
-/** A query whose rows have the statement's types. */
+/** A query with rows of the statement's types. */
 export const query = <S extends Statement, T>(statement: S, read: (rows: RowOf<S>[]) => T): Query<T> => ({
   statement,
   read,

@@ -112,7 +112,7 @@ function policyFor(userType: UserType, settings: PolicySettings): PolicyGrants {
 
 /**
  * The function that answers a message, and its template: `response`, else `compose`, else the first there is.
- * Refuses (400) a set without functions and a function whose template does not exist.
+ * Refuses (400) a set without functions and a function without an existing template.
  */
 export function primaryFunction(set: TemplateSet): { name: string; template: Template } {
   const names = Object.keys(set.functions);

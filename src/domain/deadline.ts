@@ -1,5 +1,5 @@
 /**
- * Deadlines whose timers are cleared. `AbortSignal.timeout` is not used: its timer keeps a Durable Object awake, and
+ * Deadlines with timers that are cleared. `AbortSignal.timeout` is not used: its timer keeps a Durable Object awake, and
  * billed, until it fires.
  */
 

@@ -20,7 +20,7 @@ export const scopeFor = (
   sessionId: string | null,
 ): string => (addressedBy === "contact" ? address : scopeOf(instanceId, sessionId));
 
-/** A request id made of somebody else's id, however long that is. */
+/** A request id derived from a foreign id of any length. */
 export const requestIdOf = (id: string): string =>
   id.length > MAX_KEY_LENGTH ? createHash("sha256").update(id).digest("hex") : id;
 
@@ -37,8 +37,8 @@ export async function idempotencyKey(scope: string, requestId: string): Promise<
 }
 
 /**
- * What is kept of an answer for those who ask again: without secrets at any depth, at most 64 KB of JSON; with
- * `truncated: true` when something had to be left out. Refuses (400) what is no answer: a list, a text, nothing.
+ * The part of an answer that is stored for duplicates: without secrets at any depth, at most 64 KB of JSON, marked
+ * `truncated: true` when entries were left out. Refuses (400) a value that is no object.
  */
 export function cacheable(response: unknown): Record<string, unknown> {
   if (!isRecord(response)) throw invalid("response", "the response is not a JSON object");
@@ -46,7 +46,7 @@ export function cacheable(response: unknown): Record<string, unknown> {
   return truncated ? { ...value, truncated } : value;
 }
 
-/** JSON with sorted keys, so that the same body in another order is the same body. */
+/** JSON with sorted keys, so that the order of keys does not matter. */
 export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "null";
@@ -57,5 +57,5 @@ export function canonicalJson(value: unknown): string {
   return `{${entries.join(",")}}`;
 }
 
-/** Tells whether a repeated request id comes with the body it came with before. */
+/** Fingerprint of a body, to recognise a repeated request id with another body. */
 export const fingerprint = (body: unknown): Promise<string> => sha256(canonicalJson(body));

@@ -93,5 +93,5 @@ export type UserType = "guest" | "verified";
 export const tierFor = ({ vouchesForIdentifiers }: { vouchesForIdentifiers: boolean }): Exclude<UserTier, "guest"> =>
   vouchesForIdentifiers ? "verified" : "standard";
 
-/** What the orchestrator is told: a guest, or somebody with a name. */
+/** The user type in the orchestrator's adapter. */
 export const userTypeFor = (tier: UserTier): UserType => (tier === "guest" ? "guest" : "verified");

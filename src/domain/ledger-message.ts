@@ -2,12 +2,12 @@ import { isRecord } from "./json.ts";
 import { placeEntry } from "./ledger.ts";
 import type { LedgerEntry, NewEntry, PendingEntries, StoredEntry } from "./ledger.ts";
 
-/** An entry that travelled with its answer, with its place in its conversation. */
+/** An entry returned with its answer, with its position in its conversation. */
 export type CarriedEntry = { generation: string; position: number; entry: LedgerEntry };
 
 /**
- * A message of the queue `ledger`: entries to be written as they are, entries to be looked up, or the address of a
- * conversation to be asked for its entries.
+ * A message of the queue `ledger`: entries to write, pending entries to look up, or the address of a conversation to pull
+ * entries from.
  */
 export type LedgerMessage =
   | { kind: "entries"; entries: CarriedEntry[] }

@@ -64,7 +64,7 @@ export type PendingEntries = {
   generation: string;
   entries: {
     position: number;
-    /** A message whose row exists if the entry was written; null when no row proves it. */
+    /** A message that has a row if the entry was written; null when no row proves it. */
     messageId: string | null;
   }[];
 };

@@ -4,7 +4,7 @@
  *   (none) ──▶ queued ──▶ running ──▶ done ──▶ (none, when it expires)
  *
  * `orphaned` is not stored: a queued or running turn without a waiter in this incarnation of the object is an orphan, and
- * so is a running turn whose lease is over. A restart therefore orphans turns without a write.
+ * so is a running turn after its lease. A restart therefore orphans turns without a write.
  */
 export type TurnState = "queued" | "running" | "done" | "rejected";
 
@@ -19,7 +19,7 @@ export type Turn = {
   expiresAt: number | null;
 };
 
-/** A turn whose runs were interrupted this often ends with the default reply. */
+/** A turn ends with the default reply after this many interrupted runs. */
 export const MAX_RUNS = 5;
 
 /** Limit of turns of one conversation queued behind the running one. */

@@ -29,7 +29,7 @@ export type Start = {
 type StartDeps = Pick<Deps, "db" | "addresses" | "read" | "caches" | "now" | "log" | "conversation">;
 
 /**
- * Starts a conversation before its first message, for a voice call whose transcript follows. It is planned at once and
+ * Starts a conversation before its first message, for a voice call with a later transcript. It is planned at once and
  * has its own address, which its id carries. Refuses (404) an unknown instance or user and an instance without a
  * configuration or template set, (403) another user, (400) a request without a user.
  */

@@ -9,8 +9,8 @@ import { pullLedger } from "./pull-ledger.ts";
 type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now" | "caches" | "read">;
 
 /**
- * Writes what a batch of the ledger's queue brings: first the entries that travelled with their answers, then those that
- * conversations hold and Postgres lacks.
+ * Writes a batch of the ledger's queue: first the entries in its messages, then the entries of conversations that Postgres
+ * lacks.
  */
 export async function writeLedger(deps: LedgerDeps, messages: readonly LedgerMessage[]): Promise<void> {
   await writeCarried(
@@ -25,7 +25,7 @@ export async function writeLedger(deps: LedgerDeps, messages: readonly LedgerMes
   await pullLedger(deps, [...announced, ...missing]);
 }
 
-/** A failure is logged only: the entries' conversations look for them in Postgres and bring them again. */
+/** Writes entries of messages. A failure is only logged: the conversations look their entries up and send them again. */
 async function writeCarried(deps: LedgerDeps, carried: readonly CarriedEntry[]): Promise<void> {
   if (carried.length === 0) return;
   const startedAt = deps.now();
@@ -43,8 +43,8 @@ async function writeCarried(deps: LedgerDeps, carried: readonly CarriedEntry[]):
 }
 
 /**
- * Tells conversations which of their pending entries are in Postgres, from one query for all of them. Returns the
- * addresses of those that have an entry Postgres lacks, or that no row proves.
+ * Confirms pending entries that are in Postgres to their conversations, from one query for all. Returns the addresses of
+ * conversations with an entry that Postgres lacks or that no row proves.
  */
 async function confirmWritten(deps: LedgerDeps, pending: readonly PendingEntries[]): Promise<string[]> {
   if (pending.length === 0) return [];
@@ -57,7 +57,7 @@ async function confirmWritten(deps: LedgerDeps, pending: readonly PendingEntries
       try {
         await deps.conversation(address).confirm({ generation, positions: written.map(({ position }) => position) });
       } catch (error) {
-        // The conversation asks again.
+        // The conversation looks its entries up again.
         deps.log.warn(EVENT.ledgerConfirmFailed, { error, address });
       }
       return [];

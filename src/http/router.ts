@@ -5,7 +5,7 @@ import type { AppEnv } from "./context.ts";
 import { documented } from "./openapi.ts";
 
 /**
- * A router whose handlers are typed by their contracts: `router.openapi(contract, handler)` does not compile when the
+ * A router with handlers typed by their contracts: `router.openapi(contract, handler)` does not compile when the
  * handler answers what the contract does not state. Path and query are checked here, after the contract's middleware;
  * headers and the JSON body are left to middleware (`jsonBody`), which bounds the body and reads it once.
  */

@@ -2,10 +2,10 @@ import { byteLength } from "../domain/json.ts";
 import { entriesMessage } from "../domain/ledger-message.ts";
 import type { StoredEntry } from "../domain/ledger.ts";
 
-/** How long an entry waits for others at most. */
+/** Longest time an entry waits for others. */
 const MAX_DELAY_MS = 250;
 const MAX_ENTRIES = 100;
-/** Bytes of a message; a queue takes 128,000. A larger entry (see `isCarried`) is a message of its own. */
+/** Bytes of a message; the limit of a queue is 128,000. A larger entry (see `isCarried`) is a message of its own. */
 const MAX_BYTES = 100_000;
 
 type Batch = { entries: StoredEntry[]; bytes: number; openedAt: number };
@@ -14,13 +14,13 @@ type Options = {
   send: (message: string) => Promise<unknown>;
   report: (error: unknown, entries: number) => void;
   now: () => number;
-  /** Resolves after so many milliseconds. */
+  /** Resolves after this many milliseconds. */
   pause?: (ms: number) => Promise<void>;
 };
 
 /**
- * Gathers the ledger entries that an isolate's requests bring and sends them as one queue message. An entry that is lost
- * here is brought again by its conversation.
+ * Buffers the ledger entries of an isolate's requests and sends them as one queue message. A lost entry is sent again by
+ * its conversation.
  */
 export class LedgerBuffer {
   readonly #options: Required<Options>;
@@ -31,8 +31,8 @@ export class LedgerBuffer {
   }
 
   /**
-   * Adds an entry. `background` keeps the request alive that opens a batch until the batch is sent; a request that was cut
-   * off before that leaves its batch to the next one.
+   * Adds an entry. `background` keeps the request that opens a batch alive until the batch is sent; when that request is
+   * cancelled, the next one sends the batch.
    */
   add(entry: StoredEntry, background: (work: Promise<unknown>) => void): void {
     const { now } = this.#options;

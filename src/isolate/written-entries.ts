@@ -1,11 +1,11 @@
 import type { WrittenEntries } from "../domain/ledger.ts";
 
-/** Conversations that are remembered at once; the longest remembered is dropped first. */
+/** Conversations remembered at once; the oldest is dropped first. */
 const MAX_CONVERSATIONS = 10_000;
 
 /**
- * Entries this isolate has written to Postgres and their conversations do not know of yet. The next call to a conversation
- * takes them along; what is dropped here the conversation asks for by itself.
+ * Entries that this isolate has written to Postgres and not reported to their conversations. The next call to a conversation
+ * reports them; a conversation asks about entries that were dropped here.
  */
 export class WrittenEntriesLog {
   readonly #written = new Map<string, WrittenEntries>();
@@ -22,7 +22,7 @@ export class WrittenEntriesLog {
     if (oldest !== undefined) this.#written.delete(oldest);
   }
 
-  /** Removes and returns what a conversation has to be told; null when there is nothing. */
+  /** Removes and returns a conversation's unreported entries; null without any. */
   take(address: string): WrittenEntries | null {
     const written = this.#written.get(address) ?? null;
     this.#written.delete(address);

@@ -4,8 +4,8 @@ import { writeLedger } from "../flows/write-ledger.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /**
- * Writes a batch of ledger messages. The batch is always acknowledged: a conversation brings an entry that is not written
- * again by its own alarm, with backoff, so the queue need not.
+ * Writes a batch of ledger messages. The batch is always acknowledged: a conversation sends unwritten entries again by its
+ * own alarm, with backoff, so a retry by the queue would only repeat it.
  */
 export async function consumeLedger(deps: Deps, batch: MessageBatch): Promise<void> {
   try {

@@ -146,7 +146,7 @@ export type Conversation = {
   transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
   /** Ends a session; the next message starts a new one. */
   expire(ending: SessionCommand): Promise<Expired | Unknown | Refused>;
-  /** Erases a session and its pending turns, whose callers are refused. */
+  /** Erases a session and its pending turns; their callers are refused. */
   erase(ending: SessionCommand): Promise<Erased | Unknown | Refused>;
   /** Returns the newest `limit` messages of a session, older than `before`, that may not be in Postgres yet. */
   unsaved(

@@ -54,7 +54,7 @@ function noteUse({ db, log, now, background }: Pick<Deps, "db" | "log" | "now" |
   background(touchApiKey(db, key.id, now()).catch((error: unknown) => log.warn(EVENT.apiKeyTouchFailed, { error })));
 }
 
-/** For what a brand's server does: where credentials are required, refuses a person (403) and nobody (401). */
+/** Requires an API key where credentials are required. Refuses (403) a user's token and (401) a missing credential. */
 export function requireKey({ authMode }: Pick<Config, "authMode">, { kind }: Credential): void {
   if (authMode === "optional" || kind === "key") return;
   if (kind === "user") throw new AppError("FORBIDDEN", "This channel takes a brand's API key");
@@ -66,7 +66,7 @@ export async function isSameSecret(given: string, secret: string): Promise<boole
   return (await sha256(given)) === (await sha256(secret));
 }
 
-/** Who is calling where nobody is let in without a credential. Refuses (401) none, and one that is not valid. */
+/** Requires a credential and returns its principal. Refuses (401) a missing or invalid one. */
 export async function requireCaller(
   deps: TokenDeps & Pick<Deps, "background">,
   authorization: string | undefined,

@@ -31,8 +31,8 @@ export async function cleanExpiredSessions(
 }
 
 /**
- * A round of the clock: what a brand doesn't want kept, request ids whose lifetime is over, tombstones nothing can come
- * back past. In batches, until nothing is left or the round is over.
+ * Deletes sessions past their brand's retention period, expired request ids and old tombstones, in batches until nothing
+ * is left or the run's time is over.
  */
 export async function applyRetention(deps: RetentionDeps): Promise<void> {
   const { db, now, log } = deps;

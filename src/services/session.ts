@@ -52,19 +52,19 @@ export async function sessionInfo(
   };
 }
 
-/** The caller's own sessions, the newest first: a person's, or all of a brand's (of one person if `userId` is given). */
+/** Lists sessions, newest first: a user's own, or a brand's, optionally of one user. */
 export async function listSessions(
   deps: Pick<Deps, "read" | "config" | "now">,
   caller: Caller,
   { limit, page = 1, before }: SessionPage,
   userId: string | null,
 ): Promise<{ sessions: SessionSummary[]; pagination: Pagination }> {
-  const whose = userId ?? personOf(caller);
-  const resource = { type: "conversation", id: whose ?? caller.brandId, brandId: caller.brandId };
-  authorize(caller, "conversations:read", whose === null ? resource : { ...resource, userId: whose });
+  const ownerId = userId ?? personOf(caller);
+  const resource = { type: "conversation", id: ownerId ?? caller.brandId, brandId: caller.brandId };
+  authorize(caller, "conversations:read", ownerId === null ? resource : { ...resource, userId: ownerId });
 
   const offset = before === undefined ? (page - 1) * limit : 0;
-  const scope = { brandId: caller.brandId, userId: whose };
+  const scope = { brandId: caller.brandId, userId: ownerId };
   const found = await deps.read(sessionsPage(scope, { before: before ?? null, offset, limit: limit + 1 }));
   const shown = found.slice(0, limit);
   const last = shown.at(-1);

@@ -13,7 +13,7 @@ const MAX_AHEAD_MS = 10 * 60_000;
 
 type Delivery = {
   messages: readonly TranscribedMessage[];
-  /** Deduplicates repeated requests whose messages have no ids. */
+  /** Deduplicates repeated requests with messages that have no ids. */
   requestId: string | null;
   traceId: string;
 };

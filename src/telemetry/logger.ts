@@ -32,7 +32,7 @@ const MAX_LINE = 65_536;
 const HEAD_BYTES = 1_024;
 
 /**
- * Creates a logger whose lines are safe to store: secrets are redacted by key and by value, and the length of a line is
+ * Creates a logger of lines that are safe to store: secrets are redacted by key and by value, and a line's length is
  * bounded. Never throws: a field that can't be serialised is logged as the reason why.
  */
 export function createLogger(options: Options, context: LogFields = {}): Logger {
@@ -62,7 +62,7 @@ function safe(fields: LogFields): LogFields {
     try {
       Object.assign(logged, redact({ [name]: value instanceof Error ? describe(value) : value }));
     } catch (error) {
-      // A getter that throws, or a stub whose object was disposed.
+      // A getter that throws, or a disposed stub.
       logged[name] = `could not be logged: ${error instanceof Error ? error.name : typeof error}`;
     }
   }
@@ -76,7 +76,7 @@ const MAX_CAUSES = 5;
 /** Fields of a Postgres error beside its message. */
 const DETAILS = ["code", "constraint", "table", "column", "routine"] as const;
 
-/** Classes of SQLSTATE whose messages name tables and constraints, never a value. */
+/** Classes of SQLSTATE with messages that name tables and constraints, never a value. */
 const QUOTES_NO_VALUE = /^(?:08|23|25|40|42|53|55|57)/;
 
 /** Messages of Drizzle and some of Postgres quote parameters, which hold message text. */

@@ -20,7 +20,7 @@ export function createOrchestrator(config: Config, binding: Fetcher | null, log:
   return config.environment === "development" ? mockOrchestrator(log) : null;
 }
 
-/** For an object whose deployment has lost its configuration: each call throws, so the default reply is given. */
+/** For an object after its deploy has lost the configuration: each call throws, so users get the default reply. */
 // oxlint-disable-next-line require-yield
 export const missingOrchestrator: Orchestrator = async function* () {
   throw new Error("No orchestrator is configured");
