@@ -2,7 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { jittered } from "../src/domain/backoff.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import type { BroadcastTimer as BroadcastTimerPort } from "../src/rpc/broadcast-timer.ts";
-import { createObjectDeps } from "../src/compose.ts";
+import { createObjectDeps, startupLog } from "../src/compose.ts";
 import { EVENT } from "../src/telemetry/events.ts";
 
 /** First alarm after a start. Later than the insert of the broadcast and its first queue message take. */
@@ -19,11 +19,11 @@ const START = "start";
  * finished, so that no recipient is lost with a queue message or a consumer.
  */
 export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimerPort {
-  readonly #deps: ObjectDeps;
+  /** Not in the constructor, which must not throw on an unreadable configuration. */
+  #dependencies: ObjectDeps | null = null;
 
-  constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env);
-    this.#deps = createObjectDeps(env);
+  get #deps(): ObjectDeps {
+    return (this.#dependencies ??= createObjectDeps(this.env));
   }
 
   async start(): Promise<void> {
@@ -50,11 +50,11 @@ export class BroadcastTimer extends DurableObject<Env> implements BroadcastTimer
     try {
       await this.#deps.enqueueBroadcast(broadcastId);
     } catch (error) {
-      this.#deps.log.warn(EVENT.broadcastEnqueueFailed, { error, broadcast_id: broadcastId });
+      startupLog("broadcast-timer").warn(EVENT.broadcastEnqueueFailed, { error, broadcast_id: broadcastId });
     }
   }
 
   async #setAlarmIn(ms: number): Promise<void> {
-    await this.ctx.storage.setAlarm(this.#deps.now() + ms);
+    await this.ctx.storage.setAlarm(Date.now() + ms);
   }
 }

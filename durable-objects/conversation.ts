@@ -1,23 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import type {
-  WebhookBatch,
-  StartSession,
-  SessionStarted,
-  SessionCommand,
-  Erased,
-  Expired,
-  Conversation as ConversationPort,
-  AliasOutcome,
-  StatusQuery,
-  RequestStatus,
-  Received,
-  Recording,
-  RecordOutcome,
-  Transcript,
-  Undeliverable,
-  Unknown,
-} from "../src/rpc/conversation.ts";
-import { isCarried } from "../src/domain/ledger.ts";
+import type * as rpc from "../src/rpc/conversation.ts";
 import type { LedgerPull, WrittenEntries } from "../src/domain/ledger.ts";
 import type { ObjectDeps } from "../src/deps.ts";
 import { firstAlarmMs, submit } from "./conversation/turns/submit.ts";
@@ -36,146 +18,167 @@ import type { Refused } from "../src/domain/errors.ts";
 import type { WireSubmission, SubmitOutcome } from "../src/domain/submission.ts";
 import { sessionTimeoutMs } from "../src/domain/session.ts";
 import { WEBHOOK_MEMORY_MS } from "../src/domain/inbound-message.ts";
-import { createObjectDeps } from "../src/compose.ts";
+import { EVENT } from "../src/telemetry/events.ts";
+import { createObjectDeps, startupLog } from "../src/compose.ts";
+import { isUnused } from "./conversation/stores.ts";
+import { AFTER_FAILURE_MS } from "./runtime/alarm.ts";
 
 /**
  * The RPC surface of one conversation: forwards to another address, calls one verb, notifies the ledger. The object is the
  * only writer of its conversation. It waits for Postgres only to resolve webhook messages.
  */
-export class Conversation extends DurableObject<Env> implements ConversationPort {
-  readonly #deps: ObjectDeps;
+export class Conversation extends DurableObject<Env> implements rpc.Conversation {
+  #dependencies: ObjectDeps | null = null;
   #conversation: Components | null = null;
+  /** The platform's alarm as this incarnation found it. */
+  #alarmAt: number | null = null;
+  /** True while nothing is known to be stored: the object was blank when its first call came. */
+  #isNew = false;
+  #calls = 0;
 
+  /** Does not throw on an unreadable configuration: the platform would stop retrying the alarm and work would be lost. */
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#deps = createObjectDeps(env);
+    void ctx.blockConcurrencyWhile(async () => {
+      this.#alarmAt = await ctx.storage.getAlarm();
+    });
   }
 
   async submit(submission: WireSubmission): Promise<SubmitOutcome> {
-    const conversation = this.#open();
-    const forwardsTo = conversation.state.get("forwardsTo");
-    if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).submit(submission);
-    return submit(conversation, this.#deps, submission);
+    return this.#call((conversation, forwardsTo) =>
+      forwardsTo === null
+        ? submit(conversation, this.#deps, submission)
+        : this.#deps.conversation(forwardsTo).submit(submission),
+    );
   }
 
-  async receive(arrival: WebhookBatch): Promise<Received> {
-    if (arrival.messages.length === 0 && this.#isBlank())
-      return { accepted: 0, duplicates: 0, unmatched: arrival.statuses };
-    const conversation = this.#open();
-    const { runner, alarm } = conversation;
-    const forwardsTo = await forwardingTarget(conversation, arrival.aliases);
-    if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).receive(arrival);
-    const received = receive(conversation, arrival);
-    alarm.noLaterThan(this.#deps.now() + firstAlarmMs());
-    runner.runNext();
-    return received;
+  async receive(arrival: rpc.WebhookBatch): Promise<rpc.Received> {
+    const { messages, statuses } = arrival;
+    if (messages.length === 0 && this.#isBlank()) return { accepted: 0, duplicates: 0, unmatched: statuses };
+    return this.#call(async (conversation) => {
+      const forwardsTo = await forwardingTarget(conversation, arrival.aliases);
+      if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).receive(arrival);
+      const received = receive(conversation, arrival);
+      conversation.alarm.noLaterThan(this.#deps.now() + firstAlarmMs());
+      conversation.runner.runNext();
+      return received;
+    });
   }
 
-  async requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown> {
+  async requestStatus(request: rpc.StatusQuery): Promise<rpc.RequestStatus | rpc.Unknown> {
     if (this.#isBlank()) return { kind: "unknown" };
-    const { state, turns, runner } = this.#open();
-    const home = state.get("forwardsTo");
-    if (home !== null) return this.#deps.conversation(home).requestStatus(request);
-    return requestStatus({ state, turns }, request, {
-      address: this.#address,
-      hasWaiter: runner.hasWaiter,
-      now: this.#deps.now(),
+    return this.#call((conversation, forwardsTo) =>
+      forwardsTo === null
+        ? requestStatus(conversation, request, {
+            address: this.#address,
+            hasWaiter: conversation.runner.hasWaiter,
+            now: this.#deps.now(),
+          })
+        : this.#deps.conversation(forwardsTo).requestStatus(request),
+    );
+  }
+
+  async acceptAlias(main: string, established: boolean): Promise<rpc.AliasOutcome> {
+    return this.#call((conversation) => acceptAlias(conversation, this.#address, main, established));
+  }
+
+  async record(recording: rpc.Recording): Promise<rpc.RecordOutcome | rpc.Undeliverable> {
+    return this.#call((conversation, forwardsTo) => {
+      if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).record(recording);
+      const { messages, outbound = null } = recording;
+      const outcome = record(conversation, recording, {
+        address: this.#address,
+        now: this.#deps.now(),
+        undeliverable: (message) => outbound && undeliverable(conversation, message, outbound),
+      });
+      if (outcome.kind !== "recorded") return outcome;
+      if (outbound !== null) for (const message of messages) send(conversation, message, outbound, null);
+      conversation.notifyLedger();
+      return outcome;
     });
   }
 
-  async acceptAlias(main: string, established: boolean): Promise<AliasOutcome> {
-    return acceptAlias(this.#open(), this.#address, main, established);
-  }
-
-  async record(recording: Recording): Promise<RecordOutcome | Undeliverable> {
-    const conversation = this.#open();
-    const { state, ledgerNotifier, alarm } = conversation;
-    const home = state.get("forwardsTo");
-    if (home !== null) return this.#deps.conversation(home).record(recording);
-    const now = this.#deps.now();
-    const { messages, outbound = null } = recording;
-    const outcome = record(conversation, recording, {
-      address: this.#address,
-      now,
-      undeliverable: (message) => outbound && undeliverable(conversation, message, outbound),
+  async start(beginning: rpc.StartSession): Promise<rpc.SessionStarted | Refused> {
+    return this.#call((conversation) => {
+      const outcome = start(conversation, beginning, { address: this.#address, now: this.#deps.now() });
+      if (outcome.kind === "started") conversation.notifyLedger();
+      return outcome;
     });
-    if (outcome.kind !== "recorded") return outcome;
-    if (outbound !== null) for (const message of messages) send(conversation, message, outbound, null);
-    alarm.noLaterThan(ledgerNotifier.notify(now));
-    return outcome;
   }
 
-  async start(beginning: StartSession): Promise<SessionStarted | Refused> {
-    const conversation = this.#open();
-    const now = this.#deps.now();
-    const outcome = start(conversation, beginning, { address: this.#address, now });
-    if (outcome.kind === "started") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
-    return outcome;
-  }
-
-  async transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown> {
+  async transcribe(transcript: rpc.Transcript): Promise<rpc.RecordOutcome | rpc.Unknown> {
     if (this.#isBlank() && transcript.session === null) return { kind: "unknown" };
-    const conversation = this.#open();
-    const now = this.#deps.now();
-    if (transcript.written !== undefined) conversation.outbox.confirm(transcript.written);
-    const outcome = transcribe(conversation, transcript, { address: this.#address, now });
-    if (outcome.kind !== "recorded" || outcome.entry === undefined) return outcome;
-    const { entry, ...announced } = outcome;
-    const isHandedOver = isCarried(entry);
-    conversation.alarm.noLaterThan(
-      isHandedOver ? conversation.ledgerNotifier.carried(now) : conversation.ledgerNotifier.notify(now),
-    );
-    return isHandedOver ? outcome : announced;
+    return this.#call((conversation) => {
+      if (transcript.written !== undefined) conversation.outbox.confirm(transcript.written);
+      const outcome = transcribe(conversation, transcript, { address: this.#address, now: this.#deps.now() });
+      if (outcome.kind !== "recorded" || outcome.entry === undefined) return outcome;
+      const { entry, ...announced } = outcome;
+      return conversation.handOver(entry) ? outcome : announced;
+    });
   }
 
-  async expire(ending: SessionCommand): Promise<Expired | Unknown | Refused> {
+  async expire(ending: rpc.SessionCommand): Promise<rpc.Expired | rpc.Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const conversation = this.#open();
-    const now = this.#deps.now();
-    const outcome = expire(conversation, ending, { address: this.#address, now });
-    if (outcome.kind === "expired") conversation.alarm.noLaterThan(conversation.ledgerNotifier.notify(now));
-    return outcome;
+    return this.#call((conversation) => {
+      const outcome = expire(conversation, ending, { address: this.#address, now: this.#deps.now() });
+      if (outcome.kind === "expired") conversation.notifyLedger();
+      return outcome;
+    });
   }
 
-  async erase(ending: SessionCommand): Promise<Erased | Unknown | Refused> {
+  async erase(ending: rpc.SessionCommand): Promise<rpc.Erased | rpc.Unknown | Refused> {
     if (this.#isBlank() && ending.session === null) return { kind: "unknown" };
-    const conversation = this.#open();
-    const now = this.#deps.now();
-    const timeoutMs = sessionTimeoutMs(
-      conversation.state.get("bundle")?.config ?? null,
-      this.#deps.config.sessionTimeoutMinutes,
-    );
-    const options = { now, rememberMs: WEBHOOK_MEMORY_MS, sessionTimeoutMs: timeoutMs };
-    const { outcome, turnIds } = erase(conversation, ending, options);
-    if (outcome.kind !== "erased") return outcome;
-    conversation.alarm.noLaterThan(now + TOMBSTONE_MS);
-    conversation.runner.cancel(turnIds);
-    return outcome;
+    return this.#call((conversation) => {
+      const { config, now } = this.#deps;
+      const bundle = conversation.state.get("bundle");
+      const { outcome, turnIds } = erase(conversation, ending, {
+        now: now(),
+        rememberMs: WEBHOOK_MEMORY_MS,
+        sessionTimeoutMs: sessionTimeoutMs(bundle?.config ?? null, config.sessionTimeoutMinutes),
+      });
+      if (outcome.kind !== "erased") return outcome;
+      conversation.alarm.noLaterThan(now() + TOMBSTONE_MS);
+      conversation.runner.cancel(turnIds);
+      return outcome;
+    });
   }
 
-  async unsaved(request: Parameters<ConversationPort["unsaved"]>[0]): ReturnType<ConversationPort["unsaved"]> {
+  async unsaved(request: Parameters<rpc.Conversation["unsaved"]>[0]): ReturnType<rpc.Conversation["unsaved"]> {
     if (this.#isBlank()) return { kind: "unknown" };
-    return unsaved(this.#open(), request);
+    return this.#call((conversation) => unsaved(conversation, request));
   }
 
   async pull(maxBytes: number): Promise<LedgerPull> {
-    const { outbox, ledgerNotifier } = this.#open();
-    ledgerNotifier.acknowledged();
-    return outbox.pull(maxBytes);
+    if (this.#isBlank()) return { entries: [], notices: [], generation: "", positions: [], more: false };
+    return this.#call(({ outbox, ledgerNotifier }) => {
+      ledgerNotifier.acknowledged();
+      return outbox.pull(maxBytes);
+    });
   }
 
   async confirm(written: WrittenEntries): Promise<{ waiting: number }> {
     if (this.#isBlank()) return { waiting: 0 };
-    const { outbox } = this.#open();
-    outbox.confirm(written);
-    // One commit for a burst: an incarnation that is evicted after this has nothing to look up again.
-    if (outbox.pendingCount() === 0) outbox.prune();
-    return { waiting: outbox.pendingCount() };
+    return this.#call(({ outbox }) => {
+      outbox.confirm(written);
+      // One commit for a burst: an incarnation that is evicted after this has nothing to look up again.
+      if (outbox.pendingCount() === 0) outbox.prune();
+      return { waiting: outbox.pendingCount() };
+    });
   }
 
-  /** Starts the work that is due and returns without waiting for it. */
+  /** Starts the work that is due and returns without waiting for it. Never throws: the platform stops after six retries. */
   override async alarm(): Promise<void> {
-    this.#open().alarm.run(this.#deps.now());
+    try {
+      if (!this.#isBlank()) this.#open().alarm.run(this.#deps.now());
+    } catch (error) {
+      startupLog("conversation").error(EVENT.alarmFailed, { error, address: this.ctx.id.name });
+      await this.ctx.storage.setAlarm(Date.now() + AFTER_FAILURE_MS);
+    }
+  }
+
+  /** Throws a `ConfigError` when the configuration is not usable. */
+  get #deps(): ObjectDeps {
+    return (this.#dependencies ??= createObjectDeps(this.env));
   }
 
   /** True for an object without tables: a new one, or one that deleted everything. */
@@ -185,24 +188,42 @@ export class Conversation extends DurableObject<Env> implements ConversationPort
     return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").toArray().length === 0;
   }
 
-  /** The conversation over this object's storage, created on first use and again after the object emptied itself. */
-  #open(): Components {
-    return (this.#conversation ??= this.#create());
+  /** Calls a verb with the address all calls are forwarded to, if any. A refused first call leaves no tables behind. */
+  async #call<T>(verb: (conversation: Components, forwardsTo: string | null) => T | Promise<T>): Promise<T> {
+    const conversation = this.#open();
+    this.#calls += 1;
+    try {
+      return await verb(conversation, conversation.state.get("forwardsTo"));
+    } finally {
+      this.#calls -= 1;
+      if (this.#isNew && this.#calls === 0 && this.#conversation === conversation) {
+        this.#isNew = false;
+        if (isUnused(conversation)) this.#empty();
+      }
+    }
   }
 
-  #create(): Components {
+  /** The conversation over this object's storage, created on first use and again after the object emptied itself. */
+  #open(): Components {
+    if (this.#conversation !== null) return this.#conversation;
     const { storage } = this.ctx;
-    return createConversation({
+    this.#isNew = this.#isBlank();
+    this.#conversation = createConversation({
       storage,
       address: this.#address,
       deps: this.#deps,
+      alarmAt: this.#alarmAt,
       setAlarm: (at) => this.ctx.waitUntil(storage.setAlarm(at)),
       background: (work) => this.ctx.waitUntil(work),
-      empty: () => {
-        this.#conversation = null;
-        this.ctx.waitUntil(storage.deleteAll());
-      },
+      empty: () => this.#empty(),
     });
+    return this.#conversation;
+  }
+
+  #empty(): void {
+    this.#conversation = null;
+    this.#alarmAt = null;
+    this.ctx.waitUntil(this.ctx.storage.deleteAll());
   }
 
   get #address(): string {

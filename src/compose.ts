@@ -94,6 +94,10 @@ function foundationOf(env: Env): Foundation {
 const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
   createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });
 
+/** The log of an object that may be unable to read its configuration. */
+export const startupLog = (name: "conversation" | "broadcast-timer"): Logger =>
+  createLogger({ level: "info", format: "json", name, write: (line) => console.log(line), now: Date.now });
+
 /** An optional binding, which a deploy may add; it is not in the generated types. */
 const orchestratorBinding = (env: Env): Fetcher | null =>
   "ORCHESTRATOR" in env ? (env.ORCHESTRATOR as Fetcher) : null;

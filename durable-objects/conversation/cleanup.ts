@@ -11,6 +11,9 @@ type Options = {
   empty: () => void;
 };
 
+/** Expired rows are deleted together, so that messages of one conversation don't cost an alarm each a day later. */
+const ROUND_MS = 5 * 60_000;
+
 /** Alarm task: deletes rows past their expiry, and the whole object when none is left and no session is open. */
 export function cleanUp(
   { storage, state, turns, outbox, deliveries }: Stores,
@@ -25,17 +28,19 @@ export function cleanUp(
     endIsRememberedUntil(state, now),
   ].reduce(earliest);
   if (outbox.pendingCount() === 0) forgetRecorded(storage, now);
-  if (turns.pendingCount() > 0 || outbox.pendingCount() > 0) return nextExpiry;
+  if (turns.pendingCount() > 0 || outbox.pendingCount() > 0) return roundUp(nextExpiry);
   const session = state.get("session");
   const timeoutMs = sessionTimeoutMs(state.get("bundle")?.config ?? null, deps.config.sessionTimeoutMinutes);
   if (session !== null && !isOver(session, timeoutMs, now)) {
-    return earliest(nextExpiry, session.lastMessageAt + timeoutMs + 1);
+    return roundUp(earliest(nextExpiry, session.lastMessageAt + timeoutMs + 1));
   }
   outbox.forgetHistory();
   // A forwarding address keeps only its target, permanently.
   if (nextExpiry === null && state.get("forwardsTo") === null) empty();
-  return nextExpiry;
+  return roundUp(nextExpiry);
 }
 
 const earliest = (a: number | null, b: number | null): number | null =>
   a === null || b === null ? (a ?? b) : Math.min(a, b);
+
+const roundUp = (at: number | null): number | null => at && Math.ceil(at / ROUND_MS) * ROUND_MS;

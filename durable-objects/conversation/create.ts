@@ -1,11 +1,13 @@
 import type { ObjectDeps } from "../../src/deps.ts";
 import type { InstanceBundle } from "../../src/domain/instance.ts";
+import { isCarried } from "../../src/domain/ledger.ts";
+import type { StoredEntry } from "../../src/domain/ledger.ts";
 import { pendingMessage, pullMessage } from "../../src/domain/ledger-message.ts";
 import { Alarm } from "../runtime/alarm.ts";
 import type { Storage } from "../runtime/storage.ts";
 import type { ChannelContext } from "./channel/context.ts";
 import { resolve } from "./channel/resolve.ts";
-import { announceDelivery, isServiceWindowOpen, send } from "./channel/send.ts";
+import { announceDelivery, isServiceWindowOpen, queue } from "./channel/send.ts";
 import { DeliverySender } from "./channel/sender.ts";
 import { cleanUp } from "./cleanup.ts";
 import { LedgerNotifier } from "./ledger-notifier.ts";
@@ -22,6 +24,8 @@ export type Components = Omit<ChannelContext, "deliverySender"> & {
   deliverySender: DeliverySender;
   runner: TurnRunner;
   alarm: Alarm;
+  /** Whether the caller carries a new entry to the ledger; else it is announced. */
+  handOver: (entry: StoredEntry) => boolean;
 };
 
 /** What a conversation needs of the object it is in. */
@@ -29,6 +33,8 @@ export type ConversationHost = {
   storage: Storage;
   address: string;
   deps: ObjectDeps;
+  /** The time the platform's alarm is set to, or null. */
+  alarmAt: number | null;
   setAlarm: (at: number) => void;
   /** Keeps the object awake for work that no caller waits for. */
   background: (work: Promise<unknown>) => void;
@@ -41,17 +47,18 @@ export function createConversation({
   storage,
   address,
   deps,
+  alarmAt,
   setAlarm,
   background,
   empty,
 }: ConversationHost): Components {
   const { log, now, config } = deps;
   const stores = openStores(storage, now);
-  const sendToLedger = (message: string) =>
+  const sendToLedger = (message: string) => {
+    const send = async () => deps.notifyLedger(message);
     // The alarm repeats a message that failed.
-    background(
-      deps.notifyLedger(message).catch((error: unknown) => log.warn(EVENT.ledgerNotifyFailed, { error, address })),
-    );
+    background(send().catch((error: unknown) => log.warn(EVENT.ledgerNotifyFailed, { error, address })));
+  };
   const ledgerNotifier = new LedgerNotifier({
     outbox: stores.outbox,
     address,
@@ -60,6 +67,12 @@ export function createConversation({
   });
   const wake = (at: number) => alarm.noLaterThan(at);
   const notifyLedger = () => wake(ledgerNotifier.notify(now()));
+  const handOver = (entry: StoredEntry): boolean => {
+    const isHandedOver = isCarried(entry);
+    if (isHandedOver) wake(ledgerNotifier.carried(now()));
+    else notifyLedger();
+    return isHandedOver;
+  };
   const cancelTurns = (turnIds: readonly string[]) => runner.cancel(turnIds);
   const deliverySender = new DeliverySender({
     deliveries: stores.deliveries,
@@ -84,22 +97,25 @@ export function createConversation({
         {
           address,
           deps,
-          notifyLedger,
-          handOver: () => wake(ledgerNotifier.carried(now())),
           hasWaiter: runner.hasWaiter,
-          send: (...reply) => send(channel, ...reply),
+          queueReply: (...reply) => queue(channel, ...reply),
+          handOver,
+          committed: () => {
+            notifyLedger();
+            deliverySender.sendNext();
+          },
+          failTurn: (turnId, error) => runner.fail(turnId, error),
         },
         turn,
         signal,
       ),
     wake,
     background,
-    report: (error, turn) => log.error(EVENT.turnFailed, { error, turn_id: turn.turnId, trace_id: turn.work?.traceId }),
+    report: (error, turnId) => log.error(EVENT.turnFailed, { error, turn_id: turnId, address }),
   });
   const alarm = new Alarm(
     [runner.resume, deliverySender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
-    setAlarm,
-    (error) => log.error(EVENT.alarmFailed, { error, address }),
+    { at: alarmAt, set: setAlarm, report: (error) => log.error(EVENT.alarmFailed, { error, address }) },
   );
-  return { ...channel, deliverySender, validatedBundles: new WeakSet(), ledgerNotifier, runner, alarm };
+  return { ...channel, deliverySender, validatedBundles: new WeakSet(), ledgerNotifier, runner, alarm, handOver };
 }

@@ -6,7 +6,7 @@ import { MIGRATIONS } from "./stores/schema.ts";
 import { StateStore } from "./stores/state.ts";
 import { TurnStore } from "./stores/turns.ts";
 
-/** Everything a conversation has on its disk. Functions ask for the stores they use: `Pick<Stores, "state" | "turns">`. */
+/** A conversation's tables. Functions ask for the stores they use: `Pick<Stores, "state" | "turns">`. */
 export type Stores = {
   storage: Storage;
   state: StateStore;
@@ -15,15 +15,29 @@ export type Stores = {
   deliveries: DeliveryStore;
 };
 
-/** Migrates the storage and opens its stores. */
-export function openStores(storage: Storage, now: () => number): Stores {
-  migrate(storage, MIGRATIONS);
-  const state = new StateStore(storage);
-  return {
-    storage,
-    state,
-    turns: new TurnStore(storage),
-    outbox: new Outbox(storage, state, now),
-    deliveries: new DeliveryStore(storage),
+/** Migrates the storage and opens its stores. After a rollback they read again, so memory never differs from disk. */
+export function openStores(disk: Storage, now: () => number): Stores {
+  migrate(disk, MIGRATIONS);
+  const storage: Storage = {
+    sql: disk.sql,
+    transactionSync: (closure) => {
+      try {
+        return disk.transactionSync(closure);
+      } catch (error) {
+        for (const store of [state, turns, outbox]) store.reload();
+        throw error;
+      }
+    },
   };
+  const state = new StateStore(storage);
+  const turns = new TurnStore(storage);
+  const outbox = new Outbox(storage, state, now);
+  return { storage, state, turns, outbox, deliveries: new DeliveryStore(storage) };
+}
+
+/** True when the tables hold nothing: a refused first call has only created them. */
+export function isUnused({ storage }: Pick<Stores, "storage">): boolean {
+  const tables = ["state", "turns", "entries", "recorded", "deliveries"];
+  const union = tables.map((table) => `SELECT 1 FROM ${table}`).join(" UNION ALL ");
+  return storage.sql.exec(`${union} LIMIT 1`).toArray().length === 0;
 }

@@ -2,7 +2,16 @@
 export type AlarmTask = (now: number) => number | null;
 
 /** Retry interval of a task that threw. */
-const AFTER_FAILURE_MS = 30_000;
+export const AFTER_FAILURE_MS = 30_000;
+
+type Options = {
+  /** The time the platform's alarm is set to, or null: a new incarnation must not postpone it. */
+  at: number | null;
+  /** Sets the platform's alarm. */
+  set: (at: number) => void;
+  /** Logs what a task threw. */
+  report: (error: unknown) => void;
+};
 
 /**
  * Multiplexes an object's one alarm over several tasks. Each task derives what is due from the object's own tables, so an
@@ -12,12 +21,11 @@ export class Alarm {
   readonly #tasks: readonly AlarmTask[];
   readonly #set: (at: number) => void;
   readonly #report: (error: unknown) => void;
-  /** Unknown in a new incarnation: the first call sets it again. */
-  #at = Number.POSITIVE_INFINITY;
+  #at: number;
 
-  /** `set` sets the platform's alarm; `report` logs what a task threw. */
-  constructor(tasks: readonly AlarmTask[], set: (at: number) => void, report: (error: unknown) => void) {
+  constructor(tasks: readonly AlarmTask[], { at, set, report }: Options) {
     this.#tasks = tasks;
+    this.#at = at ?? Number.POSITIVE_INFINITY;
     this.#set = set;
     this.#report = report;
   }

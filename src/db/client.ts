@@ -1,5 +1,6 @@
 import { neon, neonConfig } from "@neondatabase/serverless";
 import { SQL, sql } from "drizzle-orm";
+import { withDeadline } from "../domain/deadline.ts";
 import { TooLargeError } from "./errors.ts";
 import { drizzle } from "drizzle-orm/neon-http";
 import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
@@ -42,10 +43,7 @@ export function connect({ databaseUrl, endpoint, deadlineMs }: Connection): Db {
   neonConfig.fetchFunction = exchange;
   const fetchOptions = {
     ...(endpoint === null ? {} : { endpoint }),
-    // The driver reads it at every request, when the deadline has to start.
-    get signal() {
-      return AbortSignal.timeout(deadlineMs);
-    },
+    deadlineMs,
   };
   return drizzle(neon(databaseUrl, { fetchOptions }));
 }
@@ -59,11 +57,13 @@ const TOO_LARGE: readonly number[] = [413, 507];
  */
 async function exchange(
   address: string,
-  { endpoint, ...init }: RequestInit & { endpoint?: string },
+  { endpoint, deadlineMs, ...init }: RequestInit & { endpoint?: string; deadlineMs: number },
 ): Promise<Response> {
-  const response = await fetch(endpoint ?? address, init);
-  if (TOO_LARGE.includes(response.status)) throw new TooLargeError(`HTTP status ${response.status}`);
-  return new Response(await response.arrayBuffer(), { status: response.status });
+  return withDeadline(deadlineMs, async (signal) => {
+    const response = await fetch(endpoint ?? address, { ...init, signal });
+    if (TOO_LARGE.includes(response.status)) throw new TooLargeError(`HTTP status ${response.status}`);
+    return new Response(await response.arrayBuffer(), { status: response.status });
+  });
 }
 
 export type TransactionOptions = {

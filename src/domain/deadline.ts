@@ -23,6 +23,15 @@ export async function withTimeout<T, Late>(
 
 const TIMEOUT = Symbol("timeout");
 
+/** Named as `AbortSignal.timeout` names its reason. */
+class DeadlineError extends Error {
+  override readonly name = "TimeoutError";
+
+  constructor(timeoutMs: number) {
+    super(`No answer within ${timeoutMs} ms`);
+  }
+}
+
 /** A signal that aborts after a time. `clear` stops its timer and must be called when the work ends. */
 export type Deadline = { signal: AbortSignal; clear: () => void };
 
@@ -32,7 +41,7 @@ export type Deadline = { signal: AbortSignal; clear: () => void };
  */
 export function startDeadline(timeoutMs: number, parent?: AbortSignal): Deadline {
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new Error(`No answer within ${timeoutMs} ms`)), timeoutMs);
+  const timer = setTimeout(() => controller.abort(new DeadlineError(timeoutMs)), timeoutMs);
   const abort = () => controller.abort(parent?.reason);
   parent?.addEventListener("abort", abort);
   if (parent?.aborted) abort();

@@ -1,4 +1,18 @@
 import type { Channel } from "./channel.ts";
+import { invalid } from "./errors.ts";
+import { byteLength } from "./json.ts";
+
+/**
+ * Bytes of an instance's configuration as JSON. A conversation stores it beside the session's token plan, which is at most
+ * as large; the platform's limit of a stored value is 2 MB.
+ */
+export const MAX_BUNDLE_BYTES = 1_000_000;
+
+/** Refuses an instance whose configuration is too large to store. `json` is the bundle's. */
+export function assertBundleFits(json: string): void {
+  if (byteLength(json) <= MAX_BUNDLE_BYTES) return;
+  throw invalid("instance_id", "The instance's configuration is too large: shorten its templates");
+}
 
 /** A language model of the catalogue. Prices are USD per 1,000 tokens as decimal strings, never floats. */
 export type LlmModel = {

@@ -2,7 +2,7 @@ import type { WrittenEntries } from "../../src/domain/ledger.ts";
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it, vi } from "vitest";
-import type { Conversation as ConversationPort } from "../../src/rpc/conversation.ts";
+import type { Conversation as ConversationPort, SessionCommand } from "../../src/rpc/conversation.ts";
 import { submission } from "../support/conversation.ts";
 import type { Stage } from "../support/orchestrator-binding.ts";
 import type { Submission } from "../../src/domain/submission.ts";
@@ -18,6 +18,7 @@ class Conversation {
   submit = (message: Submission) => this.#port.submit({ ...message, bundle: JSON.stringify(message.bundle) });
   pull = () => this.#port.pull(1_000_000);
   confirm = (written: WrittenEntries) => this.#port.confirm(written);
+  erase = (command: SessionCommand) => this.#port.erase(command);
 
   get #port(): ConversationPort {
     return this.stub;
@@ -175,6 +176,40 @@ describe("a conversation of which nothing matters any more", () => {
     await evictDurableObject(conversation.stub);
     await runDurableObjectAlarm(conversation.stub);
     expect((await conversation.pull()).entries).toHaveLength(1);
+  });
+});
+
+describe("an object that nothing was said to", () => {
+  const tables = (conversation: Conversation) =>
+    runInDurableObject(conversation.stub, (_object, { storage }) =>
+      storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray(),
+    );
+
+  it("stores nothing after a refused message, a late pull or a late confirmation", async () => {
+    const conversation = meet();
+    const exhausted = { retryAfterMs: 1_000 };
+    expect((await conversation.submit({ ...message("a"), exhausted })).kind).toBe("limited");
+    expect(await tables(conversation)).toEqual([]);
+    expect((await conversation.pull()).entries).toEqual([]);
+    expect(await conversation.confirm({ generation: "gone", positions: [7] })).toEqual({ waiting: 0 });
+    expect(await tables(conversation)).toEqual([]);
+    expect((await conversation.submit(message("a"))).kind).toBe("answered");
+    expect(await tables(conversation)).not.toEqual([]);
+  });
+});
+
+describe("a new incarnation of an object", () => {
+  it("does not postpone the alarm of the one before it: an erased session leaves it where it was", async () => {
+    const conversation = meet();
+    const outcome = await conversation.submit(message("a"));
+    if (outcome.kind !== "answered") throw new Error(outcome.kind);
+    const alarm = () => runInDurableObject(conversation.stub, (_object, { storage }) => storage.getAlarm());
+    const before = await alarm();
+    await evictDurableObject(conversation.stub);
+    const { user, bundle } = message("a");
+    const caller = { kind: "user" as const, brandId: bundle.instance.brandId, userId: user.id };
+    await conversation.erase({ sessionId: outcome.answer.session_id, caller, session: null });
+    expect(await alarm()).toBe(before);
   });
 });
 

@@ -85,6 +85,7 @@ export function conversationOver(host: Pick<ConversationHost, "storage" | "deps"
   const alarms: number[] = [];
   const conversation = createConversation({
     address: "address",
+    alarmAt: null,
     setAlarm: (at) => void alarms.push(at),
     background: (work) => void work,
     empty: () => undefined,

@@ -87,7 +87,12 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
         get:
           (_target, method: string) =>
           async (...args: unknown[]): Promise<unknown> => {
-            const ctx = { id: { name }, storage: at.storage, waitUntil: () => undefined };
+            const ctx = {
+              id: { name },
+              storage: at.storage,
+              waitUntil: () => undefined,
+              blockConcurrencyWhile: (work: () => Promise<void>) => work(),
+            };
             at.object ??= new Conversation(ctx as unknown as DurableObjectState, env);
             const call = (at.object as Record<string, (...args: unknown[]) => Promise<unknown>>)[method];
             if (call === undefined) throw new Error(`A conversation has no method ${method}`);
@@ -143,5 +148,11 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
 /** SQLite with an alarm that never runs. */
 function objectStorage() {
   const storage = sqliteStorage();
-  return { ...storage, setAlarm: async () => undefined, deleteAll: async () => undefined };
+  const deleteAll = async () => {
+    const tables = storage.sql
+      .exec<{ name: string }>("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+      .toArray();
+    for (const { name } of tables) storage.sql.exec(`DROP TABLE ${name}`);
+  };
+  return { ...storage, setAlarm: async () => undefined, getAlarm: async () => null, deleteAll };
 }

@@ -1,6 +1,7 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import { assertBundleFits } from "../../../src/domain/instance.ts";
 import { wantsReply, WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { ResolvedMessage, Resolution } from "../../../src/domain/resolution.ts";
 import { sessionTimeoutMs } from "../../../src/domain/session.ts";
@@ -20,15 +21,31 @@ type Options = { address: string; sessionTimeoutMs: number; now: number };
 type InboundTurn = StoredTurn & { inbound: Inbound };
 type Resolved = Exclude<Resolution, { kind: "unavailable" }>;
 
-/** Looks up instance and sender of a webhook message and applies the result. Returns false when Postgres is unavailable. */
+/**
+ * Looks up instance and sender of a webhook message and applies the result. Returns false when Postgres is unavailable.
+ * After the last attempt that threw, the message is a dead letter, so that it never blocks the queue.
+ */
 export async function resolve(context: ChannelContext, turn: InboundTurn, attempt: number): Promise<boolean> {
-  const { address, deps, notifyLedger, cancelTurns } = context;
-  const { message } = turn.inbound;
-  const resolution = await lookUp(context, turn.inbound, attempt);
-  if (resolution.kind === "unavailable") return false;
-  if (resolution.kind === "ready" && message.became !== null && message.became.phone !== null) {
-    await moveAliases(context, deps.addresses.whatsapp(message.business, message.became), deps.conversation);
+  try {
+    const { message } = turn.inbound;
+    const resolution = await lookUp(context, turn.inbound);
+    if (resolution.kind === "unavailable") return false;
+    if (resolution.kind === "ready" && message.became !== null && message.became.phone !== null) {
+      const { addresses, conversation } = context.deps;
+      await moveAliases(context, addresses.whatsapp(message.business, message.became), conversation);
+    }
+    commit(context, turn, resolution);
+  } catch (error) {
+    if (attempt < MAX_ATTEMPTS) throw error;
+    const { state, deps, address } = context;
+    deps.log.error(EVENT.messageResolutionFailed, { error, turn_id: turn.turnId, address });
+    commit(context, turn, { kind: "rejected", reason: "not_prepared", brandId: state.get("owner")?.brandId ?? null });
   }
+  return true;
+}
+
+function commit(context: ChannelContext, turn: InboundTurn, resolution: Resolved): void {
+  const { address, deps, notifyLedger, cancelTurns } = context;
   const config = resolution.kind === "ready" ? resolution.bundle.config : null;
   const cancelled = applyResolution(context, turn, resolution, {
     address,
@@ -40,26 +57,18 @@ export async function resolve(context: ChannelContext, turn: InboundTurn, attemp
     deps.log.warn(EVENT.messageRejected, { reason: resolution.reason, turn_id: turn.turnId, address });
   }
   notifyLedger();
-  return true;
 }
 
 /** While Postgres is unavailable a known conversation is resolved from its own state. */
 async function lookUp(
   { state, deps, address }: Pick<ChannelContext, "state" | "deps" | "address">,
   { message }: Inbound,
-  attempt: number,
 ): Promise<Resolution> {
   const owner = state.get("owner");
   const bundle = state.get("bundle");
-  try {
-    const found = await deps.resolveWebhookMessage(message, { address, owner });
-    if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
-    return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
-  } catch (error) {
-    if (attempt < MAX_ATTEMPTS) throw error;
-    deps.log.error(EVENT.messageResolutionFailed, { error, address });
-    return { kind: "rejected", reason: "not_prepared", brandId: owner?.brandId ?? null };
-  }
+  const found = await deps.resolveWebhookMessage(message, { address, owner });
+  if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
+  return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
 }
 
 /**
@@ -82,16 +91,19 @@ function apply(stores: Stores, turn: InboundTurn, resolution: Resolved, options:
   if (resolution.kind === "rejected") return reject(stores, turn, resolution, options);
   if (resolution.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
 
+  const { bundle } = resolution;
+  const { brandId } = bundle.instance;
+  const tooLarge = toRefused(() => assertBundleFits(JSON.stringify(bundle)));
+  if (tooLarge !== null) return reject(stores, turn, { reason: "not_configured", brandId }, options);
+
   const session = enterSession(stores, turn, resolution, options);
   const work = workOf(turn, resolution);
   if (!wantsReply(turn.inbound.message)) return recordMessage(stores, turn, work, session, options);
 
-  const { bundle } = resolution;
   const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
   const adapter = { ...work, bundle, session, message, history: [], now: options.now };
   const refusal = toRefused(() => buildAdapter(adapter));
   if (refusal === null) return turns.applyResolution(turn, session.id, work);
-  const { brandId } = bundle.instance;
   return reject(stores, turn, { reason: "not_configured", brandId }, options);
 }
 

@@ -5,17 +5,28 @@ import { EVENT } from "../../../src/telemetry/events.ts";
 import type { ChannelContext } from "./context.ts";
 import { WINDOW_CLOSED } from "./sender.ts";
 
-/**
- * Queues a message for delivery, in the synchronous step that stored it. A message that was queued before is not sent
- * again. `replyTo` is the channel's id of the message it answers.
- */
+type Context = Pick<ChannelContext, "state" | "deliveries" | "outbox" | "deps" | "notifyLedger">;
+
+/** Queues a message for delivery and sends it. */
 export function send(
-  context: Pick<ChannelContext, "state" | "deliveries" | "outbox" | "deps" | "deliverySender" | "notifyLedger">,
+  context: Context & Pick<ChannelContext, "deliverySender">,
+  ...message: Parameters<typeof queue> extends [unknown, ...infer Rest] ? Rest : never
+): void {
+  queue(context, ...message);
+  context.deliverySender.sendNext();
+}
+
+/**
+ * Queues a message for delivery, in the transaction that stores it. A message that was queued before is not sent again.
+ * `replyTo` is the channel's id of the message it answers. `deliverySender.sendNext` sends it after the commit.
+ */
+export function queue(
+  context: Context,
   { id: messageId, content }: Pick<RecordedMessage, "id" | "content">,
   { channel, person, phoneNumberId, template }: Outbound,
   replyTo: string | null,
 ): void {
-  const { state, deliveries, deps, deliverySender } = context;
+  const { state, deliveries, deps } = context;
   const owner = state.get("owner");
   const { delivery } = deps.channel(channel);
   if (delivery === null || phoneNumberId === null || owner === null) {
@@ -31,7 +42,6 @@ export function send(
       : delivery.renderText(person, reference, { content, replyTo });
   deliveries.queue({ messageId, channel, brandId: owner.brandId, phoneNumberId, requests, template: fallback }, now);
   announceDelivery(context, messageId);
-  deliverySender.sendNext();
 }
 
 /**

@@ -42,13 +42,17 @@ export class Outbox {
     this.#loadPending();
   }
 
+  /** Reads what is pending again, after a transaction was rolled back. */
+  reload(): void {
+    this.#history.forget();
+    this.#loadPending();
+  }
+
   /** Appends an entry and returns it as it travels with its answer. */
   add(entry: NewEntry): StoredEntry {
     const json = JSON.stringify(entry);
-    const position = this.#insert(entry.session.id, json, {
-      messageId: entry.messages[0]?.id ?? null,
-      addedAt: this.#now(),
-    });
+    const pending = { messageId: entry.messages[0]?.id ?? null, addedAt: this.#now() };
+    const position = this.#insert(entry.session.id, json, pending);
     this.#history.append(placeEntry(entry, position));
     return { generation: this.#generation(), position, json };
   }
@@ -58,14 +62,14 @@ export class Outbox {
     this.#insert("", JSON.stringify(notice), { messageId: null, addedAt: this.#now() });
   }
 
-  /** Entries oldest first: at least one, then as many as fit into `maxBytes` (UTF-16 units of their JSON). */
+  /** Entries oldest first: at least one, then as many as fit into `maxBytes` (UTF-8 bytes of their JSON). */
   pull(maxBytes: number): LedgerPull {
     const rows = this.#storage.sql
       .exec<Row & { session_id: string }>(
         `SELECT position, session_id, entry FROM (
-           SELECT position, session_id, entry, sum(length(entry)) OVER (ORDER BY position) - length(entry) AS before
+           SELECT position, session_id, entry, sum(length(CAST(entry AS BLOB))) OVER (ORDER BY position) AS bytes
            FROM entries WHERE position > ? ORDER BY position LIMIT 500
-         ) WHERE before = 0 OR before + length(entry) <= ? ORDER BY position`,
+         ) WHERE bytes = length(CAST(entry AS BLOB)) OR bytes <= ? ORDER BY position`,
         this.#writtenUpTo,
         maxBytes,
       )
@@ -233,7 +237,7 @@ export class Outbox {
         { messageId: message_id, addedAt: addedAt.get(position) ?? 0 },
       ]),
     );
-    this.#newest = Math.max(this.#newest, this.#writtenUpTo, rows.at(-1)?.position ?? 0);
+    this.#newest = Math.max(this.#writtenUpTo, rows.at(-1)?.position ?? 0);
   }
 }
 

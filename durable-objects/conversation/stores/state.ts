@@ -32,12 +32,19 @@ export type ConversationState = {
 /** State by name, read once per incarnation and written through on change. */
 export class StateStore {
   readonly #storage: Storage;
-  readonly #json = new Map<keyof ConversationState, string>();
-  readonly #values: Partial<ConversationState> = {};
+  #json = new Map<keyof ConversationState, string>();
+  #values: Partial<ConversationState> = {};
 
   constructor(storage: Storage) {
     this.#storage = storage;
-    const rows = storage.sql
+    this.reload();
+  }
+
+  /** Reads the state from storage again, after a transaction was rolled back. */
+  reload(): void {
+    this.#json = new Map();
+    this.#values = {};
+    const rows = this.#storage.sql
       .exec<{ name: keyof ConversationState; value: string }>("SELECT name, value FROM state")
       .toArray();
     for (const { name, value } of rows) {
@@ -59,14 +66,15 @@ export class StateStore {
   set<Name extends keyof ConversationState>(name: Name, value: ConversationState[Name]): void {
     const json = JSON.stringify(value);
     if (this.#json.get(name) === json) return;
+    this.#storage.sql.exec("INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", name, json);
     this.#json.set(name, json);
     this.#values[name] = value;
-    this.#storage.sql.exec("INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", name, json);
   }
 
   remove(name: keyof ConversationState): void {
-    if (!this.#json.delete(name)) return;
-    delete this.#values[name];
+    if (!this.#json.has(name)) return;
     this.#storage.sql.exec("DELETE FROM state WHERE name = ?", name);
+    this.#json.delete(name);
+    delete this.#values[name];
   }
 }

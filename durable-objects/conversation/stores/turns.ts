@@ -31,6 +31,11 @@ export class TurnStore {
     this.#storage = storage;
   }
 
+  /** Forgets what was read, after a transaction was rolled back. */
+  reload(): void {
+    this.#firstPending = 0;
+  }
+
   find(scope: string, requestId: string): StoredTurn | null {
     return this.#one("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId);
   }

@@ -1,26 +1,28 @@
-import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
-import { toHistoryEntry } from "../../../src/domain/adapter.ts";
-import { answerTurn } from "./answer.ts";
-import type { Stores } from "../stores.ts";
 import type { ObjectDeps } from "../../../src/deps.ts";
-import type { Outbound, RecordedMessage } from "../../../src/rpc/conversation.ts";
-import { isCarried } from "../../../src/domain/ledger.ts";
-import type { StoredEntry } from "../../../src/domain/ledger.ts";
-import { settleTurn } from "./settle.ts";
-import type { StoredTurn } from "../stores/turn.ts";
-import type { Answer } from "../../../src/domain/submission.ts";
+import { toHistoryEntry } from "../../../src/domain/adapter.ts";
+import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
+import type { StoredEntry } from "../../../src/domain/ledger.ts";
+import type { Answer } from "../../../src/domain/submission.ts";
+import { isGivenUp } from "../../../src/domain/turn.ts";
+import type { Outbound, RecordedMessage } from "../../../src/rpc/conversation.ts";
+import type { Stores } from "../stores.ts";
+import type { StoredTurn } from "../stores/turn.ts";
+import { answerTurn } from "./answer.ts";
+import { settleTurn } from "./settle.ts";
 
 type Options = {
   address: string;
   deps: Pick<ObjectDeps, "config" | "log" | "now" | "orchestrator">;
-  /** Queues a reply for delivery. Called in the step that settles the turn. */
-  send: (reply: Pick<RecordedMessage, "id" | "content">, outbound: Outbound, replyTo: string | null) => void;
-  /** Announces entries to the ledger. */
-  notifyLedger: () => void;
-  /** The turn's entry leaves with its answer. */
-  handOver: () => void;
   hasWaiter: (turnId: string) => boolean;
+  /** Queues a reply for delivery. Called in the transaction that settles the turn. */
+  queueReply: (reply: Pick<RecordedMessage, "id" | "content">, outbound: Outbound, replyTo: string | null) => void;
+  /** Whether the entry leaves with its answer. Called once the turn is settled. */
+  handOver: (entry: StoredEntry) => boolean;
+  /** The turn is settled: an entry waits for the ledger, and a reply for delivery. */
+  committed: () => void;
+  /** Rejects the waiter of a turn that ended without an answer. */
+  failTurn: (turnId: string, error: unknown) => void;
 };
 
 export type Settled = {
@@ -29,18 +31,40 @@ export type Settled = {
   entry: StoredEntry | null;
 };
 
-/** Runs a turn and settles it. Returns null, and changes nothing, when another run has replaced this one. */
+/**
+ * Runs a turn and settles it. Returns null, and changes nothing, when another run has replaced this one. A turn that can't
+ * even be given its default reply after its last run becomes a dead letter, so that it never blocks the queue.
+ */
 export async function runTurn(
   stores: Stores,
-  { address, deps, send, notifyLedger, handOver, hasWaiter }: Options,
+  options: Options,
   turn: StoredTurn,
   signal: AbortSignal,
 ): Promise<Settled | null> {
-  const { state, outbox } = stores;
+  try {
+    return await answerAndSettle(stores, options, turn, signal);
+  } catch (error) {
+    const { deps, address, committed, failTurn } = options;
+    const current = stores.turns.find(turn.scope, turn.requestId);
+    if (!isGivenUp(turn) || current?.state !== "running" || current.fence !== turn.fence) throw error;
+    abandon(stores, turn, { address, now: deps.now() });
+    committed();
+    failTurn(turn.turnId, error);
+    return null;
+  }
+}
+
+async function answerAndSettle(
+  stores: Stores,
+  { address, deps, hasWaiter, queueReply, handOver, committed }: Options,
+  turn: StoredTurn,
+  signal: AbortSignal,
+): Promise<Settled | null> {
+  const { storage, state, outbox } = stores;
   const { work } = turn;
   const session = state.get("session");
   const bundle = state.get("bundle");
-  if (work === null || session === null || bundle === null) throw new Error("A turn lacks what it is run with");
+  if (work === null || session === null || bundle === null) throw new Error("A turn lacks its session or its instance");
   const adapter = {
     ...work,
     bundle,
@@ -53,17 +77,37 @@ export async function runTurn(
 
   const now = deps.now();
   const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : deps.config.idempotencyTtlMinutes * 60_000;
-  const settled = settleTurn(stores, turn, work, result, { address, lifetimeMs, now });
+  const settled = storage.transactionSync(() => {
+    const settled = settleTurn(stores, turn, work, result, { address, lifetimeMs, now });
+    if (settled !== null && work.origin) {
+      const { message_id: id, text: content } = settled.answer;
+      queueReply({ id, content }, work.origin, work.origin.channelMessageId);
+    }
+    return settled;
+  });
   if (settled === null) return null;
   const { answer, entry } = settled;
-  if (entry !== null && isCarried(entry) && hasWaiter(turn.turnId)) {
-    handOver();
-    return { answer, entry };
-  }
-  if (work.origin) {
-    const reply = { id: answer.message_id, content: answer.text };
-    send(reply, work.origin, work.origin.channelMessageId);
-  }
-  notifyLedger();
+  if (entry !== null && hasWaiter(turn.turnId) && handOver(entry)) return { answer, entry };
+  committed();
   return { answer, entry: null };
+}
+
+/** Ends a turn without an answer. An API caller may send the request id again. */
+function abandon(
+  { storage, state, turns, outbox }: Stores,
+  turn: StoredTurn,
+  { address, now }: { address: string; now: number },
+): void {
+  storage.transactionSync(() => {
+    turns.close(turn, "rejected", turn.work?.origin ? WEBHOOK_MEMORY_MS : 0, now);
+    outbox.addNotice({
+      kind: "dead_letter",
+      id: turn.turnId,
+      brandId: state.get("owner")?.brandId ?? null,
+      address,
+      source: turn.work?.channel ?? "api",
+      reason: "turn_failed",
+      payload: { message: turn.work, trace_id: turn.work?.traceId },
+    });
+  });
 }

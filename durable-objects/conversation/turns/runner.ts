@@ -26,7 +26,7 @@ type Options = {
   run: (turn: StoredTurn, signal: AbortSignal) => Promise<Settled | null>;
   /** Keeps the object awake for work that no caller waits for. */
   background: (work: Promise<void>) => void;
-  report: (error: unknown, turn: StoredTurn) => void;
+  report: (error: unknown, turnId: string) => void;
 };
 
 /**
@@ -54,8 +54,9 @@ export class TurnRunner {
     if (head === null) return;
     if (head.inbound !== null) return this.#resolve({ ...head, inbound: head.inbound });
     if (this.#run?.turnId === head.turnId && !leaseIsOver(head, now())) return;
-    this.#run?.abort.abort(new Error("The lease of this run is over"));
+    // Counted before it runs: a run that kills the object or throws is one of the few it gets.
     const turn = turns.start(head, leaseMs, now());
+    this.#run?.abort.abort(new Error("The lease of this run is over"));
     const abort = new AbortController();
     this.#run = { turnId: turn.turnId, fence: turn.fence, abort };
     background(this.#finish(turn, abort.signal));
@@ -65,6 +66,8 @@ export class TurnRunner {
   async wait(turnId: string, queued: () => boolean): Promise<Settled | "queued" | "cancelled"> {
     const waiter = this.#waiters.get(turnId) ?? Promise.withResolvers<Settled | "cancelled">();
     this.#waiters.set(turnId, waiter);
+    // A caller that was told "accepted" no longer listens.
+    waiter.promise.catch(() => undefined);
     this.runNext();
     // The caller of a running turn waits for as long as it runs.
     if (this.#run?.turnId === turnId) return waiter.promise;
@@ -79,10 +82,17 @@ export class TurnRunner {
       this.#waiters.delete(turnId);
     }
     if (this.#run !== null && turnIds.includes(this.#run.turnId)) {
-      this.#run.abort.abort(new Error("The conversation was erased"));
+      this.#run.abort.abort(new Error("The turn was cancelled"));
       this.#run = null;
     }
     this.runNext();
+  }
+
+  /** Rejects the waiter of a turn that ended without an answer. */
+  fail(turnId: string, error: unknown): void {
+    this.#options.report(error, turnId);
+    this.#waiters.get(turnId)?.reject(error);
+    this.cancel([turnId]);
   }
 
   /** Alarm task: runs turns left over from another incarnation and replaces stuck runs. */
@@ -103,7 +113,7 @@ export class TurnRunner {
   async #tryToResolve(turn: StoredTurn & { inbound: Inbound }): Promise<void> {
     const { resolve, report, now, wake } = this.#options;
     const attempt = this.#resolution.attempts + 1;
-    const resolved = await resolve(turn, attempt).catch((error: unknown) => report(error, turn) ?? false);
+    const resolved = await resolve(turn, attempt).catch((error: unknown) => report(error, turn.turnId) ?? false);
     const pause = backoff(attempt - 1, RESOLVE_RETRY, 0);
     this.#resolution = resolved
       ? { busy: false, attempts: 0, notBefore: 0 }
@@ -114,7 +124,7 @@ export class TurnRunner {
 
   async #finish(turn: StoredTurn, signal: AbortSignal): Promise<void> {
     const { run, report } = this.#options;
-    const settled = await run(turn, signal).catch((error: unknown) => report(error, turn));
+    const settled = await run(turn, signal).catch((error: unknown) => report(error, turn.turnId));
     if (settled) {
       this.#waiters.get(turn.turnId)?.resolve(settled);
       this.#waiters.delete(turn.turnId);

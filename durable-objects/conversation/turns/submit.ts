@@ -1,7 +1,8 @@
 import type { ObjectDeps } from "../../../src/deps.ts";
 import { jittered } from "../../../src/domain/backoff.ts";
-import { sessionNotFound } from "../../../src/domain/errors.ts";
+import { sessionNotFound, toRefused } from "../../../src/domain/errors.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import { assertBundleFits } from "../../../src/domain/instance.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import { sessionTimeoutMs } from "../../../src/domain/session.ts";
 import type { SubmitOutcome, WireSubmission } from "../../../src/domain/submission.ts";
@@ -31,6 +32,8 @@ export async function submit(
 ): Promise<SubmitOutcome> {
   const { state, turns, outbox, runner, alarm, address, validatedBundles } = conversation;
   if (wire.written !== undefined) outbox.confirm(wire.written);
+  const refusal = toRefused(() => assertBundleFits(wire.bundle));
+  if (refusal !== null) return refusal;
   const submission = { ...wire, bundle: state.read("bundle", wire.bundle) };
   const outcome = admit(conversation, submission, {
     address,

@@ -34,7 +34,7 @@ it("a call to an orchestrator that never answers ends at its timeout, also acros
   const waiting = Promise.all(Array.from({ length: 20 }, () => ask(signal)));
   const tidying = setInterval(collectGarbage, 20);
   const outcomes = await waiting.finally(() => clearInterval(tidying));
-  expect(new Set(outcomes)).toEqual(new Set([`Error: No answer within ${TIMEOUT_MS} ms`]));
+  expect(new Set(outcomes)).toEqual(new Set([`TimeoutError: No answer within ${TIMEOUT_MS} ms`]));
 }, 30_000);
 
 it("an aborted run aborts its call at once, also when it was aborted before it began", async () => {

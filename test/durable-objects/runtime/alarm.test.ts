@@ -2,18 +2,16 @@ import { describe, expect, it } from "vitest";
 import { Alarm } from "../../../durable-objects/runtime/alarm.ts";
 import type { AlarmTask } from "../../../durable-objects/runtime/alarm.ts";
 
-function alarm(...duties: AlarmTask[]) {
+function alarm(...tasks: AlarmTask[]) {
+  return alarmSetTo(null, ...tasks);
+}
+
+/** An alarm of a new incarnation, which finds the platform's set to `at`. */
+function alarmSetTo(at: number | null, ...tasks: AlarmTask[]) {
   const set: number[] = [];
   const reported: unknown[] = [];
-  return {
-    alarm: new Alarm(
-      duties,
-      (at) => set.push(at),
-      (error) => reported.push(error),
-    ),
-    set,
-    reported,
-  };
+  const options = { at, set: (to: number) => void set.push(to), report: (error: unknown) => void reported.push(error) };
+  return { alarm: new Alarm(tasks, options), set, reported };
 }
 
 describe("an object's one alarm", () => {
@@ -21,6 +19,13 @@ describe("an object's one alarm", () => {
     const { alarm: one, set } = alarm();
     for (const at of [500, 700, 300, 400, 300]) one.noLaterThan(at);
     expect(set).toEqual([500, 300]);
+  });
+
+  it("is not postponed by a new incarnation of the object", () => {
+    const { alarm: one, set } = alarmSetTo(500);
+    one.noLaterThan(86_400_000);
+    one.noLaterThan(400);
+    expect(set).toEqual([400]);
   });
 
   it("an alarm runs every duty and is set to the earliest next time", () => {
