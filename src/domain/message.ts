@@ -26,7 +26,7 @@ export const NO_METADATA: SanitizedMetadata = { value: {}, warnings: [] };
 export const Warnings = z
   .array(z.string())
   .optional()
-  .meta({ description: "What was left out or changed on the way in, by path; absent when nothing was" });
+  .meta({ description: "Metadata that was left out or changed, by path; absent when unchanged" });
 
 /** The field `warnings` of an answer; no field for none. */
 export const withWarnings = (warnings: readonly string[] = []): { warnings?: string[] } =>

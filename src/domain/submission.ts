@@ -49,9 +49,7 @@ export const Answer = z.object({
     total: z.int(),
     cost_usd: z.string().nullable().meta({ description: "Decimal string; null when the model has no price" }),
   }),
-  fallback: z
-    .boolean()
-    .meta({ description: "True when the instance's default reply was given instead of the model's" }),
+  fallback: z.boolean().meta({ description: "True when the text is the instance's default reply" }),
   warnings: Warnings,
   timing_ms: z.object({ total: z.number(), admission: z.number(), orchestrator: z.number() }),
 });

@@ -27,7 +27,7 @@ const Timestamp = z
     if (instant === null) context.addIssue({ code: "custom", message: "must be an ISO 8601 date and time" });
     return instant ?? 0;
   })
-  .meta({ type: "string", format: "date-time", description: "When it was said, kept to the millisecond" });
+  .meta({ type: "string", format: "date-time", description: "When it was said; stored in milliseconds" });
 
 /** One message of a transcript. */
 export const TranscriptMessage = z
@@ -37,20 +37,23 @@ export const TranscriptMessage = z
       .min(1)
       .max(128)
       .nullish()
-      .meta({ description: "Of the client's making. Sent twice, it is kept once; a UUID is the message's id" }),
+      .meta({ description: "Client-supplied id used for deduplication; a UUID becomes the message id" }),
     role: z.enum(["user", "assistant"]),
     content: z
       .string()
       .overwrite(cleanContent)
       .refine((text) => codePoints(text) <= MAX_CONTENT, `must be at most ${MAX_CONTENT} characters`)
-      .meta({ maxLength: MAX_CONTENT, description: "What was said; of a reply, what was heard of it" }),
+      .meta({ maxLength: MAX_CONTENT, description: "The text; for a reply, the part that was heard" }),
     timestamp: Timestamp.nullish(),
-    interrupted: z.boolean().nullish().meta({ description: "The reply was cut off; goes into the metadata" }),
+    interrupted: z
+      .boolean()
+      .nullish()
+      .meta({ description: "True when the reply was interrupted; stored in the metadata" }),
     user_id: z
       .string()
       .max(256)
       .nullish()
-      .meta({ description: "As the pipeline calls the speaker; goes into the metadata" }),
+      .meta({ description: "The pipeline's name for the speaker; stored in the metadata" }),
     metadata: MessageMetadata.nullish(),
   })
   .refine(

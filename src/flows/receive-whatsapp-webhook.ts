@@ -93,6 +93,6 @@ async function deliver(conversation: Deps["conversation"], log: Deps["log"], arr
   );
   const failures = outcomes.filter((outcome) => outcome.status === "rejected");
   for (const { reason } of failures) log.error(EVENT.webhookSaveFailed, { error: reason });
-  if (failures.length > 0) throw unavailable("A message could not be kept", failures[0]?.reason);
+  if (failures.length > 0) throw unavailable("A message could not be stored", failures[0]?.reason);
   return outcomes.flatMap((outcome) => (outcome.status === "fulfilled" ? [outcome.value] : []));
 }

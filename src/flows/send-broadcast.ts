@@ -48,7 +48,7 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
   if (requestId.trim() === "") throw invalid("request_id", "request_id is required");
   if (userIds.length === 0) throw invalid("user_ids", "At least one user id is required");
   if (broadcast.userIds.length > MAX_RECIPIENTS)
-    throw invalid("user_ids", `At most ${MAX_RECIPIENTS} user ids are taken`);
+    throw invalid("user_ids", `At most ${MAX_RECIPIENTS} user ids are accepted`);
   requireServer(deps, broadcast.credential);
 
   const [principal, bundle, known, before] = await awaitAll([

@@ -25,7 +25,7 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     }
     // Hono passes only an `Error` to `onError`; any other thrown value arrives here.
     await next().catch(async (thrown: unknown) => {
-      c.res = await onError(new Error("What was thrown is no error", { cause: thrown }), c);
+      c.res = await onError(new Error("A value that is no Error was thrown", { cause: thrown }), c);
     });
 
     c.header("X-Trace-ID", c.var.traceId);

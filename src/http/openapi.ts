@@ -111,7 +111,7 @@ export const SERVICE_REFUSALS = [
 
 /** Response headers, referred to by name. */
 export const HEADERS = {
-  "X-Trace-ID": { description: "Names the request in the service's log", schema: { type: "string" } },
+  "X-Trace-ID": { description: "Identifies the request in the service's log", schema: { type: "string" } },
   "X-Request-ID": { description: "The request id, when the request had one", schema: { type: "string" } },
   "Retry-After": { description: "Seconds until the caller may retry", schema: { type: "integer", minimum: 1 } },
   "Idempotency-Replayed": {

@@ -21,7 +21,9 @@ export const ConversationSummary = z
     started_at: Moment,
     last_message_at: Moment,
     last_assistant_message_at: Moment.nullable(),
-    expired_at: Moment.nullable().meta({ description: "When it ended, by hand or by itself; null while it is open" }),
+    expired_at: Moment.nullable().meta({
+      description: "When it ended, by request or by timeout; null while it is open",
+    }),
   })
   .meta({ id: "ConversationSummary" });
 
@@ -31,8 +33,8 @@ export const ConversationList = z
 
 export const ConversationDetails = ConversationSummary.extend({
   metadata: z.record(z.string(), z.unknown()),
-  age_minutes: z.number().meta({ description: "Since it began" }),
-  inactive_minutes: z.number().meta({ description: "Since something was last said in it" }),
+  age_minutes: z.number().meta({ description: "Minutes since the conversation started" }),
+  inactive_minutes: z.number().meta({ description: "Minutes since the last message" }),
   message_count: z.object({ user: z.int(), assistant: z.int(), system: z.int(), total: z.int() }),
 }).meta({ id: "ConversationDetails" });
 
@@ -55,7 +57,7 @@ const Sums = z.object({
   sent_tokens: z.number(),
   received_tokens: z.number(),
   total_tokens: z.number(),
-  cost_usd: z.string().nullable().meta({ description: "Of what has a price; null when nothing has" }),
+  cost_usd: z.string().nullable().meta({ description: "Sum of priced usage; null if nothing is priced" }),
 });
 
 export const Usage = z
@@ -64,7 +66,7 @@ export const Usage = z
     token_plan: z
       .object({ templates: z.record(z.string(), z.unknown()), created_at: z.string() })
       .nullable()
-      .meta({ description: "What each template may spend in a turn; null until the conversation has been planned" }),
+      .meta({ description: "Token budget of each template per turn; null before the conversation is planned" }),
     totals: Sums,
     templates: z.array(
       Sums.extend({

@@ -43,7 +43,7 @@ const start = createRoute({
   tags: ["Conversations"],
   security: WITH_CREDENTIAL,
   summary: "Start a conversation",
-  description: "For calls, whose messages are saved as transcripts. The same request id returns the same conversation.",
+  description: "For calls with transcripts. The same request id returns the same conversation.",
   middleware: [jsonBody(StartRequest), withCaller] as const,
   request: {
     headers: IdempotencyHeaders,
