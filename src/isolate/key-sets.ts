@@ -1,33 +1,36 @@
-import { createLocalJWKSet } from "jose";
-import type { JWK, JWTVerifyGetKey } from "jose";
-import type { KeySetFetcher } from "../clients/jwks.ts";
+import type { JWK } from "jose";
+import { readKeys, toEntry } from "../clients/jwks.ts";
+import type { KeySetFetcher, UnusableKey, VerificationKey } from "../clients/jwks.ts";
 import { unavailable } from "../domain/errors.ts";
 import { Cache } from "./cache.ts";
 
-/** A fetched set of public keys. `fetchedAt` is epoch milliseconds. */
-export type KeySet = { keys: JWK[]; fetchedAt: number };
+/** A key set's entries as fetched. `fetchedAt` is epoch milliseconds. */
+export type KeySet = { keys: unknown[]; fetchedAt: number };
 
-/** Stores the last valid key set beyond this isolate. */
+/** Stores the last good key set beyond this isolate, and logs faults. */
 export type KeySetStore = {
   load: (url: string) => Promise<KeySet | null>;
   save: (url: string, set: KeySet) => Promise<void>;
   report: (error: unknown) => void;
+  reportUnusable: (key: UnusableKey) => void;
 };
 
+/** The header of a token. */
+type Header = { alg?: string | undefined; kid?: string | undefined };
+
+/** Checks a token with a key: the result, or null when the key did not sign it. */
+type Check<T> = (key: JWK) => Promise<T | null>;
+
 const FRESH_MS = 10 * 60_000;
-/** How long known keys are accepted while their URL is unavailable. */
+/** Known keys stay valid this long while their URL does not answer. */
 const LAST_GOOD_MS = 24 * 3_600_000;
-/** Unknown key ids cause at most one fetch in this time. */
+/** A URL is fetched once in this time for unknown keys, whatever the number of tokens. */
 const COOLDOWN_MS = 30_000;
 
 type Options = { fetch: KeySetFetcher; now: () => number };
-type Usable = KeySet & { resolve: JWTVerifyGetKey };
+type Usable = { keys: VerificationKey[]; fetchedAt: number };
 
-const usable = (set: KeySet): Usable => ({ ...set, resolve: createLocalJWKSet({ keys: set.keys }) });
-const has = ({ keys }: KeySet, kid: string | undefined): boolean =>
-  kid === undefined || keys.some((key) => key.kid === kid);
-
-/** Key sets of an isolate by URL. */
+/** The key sets an isolate knows, by URL. */
 export class KeySets {
   readonly #options: Options;
   readonly #sets: Cache<Usable>;
@@ -40,18 +43,18 @@ export class KeySets {
   }
 
   /**
-   * Finds the key with a token's key id; null when the set has none. While the URL is unavailable, known keys stay valid.
-   * Refuses (503) when no keys were ever fetched from it.
+   * Checks a token with the keys its header may mean; null when none signed it. An unknown `kid`, and a token without one,
+   * refresh the set before they fail. Refuses (503) when the set was never available.
    */
-  async find(url: string, kid: string | undefined, store: KeySetStore): Promise<JWTVerifyGetKey | null> {
+  async verify<T>(url: string, header: Header, store: KeySetStore, check: Check<T>): Promise<T | null> {
     const current = () => this.#sets.get(url, () => this.#load(url, store));
-    let set = await current();
-    if (!has(set, kid)) {
-      if (this.#mayTry(url)) this.#sets.invalidate(url);
-      // Callers within the cooldown join the load in flight.
-      set = await current();
-    }
-    return has(set, kid) ? set.resolve : null;
+    const set = await current();
+    const result = await firstOf(candidates(set, header), check);
+    if (result !== null || isNamed(set, header)) return result;
+    if (this.#mayTry(url)) this.#sets.invalidate(url);
+    // A call within the cooldown waits for the refresh of another.
+    const next = await current();
+    return next === set ? null : firstOf(candidates(next, header), check);
   }
 
   #mayTry(url: string): boolean {
@@ -63,10 +66,12 @@ export class KeySets {
     if (this.#mayTry(url)) {
       this.#triedAt.set(url, now());
       try {
-        const set = { keys: await fetch(url), fetchedAt: now() };
-        const good = usable(set);
+        const { keys, unusable } = await readKeys(await fetch(url));
+        for (const key of unusable) store.reportUnusable(key);
+        if (keys.length === 0) throw new Error("The key set has no usable key");
+        const good = { keys, fetchedAt: now() };
         this.#lastGood.set(url, good);
-        await store.save(url, set);
+        await store.save(url, { keys: keys.map(toEntry), fetchedAt: good.fetchedAt });
         return good;
       } catch (error) {
         store.report(error);
@@ -80,7 +85,28 @@ export class KeySets {
   }
 }
 
+const isNamed = ({ keys }: Usable, { kid }: Header): boolean =>
+  kid !== undefined && keys.some((key) => key.kid === kid);
+
+/** The keys of the token's algorithm: those with its `kid`, else those without one; all for a token without `kid`. */
+function candidates(set: Usable, header: Header): VerificationKey[] {
+  const ofType = set.keys.filter(({ algorithms }) => algorithms.includes(header.alg ?? ""));
+  if (header.kid === undefined) return ofType;
+  const named = isNamed(set, header);
+  return ofType.filter(({ kid }) => kid === (named ? header.kid : null));
+}
+
+async function firstOf<T>(keys: readonly VerificationKey[], check: Check<T>): Promise<T | null> {
+  for (const { jwk } of keys) {
+    const result = await check(jwk);
+    if (result !== null) return result;
+  }
+  return null;
+}
+
 async function storedAt(url: string, store: KeySetStore): Promise<Usable | null> {
   const set = await store.load(url);
-  return set && usable(set);
+  if (set === null) return null;
+  const { keys } = await readKeys(set.keys);
+  return keys.length === 0 ? null : { keys, fetchedAt: set.fetchedAt };
 }

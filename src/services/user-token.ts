@@ -1,5 +1,6 @@
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, SignJWT } from "jose";
-import type { JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from "jose";
+import type { JWK, JWTPayload } from "jose";
+import { KEY_SET_ALGORITHMS } from "../clients/jwks.ts";
 import type { Config } from "../config.ts";
 import { keySetAt, saveKeySet, tokenIssuerOf } from "../db/credentials.ts";
 import type { Deps } from "../deps.ts";
@@ -13,9 +14,8 @@ const MAX_TOKEN = 8_192;
 const CLOCK_TOLERANCE_SECONDS = 5;
 const GUEST_TOKEN_DAYS = 30;
 
-/** Algorithms of Parley's own tokens. Brands' tokens have a separate list, so that no key verifies the other kind. */
+/** Algorithms of Parley's own tokens. None is in `KEY_SET_ALGORITHMS`, so that no key verifies the other kind. */
 const OUR_ALGORITHMS = ["HS256"];
-const THEIR_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"];
 
 /** Headers by which a token would supply its own key, and unsupported extensions. */
 const FORBIDDEN_HEADERS = ["jwk", "jku", "x5u", "x5c", "crit"];
@@ -31,14 +31,8 @@ const refused = (message: string, cause?: unknown): AppError => new AppError("UN
 export async function verifyUserToken(deps: TokenDeps, token: string): Promise<UserPrincipal> {
   if (token.length > MAX_TOKEN) throw refused("The token is not valid");
   try {
-    const { key, options } = await trustFor(deps, token);
-    const { payload } = await jwtVerify(token, key, {
-      ...options,
-      requiredClaims: ["exp", "sub", "brand_id"],
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      currentDate: new Date(deps.now()),
-    });
-    return { kind: "user", userId: idIn(payload.sub), brandId: idIn(payload["brand_id"]) };
+    const { sub, brand_id } = await verifiedClaims(deps, token);
+    return { kind: "user", userId: idIn(sub), brandId: idIn(brand_id) };
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw refused(error instanceof errors.JWTExpired ? "The token has expired" : "The token is not valid", error);
@@ -47,27 +41,48 @@ export async function verifyUserToken(deps: TokenDeps, token: string): Promise<U
 
 const idIn = (claim: unknown): string => Uuid.parse(claim).toLowerCase();
 
-type Trust = {
-  key: JWTVerifyGetKey;
-  options: Required<Pick<JWTVerifyOptions, "algorithms">> & { issuer: string; audience: string };
-};
-
 /** Selects key, issuer and algorithms by the token's unverified claims, which are trusted only after verification. */
-async function trustFor(deps: TokenDeps, token: string): Promise<Trust> {
-  const { config } = deps;
+async function verifiedClaims(deps: TokenDeps, token: string): Promise<JWTPayload> {
+  const { config, caches } = deps;
   const header = decodeProtectedHeader(token);
   if (FORBIDDEN_HEADERS.some((name) => name in header)) throw refused("The token is not valid");
-  const { jwtIssuer: issuer, jwtAudience: audience } = config;
   if (OUR_ALGORITHMS.includes(header.alg ?? "")) {
-    if (config.jwtSecret === null) throw refused("The token is not valid");
-    const secret = new TextEncoder().encode(config.jwtSecret);
-    return { key: () => Promise.resolve(secret), options: { algorithms: OUR_ALGORITHMS, issuer, audience } };
+    const { jwtSecret, jwtIssuer: issuer, jwtAudience: audience } = config;
+    if (jwtSecret === null) throw refused("The token is not valid");
+    const trust = { algorithms: OUR_ALGORITHMS, issuer, audience };
+    return verifyWith(deps, token, new TextEncoder().encode(jwtSecret), trust);
   }
-  if (!THEIR_ALGORITHMS.includes(header.alg ?? "")) throw refused("The token is not valid");
-  const theirs = await issuerNamed(deps, decodeJwt(token));
-  const key = await deps.caches.keySets.find(theirs.jwksUrl, header.kid, storeOf(deps, theirs.jwksUrl));
-  if (key === null) throw refused("The token is not valid");
-  return { key, options: { algorithms: THEIR_ALGORITHMS, issuer: theirs.issuer, audience: theirs.audience } };
+  if (!KEY_SET_ALGORITHMS.includes(header.alg ?? "")) throw refused("The token is not valid");
+  const { jwksUrl, issuer, audience } = await issuerNamed(deps, decodeJwt(token));
+  const trust = { algorithms: KEY_SET_ALGORITHMS, issuer, audience };
+  const claims = await caches.keySets.verify(jwksUrl, header, storeOf(deps, jwksUrl), (key) =>
+    verifyWith(deps, token, key, trust).catch(otherKey),
+  );
+  if (claims === null) throw refused("The token is not valid");
+  return claims;
+}
+
+type Trust = { algorithms: string[]; issuer: string; audience: string };
+
+async function verifyWith(
+  { now }: Pick<Deps, "now">,
+  token: string,
+  key: Uint8Array | JWK,
+  trust: Trust,
+): Promise<JWTPayload> {
+  const { payload } = await jwtVerify(token, key, {
+    ...trust,
+    requiredClaims: ["exp", "sub", "brand_id"],
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    currentDate: new Date(now()),
+  });
+  return payload;
+}
+
+/** null when another key may have signed the token. */
+function otherKey(error: unknown): null {
+  if (error instanceof errors.JWSSignatureVerificationFailed) return null;
+  throw error;
 }
 
 type Issuer = { jwksUrl: string; issuer: string; audience: string };
@@ -91,6 +106,7 @@ const storeOf = ({ db, read, log }: TokenDeps, url: string): KeySetStore => {
   const report = (error: unknown) => log.warn(EVENT.keySetUnavailable, { error, url });
   return {
     report,
+    reportUnusable: ({ key, reason }) => log.warn(EVENT.keyUnusable, { url, key, reason }),
     load: () => read(keySetAt(url)),
     save: (_url, { keys, fetchedAt }) => saveKeySet(db, url, keys, fetchedAt),
   };

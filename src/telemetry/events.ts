@@ -78,6 +78,8 @@ export const EVENT = {
   databaseUnavailable: "database_unavailable",
   /** A brand's JWKS could not be fetched; a cached one is used where there is one. */
   keySetUnavailable: "key_set_unavailable",
+  /** An entry of a brand's JWKS is not a supported public key; the others are used. */
+  keyUnusable: "key_unusable",
   /** The time of an API key's last use could not be written. */
   apiKeyTouchFailed: "api_key_touch_failed",
   /** Rows past their retention period were deleted. */

@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
 import { base64url, exportSPKI, importJWK, SignJWT } from "jose";
-import type { JWTPayload } from "jose";
+import type { JWK, JWTPayload } from "jose";
 import { afterEach, describe, expect } from "vitest";
 import { AppError } from "../../src/domain/errors.ts";
 import { readCredential } from "../../src/services/authentication.ts";
@@ -262,5 +262,68 @@ describe("a brand's key set", () => {
     const verdicts = await Promise.all(tokens.map((token) => verdict(deps, token)));
     expect(verdicts).toEqual(Array(10).fill(person()));
     expect(keys.requests).toBe(2);
+  });
+
+  it.for(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"])(
+    "a token signed with %s is accepted, whether the key names the algorithm or not",
+    async (algorithm, { isolate, claims, acme }) => {
+      const issuer = await createIssuer("any", algorithm);
+      const { alg: _, ...nameless } = issuer.jwk;
+      for (const jwk of [issuer.jwk, nameless]) {
+        keys.serve([acme.jwk, jwk]);
+        expect(await verdict(isolate(), await issuer.sign(claims()))).toEqual(person());
+      }
+    },
+  );
+
+  it("a token that names Ed25519 is accepted with a key that names EdDSA, and the other way round", async ({
+    isolate,
+    claims,
+  }) => {
+    const issuer = await createIssuer("ed", "EdDSA");
+    for (const alg of ["EdDSA", "Ed25519"]) {
+      keys.serve([{ ...issuer.jwk, alg }]);
+      const deps = isolate();
+      for (const named of ["EdDSA", "Ed25519"]) {
+        const signer = await createIssuer("ed", named, issuer);
+        expect(await verdict(deps, await signer.sign(claims()))).toEqual(person());
+      }
+    }
+  });
+
+  it("a token without kid, or with a doubled one, is checked with each key of its type", async ({
+    isolate,
+    acme,
+    globex,
+    claims,
+  }) => {
+    const others = await Promise.all([createIssuer("one"), createIssuer("two")]);
+    const nameless = (jwk: JWK): JWK => ({ ...jwk, kid: undefined as never });
+    const jwks = [...others, globex, acme].map(({ jwk }) => jwk);
+    keys.serve(jwks);
+    expect(await verdict(isolate(), await acme.sign(claims(), { kid: undefined as never }))).toEqual(person());
+    keys.serve(jwks.map((jwk) => ({ ...jwk, kid: "same" })));
+    expect(await verdict(isolate(), await acme.sign(claims(), { kid: "same" }))).toEqual(person());
+    keys.serve(jwks.map(nameless));
+    expect(await verdict(isolate(), await acme.sign(claims()))).toEqual(person());
+    keys.serve(others.map(({ jwk }) => nameless(jwk)));
+    expect(await verdict(isolate(), await acme.sign(claims()))).toBe(401);
+  });
+
+  it("a token without kid is accepted with a key that has just been added", async ({ isolate, acme, claims }) => {
+    const deps = isolate();
+    await ask(deps, await acme.sign(claims()));
+    const next = await createIssuer("acme-next");
+    keys.serve([acme.jwk, next.jwk]);
+    now += 31_000;
+    expect(await verdict(deps, await next.sign(claims(), { kid: undefined as never }))).toEqual(person());
+  });
+
+  it("an unusable entry is logged and does not affect the other keys", async ({ isolate, acme, claims }) => {
+    keys.serve([{ kty: "EC", crv: "P-256", x: "AA", y: "AA", kid: "broken" }, 7, acme.jwk]);
+    const deps = isolate();
+    expect(await verdict(deps, await acme.sign(claims()))).toEqual(person());
+    const lines = deps.lines.filter(({ event }) => event === "key_unusable");
+    expect(lines.map(({ key }) => key)).toEqual(["broken", "#1"]);
   });
 });
