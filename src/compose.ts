@@ -10,6 +10,7 @@ import { parseConfig } from "./config.ts";
 import type { Config } from "./config.ts";
 import { connect } from "./db/client.ts";
 import type { Db } from "./db/client.ts";
+import type { KnownUsers } from "./db/users.ts";
 import { createReader } from "./db/reader.ts";
 import { resolveWebhookMessage } from "./flows/resolve-webhook-message.ts";
 import { RateLimits } from "./isolate/rate-limits.ts";
@@ -59,10 +60,12 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     apiKeys: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
     keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
-    knownUsers: new Cache(options),
+    knownUsers: new Cache({ ...options, isAbsent: isNobody }),
     newUsers: new Cache(options),
-    rateLimits: new RateLimits((instanceId) => env.RATE_LIMITERS.getByName(instanceId)),
+    rateLimits: new RateLimits((key) => env.RATE_LIMITERS.getByName(key)),
     lookups: new ConcurrencyLimit(Date.now),
+    keyLookups: new ConcurrencyLimit(Date.now),
+    databaseLatency: new Cache({ ttlMs: 1_000, maxEntries: 10, joinTimeoutMs: 2_000, now: Date.now }),
     ledgerBuffer: new LedgerBuffer({
       send: (message) => env.LEDGER.send(message, { contentType: "text" }),
       report: (error, entries) => loggerFor(config, "worker").warn(EVENT.ledgerNotifyFailed, { error, entries }),
@@ -73,6 +76,8 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   caches.set(config.databaseUrl, made);
   return made;
 }
+
+const isNobody = ({ byToken, byIdentifier }: KnownUsers): boolean => byToken === null && byIdentifier.length === 0;
 
 /** Dependencies that follow from the configuration alone; made once per isolate, in which `env` never changes. */
 type Foundation = { config: Config; db: Db; caches: IsolateCaches; addresses: Addresses };

@@ -32,7 +32,12 @@ export type IsolateCaches = {
   knownUsers: Cache<KnownUsers>;
   newUsers: Cache<FoundUser>;
   rateLimits: RateLimits;
+  /** Of users. */
   lookups: ConcurrencyLimit;
+  /** Of API keys, token issuers and instances by id, which a client may make up without end. */
+  keyLookups: ConcurrencyLimit;
+  /** Milliseconds of the last health check's round trip; null when the database did not answer. */
+  databaseLatency: Cache<number | null>;
   ledgerBuffer: LedgerBuffer;
   writtenEntries: WrittenEntriesLog;
 };

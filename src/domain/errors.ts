@@ -64,6 +64,10 @@ export const invalid = (field: string, message: string): AppError =>
 export const unavailable = (message: string, cause: unknown): AppError =>
   new AppError("SERVICE_UNAVAILABLE", message, { details: { retry_after_ms: 5_000 }, cause });
 
+/** 429 with a retry time. `scope` names the limit. */
+export const rateLimited = (scope: string, retryAfterMs: number): AppError =>
+  new AppError("RATE_LIMITED", "Too many requests", { details: { scope, retry_after_ms: retryAfterMs } });
+
 export const notFound = (resourceType: string, resourceId: string | null): AppError =>
   new AppError("RESOURCE_NOT_FOUND", `No such ${resourceType}`, {
     details: { resource_type: resourceType, resource_id: resourceId },

@@ -1,6 +1,7 @@
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import { AppError } from "../domain/errors.ts";
+import { clientNetwork } from "../domain/client-network.ts";
+import { AppError, rateLimited } from "../domain/errors.ts";
 import { fingerprint } from "../domain/idempotency.ts";
 import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
@@ -8,6 +9,7 @@ import type { SanitizedMetadata } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { awaitAll } from "../isolate/cache.ts";
+import type { Permit } from "../isolate/rate-limits.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
 import { findKnownUsers, guestSender, resolveSender } from "../services/identity.ts";
@@ -45,8 +47,8 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
   if (message.channel === "api") requireKey(deps.config, message.credential);
   const print = await fingerprint({ content: message.content, metadata: message.metadata.value });
   // Without Postgres, users and instances cached in this isolate are still served; a first contact gets 503.
-  const { bundle: ready, speaker } = await introduce(deps, message, print);
-  const { user, authState, openSession } = speaker;
+  const { bundle: ready, sender, permit } = await admit(deps, message, print);
+  const { user, authState, openSession } = sender;
   const submission: Submission = {
     requestId: message.requestId,
     traceId: message.traceId,
@@ -61,16 +63,17 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     openSession,
     receivedAt: message.receivedAt,
   };
-  const outcome = await submitMessage(deps, deps.addresses.chat(ready.instance.id, user.id), submission);
+  const outcome = await submitMessage(deps, deps.addresses.chat(ready.instance.id, user.id), submission, permit);
   return { outcome, brandId: ready.instance.brandId, userId: user.id, isGuest: user.tier === "guest" };
 }
 
-/** Resolves instance and sender: everything read from Postgres before the conversation has the message. */
-async function introduce(
-  deps: Deps,
-  message: IncomingMessage,
-  print: string,
-): Promise<{ bundle: ReadyBundle; speaker: Sender }> {
+type Admitted = { bundle: ReadyBundle; sender: Sender; permit: Permit };
+
+/**
+ * Resolves instance and sender: everything read from Postgres before the conversation has the message. The instance's
+ * permit is taken before a user is created, so that a refused message leaves no row.
+ */
+async function admit(deps: Deps, message: IncomingMessage, print: string): Promise<Admitted> {
   const claims = await claimsOf(deps, message);
   const [principal, found, known] = await awaitAll([
     authenticate(deps, message.credential),
@@ -81,9 +84,16 @@ async function introduce(
   // Callers without a credential were admitted or refused by `requireKey`.
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");
-  const speaker =
-    (await resolveSender(deps, bundle.instance, claims, known)) ?? (await welcomeGuest(deps, bundle, message, print));
-  return { bundle, speaker };
+  const permit = await deps.caches.rateLimits.take(bundle.instance.id, deps.config.rateLimitInstancePerMinute);
+  try {
+    const sender =
+      (await resolveSender(deps, bundle.instance, claims, known, permit)) ??
+      (await welcomeGuest(deps, bundle, message, print, permit));
+    return { bundle, sender, permit };
+  } catch (error) {
+    if (permit.kind === "allowed") permit.giveBack();
+    throw error;
+  }
 }
 
 /**
@@ -109,13 +119,12 @@ async function welcomeGuest(
   { instance }: ReadyBundle,
   message: IncomingMessage,
   print: string,
+  permit: Permit,
 ): Promise<Sender> {
   if (!instance.acceptGuestUsers) {
     throw new AppError("UNAUTHORIZED", "The user could not be identified and guests are not accepted");
   }
-  if (!(await deps.withinFloodLimit(message.clientAddress))) {
-    throw new AppError("RATE_LIMITED", "Too many requests", { details: { scope: "address", retry_after_ms: 10_000 } });
-  }
+  if (!(await deps.withinFloodLimit(clientNetwork(message.clientAddress)))) throw rateLimited("address", 10_000);
   const { auth_token: _, ...unverified } = message.identifiers;
-  return guestSender(deps, instance, message.channel, { ...message, fingerprint: print, unverified });
+  return guestSender(deps, instance, message.channel, { ...message, fingerprint: print, unverified }, permit);
 }

@@ -1,12 +1,17 @@
 import type { Deps } from "../deps.ts";
+import type { Permit } from "../isolate/rate-limits.ts";
 import { serializeBundle } from "../services/instance.ts";
 import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
-/** Submits a message to its conversation within the instance's rate limit. Only new messages count against the limit. */
+/**
+ * Submits a message to its conversation within the instance's rate limit, whose permit the caller may have taken already.
+ * Only new messages count against the limit.
+ */
 export async function submitMessage(
   deps: Pick<Deps, "caches" | "config" | "conversation" | "carryEntry">,
   address: string,
   submission: Submission,
+  permit: Permit | null = null,
 ): Promise<SubmitOutcome> {
   const { caches, config, conversation, carryEntry } = deps;
   const { id } = submission.bundle.instance;
@@ -16,13 +21,13 @@ export async function submitMessage(
     bundle: serializeBundle(submission.bundle),
     ...(written === null ? {} : { written }),
   };
-  const allowance = await caches.rateLimits.take(id, config.rateLimitInstancePerMinute);
-  if (allowance.kind === "exhausted") {
-    const { retryAfterMs } = allowance;
+  const taken = permit ?? (await caches.rateLimits.take(id, config.rateLimitInstancePerMinute));
+  if (taken.kind === "exhausted") {
+    const { retryAfterMs } = taken;
     return conversation(address).submit({ ...sealed, exhausted: { retryAfterMs } });
   }
   const outcome = await conversation(address).submit(sealed);
   if (outcome.kind === "answered" && outcome.entry !== undefined) carryEntry(outcome.entry);
-  if (outcome.kind !== "answered" && outcome.kind !== "accepted") allowance.giveBack();
+  if (outcome.kind !== "answered" && outcome.kind !== "accepted") taken.giveBack();
   return outcome;
 }

@@ -2,22 +2,28 @@ import { withTimeout } from "../domain/deadline.ts";
 
 /** After a failed load the stale value is served this long before the next attempt. */
 const RETRY_MS = 5_000;
+/** The fraction of the entries that may be of things that do not exist. */
+const ABSENT_PART = 10;
 
-/** Caches values by key for a time. `null` is cached too, as the fact that a thing does not exist. */
+/**
+ * Caches values by key for a time. `null` is cached too, as the fact that a thing does not exist. Absent things have room
+ * of their own: made-up keys evict each other, never a known value.
+ */
 export class Cache<T> {
-  readonly #entries = new Map<string, { value: T; expiresAt: number; keptUntil: number }>();
+  readonly #known = new Map<string, Entry<T>>();
+  readonly #absent = new Map<string, Entry<T>>();
   readonly #inFlight = new Map<string, Promise<T>>();
-  readonly #options: Options;
+  readonly #options: Options<T>;
   #hits = 0;
   #misses = 0;
 
-  constructor(options: Options) {
+  constructor(options: Options<T>) {
     this.#options = options;
   }
 
   /** Returns the value; concurrent callers share one load. */
   async get(key: string, load: () => Promise<T>, { refresh = false } = {}): Promise<T> {
-    const entry = this.#entries.get(key);
+    const entry = this.#entry(key);
     if (entry && entry.expiresAt > this.#options.now() && !refresh) {
       this.#hits += 1;
       return entry.value;
@@ -33,41 +39,48 @@ export class Cache<T> {
 
   /** Returns the cached value if it has not expired. Never loads. */
   peek(key: string): T | undefined {
-    const entry = this.#entries.get(key);
+    const entry = this.#entry(key);
     return entry !== undefined && entry.expiresAt > this.#options.now() ? entry.value : undefined;
   }
 
   /** Stores a value. The result of a load in flight is older and is not stored. */
   set(key: string, value: T): void {
-    this.#inFlight.delete(key);
-    this.#entries.delete(key);
-    const { now, ttlMs, staleIfError } = this.#options;
+    this.invalidate(key);
+    const { now, ttlMs, staleIfError, maxEntries, isAbsent = (value) => value === null } = this.#options;
     const expiresAt = now() + ttlMs;
-    this.#entries.set(key, { value, expiresAt, keptUntil: expiresAt + (staleIfError?.ms ?? 0) });
-    if (this.#entries.size <= this.#options.maxEntries) return;
-    const [oldest] = this.#entries.keys();
-    if (oldest !== undefined) this.#entries.delete(oldest);
+    const [entries, most] = isAbsent(value)
+      ? [this.#absent, Math.ceil(maxEntries / ABSENT_PART)]
+      : [this.#known, maxEntries];
+    entries.set(key, { value, expiresAt, keptUntil: expiresAt + (staleIfError?.ms ?? 0) });
+    const [oldest] = entries.keys();
+    if (entries.size > most && oldest !== undefined) entries.delete(oldest);
+  }
+
+  #entry(key: string): Entry<T> | undefined {
+    return this.#known.get(key) ?? this.#absent.get(key);
   }
 
   /** Removes one key or all, and ignores loads in flight, which may have read the old value. */
   invalidate(key?: string): void {
     if (key === undefined) {
-      this.#entries.clear();
+      this.#known.clear();
+      this.#absent.clear();
       this.#inFlight.clear();
     } else {
-      this.#entries.delete(key);
+      this.#known.delete(key);
+      this.#absent.delete(key);
       this.#inFlight.delete(key);
     }
   }
 
   get counters(): { hits: number; misses: number; size: number } {
-    return { hits: this.#hits, misses: this.#misses, size: this.#entries.size };
+    return { hits: this.#hits, misses: this.#misses, size: this.#known.size + this.#absent.size };
   }
 
   /** Returns the stale value when the load's error permits it (stale-if-error), else throws the error. */
   #lastKnown(key: string, error: unknown): T {
     const { staleIfError, now } = this.#options;
-    const entry = this.#entries.get(key);
+    const entry = this.#entry(key);
     if (!staleIfError?.when(error) || entry === undefined || entry.keptUntil <= now()) throw error;
     entry.expiresAt = now() + RETRY_MS;
     return entry.value;
@@ -110,12 +123,16 @@ export async function awaitAll<Work extends readonly unknown[] | []>(
   return Promise.all(work);
 }
 
-type Options = {
+type Entry<T> = { value: T; expiresAt: number; keptUntil: number };
+
+type Options<T> = {
   ttlMs: number;
   maxEntries: number;
   /** How long to wait for another request's load. */
   joinTimeoutMs: number;
   /** How long an expired value is served while loads fail with such an error. */
   staleIfError?: { ms: number; when: (error: unknown) => boolean };
+  /** Whether a value says that a thing does not exist; by default `null` does. */
+  isAbsent?: (value: T) => boolean;
   now: () => number;
 };

@@ -1,4 +1,4 @@
-import { AppError } from "../domain/errors.ts";
+import { AppError, rateLimited } from "../domain/errors.ts";
 
 /** With more lookups at once all of them would exceed the deadline of Postgres. */
 const MAX_CONCURRENT = 64;
@@ -10,7 +10,7 @@ const MAX_HELD_MS = 20_000;
 export const isShed = (error: unknown): boolean => error instanceof AppError && error.code === "RATE_LIMITED";
 
 /**
- * Limits concurrent user lookups of an isolate. Excess requests get 429 (load shedding), so that the others finish in
+ * Limits concurrent lookups of an isolate that any client can cause. Excess requests get 429 (load shedding), so that the others finish in
  * time; cached users are not affected.
  */
 export class ConcurrencyLimit {
@@ -28,9 +28,7 @@ export class ConcurrencyLimit {
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#slots.size >= this.#max) this.#clear();
     if (this.#slots.size >= this.#max) {
-      throw new AppError("RATE_LIMITED", "Too many requests", {
-        details: { scope: "service", retry_after_ms: RETRY_AFTER_MS },
-      });
+      throw rateLimited("service", RETRY_AFTER_MS);
     }
     const stay = { since: this.#now() };
     this.#slots.add(stay);

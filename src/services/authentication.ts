@@ -39,11 +39,12 @@ export async function authenticate(
 ): Promise<Principal> {
   if (credential.kind !== "key") return credential;
   const { caches, read, now } = deps;
-  const key = await caches.apiKeys.get(credential.hash, async () => {
+  const lookUp = async () => {
     const found = await read(apiKeyByHash(credential.hash));
     if (found !== null) noteUse(deps, found);
     return found;
-  });
+  };
+  const key = await caches.apiKeys.get(credential.hash, () => caches.keyLookups.run(lookUp));
   if (key === null || (key.expiresAt !== null && key.expiresAt <= now())) throw refused("The credential is not valid");
   return { kind: "brand", brandId: key.brandId, keyId: key.id, scopes: key.scopes };
 }

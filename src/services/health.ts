@@ -19,15 +19,18 @@ export const UNCONFIGURED: Health = {
   version: VERSION,
 };
 
-/** Reports the service's health. An unavailable database is reported, not thrown. */
+/**
+ * Reports the service's health. An unavailable database is reported, not thrown. The database is asked at most once a
+ * second by an isolate, however many clients ask.
+ */
 export async function checkHealth({
   db,
   now,
   log,
   caches,
 }: Pick<Deps, "db" | "now" | "log" | "caches">): Promise<Health> {
-  const latency = await pingDatabase(db, now).catch(
-    (error: unknown) => log.warn(EVENT.databaseUnavailable, { error }) ?? null,
+  const latency = await caches.databaseLatency.get("", () =>
+    pingDatabase(db, now).catch((error: unknown) => log.warn(EVENT.databaseUnavailable, { error }) ?? null),
   );
   const status = latency === null ? "unhealthy" : "healthy";
   return {

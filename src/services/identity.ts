@@ -4,11 +4,12 @@ import { addIdentifiers, userById, usersByIdentifiers } from "../db/users.ts";
 import type { AddressOf, FoundUser, KnownUsers } from "../db/users.ts";
 import type { Deps } from "../deps.ts";
 import type { Channel } from "../domain/channel.ts";
-import { AppError } from "../domain/errors.ts";
+import { AppError, rateLimited } from "../domain/errors.ts";
 import { uuidOf, uuidv7 } from "../domain/ids.ts";
 import { tierFor } from "../domain/identity.ts";
 import type { Instance } from "../domain/instance.ts";
 import type { Session } from "../domain/session.ts";
+import type { Permit } from "../isolate/rate-limits.ts";
 import { STORED_IDENTIFIER_TYPES } from "../domain/user.ts";
 import type { StoredIdentifier, User, AuthState } from "../domain/user.ts";
 
@@ -59,13 +60,19 @@ export async function resolveSender(
   instance: Instance,
   claims: Claims,
   found: KnownUsers,
+  permit: Permit | null = null,
 ): Promise<Sender | null> {
   if (claims.tokenUserId !== null && found.byToken === null) {
     throw new AppError("UNAUTHORIZED", "The token's user does not exist");
   }
   const [first] = found.byIdentifier.toSorted((a, b) => priority(a) - priority(b));
   const known = claims.tokenDecides ? found.byToken : (first ?? found.byToken);
-  if (known === null) return claims.identifiers.length === 0 ? null : createOnFirstContact(deps, instance, claims);
+  if (known === null) {
+    if (claims.identifiers.length === 0) return null;
+    // A user who is not known yet has sent nothing that this could be a duplicate of.
+    if (permit?.kind === "exhausted") throw rateLimited("instance", permit.retryAfterMs);
+    return createOnFirstContact(deps, instance, claims);
+  }
 
   // Anyone can obtain a guest token, so it must not claim identifiers: a later owner of the number would share the guest's
   // history.
@@ -121,19 +128,33 @@ async function createOnFirstContact(
   return { user: person.user, authState: "identified", openSession: person.openSession };
 }
 
+export type Visit = {
+  requestId: string;
+  fingerprint: string;
+  clientAddress: string;
+  /** Identifiers the guest claims; stored in the user's metadata until their last conversation is deleted. */
+  unverified: Record<string, unknown>;
+};
+
 /**
- * A guest: somebody who says nothing of themselves, or nothing that counts. The id is a function of what they sent and
- * from where, so a retry is the same guest.
+ * Creates a guest, or finds the guest a retry belongs to: with an unguessable request id the same request of the same day
+ * is the same guest. Refuses (429) a new guest when the instance's rate is spent.
  */
 export async function guestSender(
   deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
   channel: Channel,
-  visit: { requestId: string; fingerprint: string; clientAddress: string; unverified: Record<string, unknown> },
+  visit: Visit,
+  permit: Permit | null = null,
 ): Promise<Sender> {
-  const { requestId, fingerprint, clientAddress } = visit;
-  const id = await uuidOf(JSON.stringify(["guest", instance.id, channel, requestId, fingerprint, clientAddress]));
-  const person = await deps.caches.newUsers.get(id, () =>
+  const derived = await derivedGuestId(instance, channel, visit, deps.now());
+  if (permit?.kind === "exhausted") {
+    if (derived === null) throw rateLimited("instance", permit.retryAfterMs);
+    // Their conversation answers a duplicate and refuses anything else.
+    return { user: { id: derived, tier: "guest" }, authState: "guest", openSession: null };
+  }
+  const id = derived ?? uuidv7(deps.now());
+  const guest = await deps.caches.newUsers.get(id, () =>
     deps.caches.lookups.run(() =>
       createUser(deps.db, deps.addresses, {
         instanceId: instance.id,
@@ -146,5 +167,21 @@ export async function guestSender(
       }),
     ),
   );
-  return { user: person.user, authState: "guest", openSession: person.openSession };
+  return { user: guest.user, authState: "guest", openSession: guest.openSession };
+}
+
+/** A UUID, or 22 characters of the base64url alphabet: room for 128 random bits. */
+const UNGUESSABLE = /^[A-Za-z0-9_-]{22,}$/;
+const DAY_MS = 86_400_000;
+
+/** null for a request id that a stranger could guess: its answer would hand them the guest's token. */
+async function derivedGuestId(
+  { id }: Instance,
+  channel: Channel,
+  { requestId, fingerprint, clientAddress }: Visit,
+  now: number,
+): Promise<string | null> {
+  if (!UNGUESSABLE.test(requestId)) return null;
+  const day = Math.floor(now / DAY_MS);
+  return uuidOf(JSON.stringify(["guest", id, channel, day, requestId, fingerprint, clientAddress]));
 }

@@ -21,7 +21,7 @@ export const findInstance = async (
   options?: { refresh?: boolean },
 ): Promise<InstanceBundle | null> =>
   Uuid.safeParse(instanceId).success
-    ? caches.instances.get(instanceId, () => read(instanceById(instanceId)), options)
+    ? caches.instances.get(instanceId, () => caches.keyLookups.run(() => read(instanceById(instanceId))), options)
     : null;
 
 /** Returns an active instance by another key than its id. */

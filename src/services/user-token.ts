@@ -90,7 +90,7 @@ type Issuer = { jwksUrl: string; issuer: string; audience: string };
 /** The brand's own, else the one that is configured for all of them. A brand that doesn't say what its tokens say has none. */
 async function issuerNamed({ config, read, caches }: TokenDeps, payload: JWTPayload): Promise<Issuer> {
   const brandId = idIn(payload["brand_id"]);
-  const own = await caches.tokenIssuers.get(brandId, () => read(tokenIssuerOf(brandId)));
+  const own = await caches.tokenIssuers.get(brandId, () => caches.keyLookups.run(() => read(tokenIssuerOf(brandId))));
   if (own !== null) {
     const { jwksUrl, issuer, audience } = own;
     if (issuer === null || audience === null) throw refused("The token is not valid");

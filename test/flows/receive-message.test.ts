@@ -2,6 +2,7 @@ import { describe, expect } from "vitest";
 import { createTestApp } from "../support/contract.ts";
 import { receiveMessage } from "../../src/flows/receive-message.ts";
 import type { IncomingMessage } from "../../src/flows/receive-message.ts";
+import { RateLimits } from "../../src/isolate/rate-limits.ts";
 import { readCredential } from "../../src/services/authentication.ts";
 import { ACME, ACME_KEY, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
@@ -161,8 +162,9 @@ describe("who speaks, and to what", () => {
     isolate,
     people,
   }) => {
-    const { submission } = await submitted({ identifiers: {} });
-    const again = await submitted({ identifiers: {} }, isolate());
+    const requestId = crypto.randomUUID();
+    const { submission } = await submitted({ identifiers: {}, requestId });
+    const again = await submitted({ identifiers: {}, requestId }, isolate());
     expect(submission).toMatchObject({ user: { tier: "guest" }, authState: "guest" });
     expect(again.submission.user).toEqual(submission.user);
     expect(await people()).toEqual([{ id: submission.user.id, tier: "guest", brand_id: ACME }]);
@@ -207,6 +209,61 @@ describe("who speaks, and to what", () => {
     });
     expect(given.address).toBe(addresses.chat(INSTANCE.chat, given.submission.user.id));
     expect(given.submission.bundle.config?.templateSet?.templates).not.toEqual({});
+  });
+});
+
+describe("a message over a limit", () => {
+  const GUEST = { channel: "web", identifiers: {} } as const;
+  const limited = (scope: string) => ({ code: "RATE_LIMITED", details: { scope, retry_after_ms: expect.any(Number) } });
+  /** An isolate whose instance may take so many messages. */
+  const spent = (from: TestDeps, messages: number): TestDeps => {
+    let left = messages;
+    const lease = async () => (left-- > 0 ? { granted: 1, retryAfterMs: 0 } : { granted: 0, retryAfterMs: 1_000 });
+    from.caches.rateLimits = new RateLimits(() => ({ lease }));
+    return from;
+  };
+
+  it("a guest beyond the instance's rate leaves no row", async ({ people, isolate }) => {
+    const from = spent(isolate({ RATE_LIMIT_INSTANCE_PER_MINUTE: "100" }), 3);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, n) => receiveMessage(from, message({ ...GUEST, requestId: `r${n}` }))),
+    );
+    const refused = outcomes.filter(({ status }) => status === "rejected");
+    expect(refused).toMatchObject(Array.from({ length: 7 }, () => ({ reason: limited("instance") })));
+    expect(await people()).toHaveLength(3);
+  });
+
+  it("a first contact beyond the instance's rate leaves no row", ({ expectRefusal, isolate }) =>
+    expectRefusal({}, limited("instance"), spent(isolate({ RATE_LIMIT_INSTANCE_PER_MINUTE: "100" }), 0)));
+
+  it("a repeated message of a guest is asked of their conversation, whatever the rate", async ({ isolate }) => {
+    const from = spent(isolate({ RATE_LIMIT_INSTANCE_PER_MINUTE: "100" }), 1);
+    const again = message({ ...GUEST, requestId: crypto.randomUUID() });
+    await receiveMessage(from, again);
+    await receiveMessage(from, again);
+    const [first, second] = from.conversations.submissions;
+    expect(second?.address).toBe(first?.address);
+    expect(second?.submission.exhausted).toEqual({ retryAfterMs: 1_000 });
+  });
+
+  it("a message that is refused afterwards spends nothing of the rate", async ({ isolate }) => {
+    const from = spent(isolate({ RATE_LIMIT_INSTANCE_PER_MINUTE: "100" }), 1);
+    const guestless = message({ ...GUEST, instanceId: INSTANCE.guestless });
+    await expect(receiveMessage(from, guestless)).rejects.toMatchObject({ code: "UNAUTHORIZED" });
+    await receiveMessage(from, message({ instanceId: INSTANCE.guestless }));
+    expect(from.conversations.submissions).toHaveLength(1);
+  });
+
+  it("a client that creates too many guests is refused by its network", async ({ people, isolate }) => {
+    const from = isolate();
+    const asked: string[] = [];
+    from.withinFloodLimit = async (network) => asked.push(network) < 3;
+    const say = (clientAddress: string) => receiveMessage(from, message({ ...GUEST, clientAddress }));
+    await say("192.0.2.1");
+    await say("2001:db8:1:2:3:4:5:6");
+    await expect(say("2001:db8:1:2:ffff::1")).rejects.toMatchObject(limited("address"));
+    expect(asked).toEqual(["192.0.2.1", "2001:db8:1:2::/64", "2001:db8:1:2::/64"]);
+    expect(await people()).toHaveLength(2);
   });
 });
 

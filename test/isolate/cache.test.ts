@@ -109,6 +109,23 @@ describe("what an isolate remembers", () => {
     expect(await cache.get("c", async () => "again")).toBe("c");
   });
 
+  it("made-up keys evict each other and never a known value", async () => {
+    const { cache } = start({ maxEntries: 10 });
+    await cache.get("known", async () => "value");
+    for (let n = 0; n < 100; n += 1) await cache.get(`made-up-${n}`, async () => null);
+    expect(await cache.get("known", async () => "again")).toBe("value");
+    expect(cache.counters.size).toBe(2);
+  });
+
+  it("a key whose thing is created later is no longer absent", async () => {
+    const { cache } = start({ maxEntries: 10 });
+    await cache.get("a", async () => null);
+    cache.set("a", "value");
+    expect([await cache.get("a", async () => "again"), cache.counters.size]).toEqual(["value", 1]);
+    cache.set("a", null);
+    expect([await cache.get("a", async () => "again"), cache.counters.size]).toEqual([null, 1]);
+  });
+
   it("hits and misses are counted", async () => {
     const { cache } = start();
     for (const key of ["a", "a", "b", "a"]) await cache.get(key, async () => key);

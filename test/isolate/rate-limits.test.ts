@@ -58,6 +58,16 @@ describe("an instance's rate", () => {
     expect(await spend(isolate, 8, 5)).toBe(5);
   });
 
+  it("a request that counts several times spends as many tokens, at most one minute's", async () => {
+    const isolate = new RateLimits(limiter);
+    expect(await isolate.take("a", 10, 8)).toMatchObject({ kind: "allowed" });
+    expect(await isolate.take("a", 10, 4)).toEqual({ kind: "exhausted", retryAfterMs: 12_000 });
+    expect(await spend(isolate, 3, 10)).toBe(2);
+    now += 60_000;
+    expect(await isolate.take("a", 10, 100)).toMatchObject({ kind: "allowed" });
+    expect(await spend(isolate, 1, 10)).toBe(0);
+  });
+
   it("each instance has its own rate", async () => {
     const isolate = new RateLimits(limiter);
     await spend(isolate, 5, 5, "a");

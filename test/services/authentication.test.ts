@@ -32,6 +32,21 @@ const call = async (deps: TestDeps, key: string) => authenticate(deps, await rea
 const verdict = (deps: TestDeps, key: string): Promise<unknown> =>
   call(deps, key).catch((error: unknown) => (error instanceof AppError ? error.status : error));
 
+describe("made-up keys", () => {
+  it("made-up keys are looked up 64 at a time, and the others are refused with a retry time", async ({
+    isolate,
+    database,
+  }) => {
+    const deps = isolate();
+    database.forget();
+    const keys = Array.from({ length: 300 }, (_, n) => `parley_${"a".repeat(12)}_${String(n).padStart(43, "0")}`);
+    const verdicts = await Promise.all(keys.map((key) => verdict(deps, key)));
+    expect(verdicts.filter((status) => status === 401)).toHaveLength(64);
+    expect(verdicts.filter((status) => status === 429)).toHaveLength(236);
+    expect(deps.caches.apiKeys.counters.size).toBe(64);
+  });
+});
+
 describe("a brand's key", () => {
   it("a key identifies its brand, and only its hash is stored", async ({ isolate, database }) => {
     const deps = isolate();

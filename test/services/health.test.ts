@@ -20,6 +20,20 @@ describe("what can be said of the service from inside", () => {
     expect(database.requests).toMatchObject([{ queries: ["select 1"] }]);
   });
 
+  it("the database is asked at most once a second, however many clients ask", async ({ database }) => {
+    const clock = { now: 1_000_000 };
+    const deps = createTestDeps({ endpoint: database.endpoint, now: () => clock.now });
+    const app = createTestApp(() => deps);
+    const asked = await Promise.all(Array.from({ length: 20 }, async () => app.request("/ready")));
+    expect(asked.map(({ status }) => status)).toEqual(asked.map(() => 200));
+    clock.now += 900;
+    await app.request("/ready");
+    expect(database.requests).toHaveLength(1);
+    clock.now += 200;
+    await app.request("/ready");
+    expect(database.requests).toHaveLength(2);
+  });
+
   it("the health check reports and logs an unreachable database instead of throwing", async () => {
     const deps = createTestDeps({ endpoint: "http://127.0.0.1:1/sql" });
     expect(await checkHealth(deps)).toMatchObject({

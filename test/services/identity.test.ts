@@ -72,7 +72,12 @@ async function speaker(said: Identifiers, { on = deps, ...changes }: Partial<Cla
 
 const userOf = async (...input: Parameters<typeof speaker>) => (await speaker(...input))?.user.id;
 
-const visit = { requestId: "r1", fingerprint: "f1", clientAddress: "192.0.2.1", unverified: {} };
+const visit = {
+  requestId: "3f2b8a52-3c5e-4f0e-9a5e-0d6c1c1b2a10",
+  fingerprint: "f1",
+  clientAddress: "192.0.2.1",
+  unverified: {},
+};
 const instanceOf = async (id: string) => requireReady(await findInstance(deps, id), id, null).instance;
 
 it("a guest does not gain a phone number that was sent with a shared guest token", async ({
@@ -204,7 +209,7 @@ describe("somebody who says nothing of themselves", () => {
     const instance = await instanceOf(INSTANCE.chat);
     const guests = [
       await guestSender(deps, instance, "web", visit),
-      await guestSender(deps, instance, "web", { ...visit, requestId: "r2" }),
+      await guestSender(deps, instance, "web", { ...visit, requestId: "V1StGXR8_Z5jdHi6B-myT0" }),
       await guestSender(deps, instance, "web", { ...visit, clientAddress: "192.0.2.2" }),
       await guestSender(deps, instance, "web", { ...visit, fingerprint: "f2" }),
     ];
@@ -221,6 +226,27 @@ describe("somebody who says nothing of themselves", () => {
     ];
     expect([again?.user.id, elsewhere?.user.id]).toEqual([first?.user.id, first?.user.id]);
     expect([await count("users"), await count("sessions")]).toEqual([1, 1]);
+  });
+
+  it.for(["r1", "msg-1", "0123456789012345678:0", "21-characters-of-text"])(
+    "a guessable request id makes a new guest each time: %s",
+    async (requestId, { count }) => {
+      const instance = await instanceOf(INSTANCE.chat);
+      const first = await guestSender(deps, instance, "web", { ...visit, requestId });
+      const second = await guestSender(deps, instance, "web", { ...visit, requestId });
+      expect(second.user.id).not.toBe(first.user.id);
+      expect(await count("users")).toBe(2);
+    },
+  );
+
+  it("an unguessable request id is the same guest on the same day only", async ({ database }) => {
+    const at = async (now: string) => {
+      const isolate = createTestDeps({ endpoint: database.endpoint, now: () => Date.parse(now) });
+      return (await guestSender(isolate, await instanceOf(INSTANCE.chat), "web", visit)).user.id;
+    };
+    const first = await at("2026-11-22T00:00:00Z");
+    expect(await at("2026-11-22T23:59:59Z")).toBe(first);
+    expect(await at("2026-11-23T00:00:00Z")).not.toBe(first);
   });
 
   it("a guest has the guest tier, no identifier, and exists at once [C1.3.2, C1.3.3, C1.6.1, C1.6.2, C1.6.3]", async ({

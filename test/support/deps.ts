@@ -89,6 +89,8 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     newUsers: new Cache(options),
     rateLimits: new RateLimits(() => ({ lease: async (wanted) => ({ granted: wanted, retryAfterMs: 0 }) })),
     lookups: new ConcurrencyLimit(now),
+    keyLookups: new ConcurrencyLimit(now),
+    databaseLatency: new Cache({ ...options, ttlMs: 1_000 }),
     ledgerBuffer: new LedgerBuffer({ send: () => Promise.resolve(), report: () => undefined, now }),
     writtenEntries: new WrittenEntriesLog(),
   };

@@ -7,6 +7,7 @@ import type { AppContext, AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
 import { SERVICE_REFUSALS } from "../../http/openapi.ts";
 import { requireCaller } from "../../services/authentication.ts";
+import { limitCaller } from "../../services/rate-limit.ts";
 
 /** Checked by `conversationIdOf`, after authentication: a malformed id is 404 like an unknown one. */
 export const PathId = z.string().meta({ format: "uuid" });
@@ -15,13 +16,14 @@ export const ConversationParams = z.object({ id: PathId });
 /** Errors of every conversation route. */
 export const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", ...SERVICE_REFUSALS] as const;
 
-/** Requires a credential, whatever `AUTH_MODE` says; the handler finds its principal as `c.var.caller`. */
+/** Requires a credential, whatever `AUTH_MODE` says, and counts the request against the caller's rate; the handler finds its principal as `c.var.caller`. */
 export const withCaller = createMiddleware<AppEnv & { Variables: { caller: Caller } }>(async (c, next) => {
   const caller = await requireCaller(c.var.deps, c.req.header("Authorization"));
   addLogFields(c, {
     brand_id: caller.brandId,
     ...(caller.kind === "user" ? { user_id: caller.userId } : { key_id: caller.keyId }),
   });
+  await limitCaller(c.var.deps, caller, c.req.method === "GET" ? "read" : "write");
   c.set("caller", caller);
   await next();
 });

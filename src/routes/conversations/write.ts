@@ -11,6 +11,7 @@ import { body, BODY_REFUSALS, IdempotencyHeaders, refusals, success, WITH_CREDEN
 import { respond } from "../../http/respond.ts";
 import { createRouter } from "../../http/router.ts";
 import { eraseConversation, expireSession } from "../../services/session-end.ts";
+import { limitCaller } from "../../services/rate-limit.ts";
 import { saveTranscript } from "../../services/transcript.ts";
 import { conversationIdOf, ConversationParams, REFUSALS, withCaller } from "./params.ts";
 import { ConversationSummary, summaryJson } from "./schemas.ts";
@@ -128,6 +129,8 @@ export const conversationWriteRoutes = createRouter()
   .openapi(transcript, async (c) => {
     const id = conversationIdOf(c, c.req.valid("param"));
     const messages = c.req.valid("json");
+    // `withCaller` has counted the first.
+    if (messages.length > 1) await limitCaller(c.var.deps, c.var.caller, "write", messages.length - 1);
     const ids = await saveTranscript(c.var.deps, c.var.caller, id, {
       messages,
       requestId: c.var.requestId ?? null,
