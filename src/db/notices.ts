@@ -9,10 +9,10 @@ import { storable } from "./sql.ts";
 /** Writes notices of any number of conversations in one transaction. Each may come twice, late and out of order. */
 export async function writeNotices(db: Db, notices: readonly LedgerNotice[]): Promise<void> {
   const deliveries = notices.filter((notice) => notice.kind === "delivery");
-  const letters = notices.filter((notice) => notice.kind === "dead_letter");
+  const deadLetters = notices.filter((notice) => notice.kind === "dead_letter");
   await transaction(db, [
     ...(deliveries.length > 0 ? [updateDeliveries(deliveries)] : []),
-    ...(letters.length > 0 ? [insertLetters(letters)] : []),
+    ...(deadLetters.length > 0 ? [insertDeadLetters(deadLetters)] : []),
   ]);
 }
 
@@ -41,11 +41,11 @@ const updateDeliveries = (notices: readonly DeliveryNotice[]): SQL => sql`
   where m.id = d.message_id and m.brand_id = d.brand_id
     and ${rank(sql`m.metadata_json #>> '{delivery,state}'`)} <= ${rank(sql`d.delivery ->> 'state'`)}`;
 
-const insertLetters = (letters: readonly DeadLetter[]): SQL => sql`
+const insertDeadLetters = (deadLetters: readonly DeadLetter[]): SQL => sql`
   insert into dead_letters (id, brand_id, source, address, reason, payload_json)
   select id, brand_id, source, address, reason, payload
   from jsonb_to_recordset(${storable(
-    letters.map(({ id, brandId, source, address, reason, payload }) => ({
+    deadLetters.map(({ id, brandId, source, address, reason, payload }) => ({
       ...{ id, source, address, reason, payload },
       brand_id: brandId,
     })),

@@ -8,8 +8,8 @@ export type DeliveryState = (typeof DELIVERY_STATES)[number];
 const rank = (state: DeliveryState): number => DELIVERY_STATES.indexOf(state);
 
 /** Applies a status that may be old, repeated or out of order. */
-export const advance = (current: DeliveryState, news: DeliveryState): DeliveryState =>
-  rank(news) > rank(current) ? news : current;
+export const advance = (current: DeliveryState, reported: DeliveryState): DeliveryState =>
+  rank(reported) > rank(current) ? reported : current;
 
 /** The state of a message sent in parts: failed if any part has failed, else the lowest state of all parts. */
 export const overall = (parts: readonly [DeliveryState, ...DeliveryState[]]): DeliveryState =>

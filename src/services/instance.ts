@@ -56,11 +56,11 @@ export function requireReady(bundle: InstanceBundle | null, instanceId: string, 
   return bundle as ReadyBundle;
 }
 
-const sealed = new WeakMap<InstanceBundle, string>();
+const serialized = new WeakMap<InstanceBundle, string>();
 
 /** Serialises a bundle, once for as long as it is cached. */
 export function serializeBundle(bundle: InstanceBundle): string {
-  const json = sealed.get(bundle) ?? JSON.stringify(bundle);
-  sealed.set(bundle, json);
+  const json = serialized.get(bundle) ?? JSON.stringify(bundle);
+  serialized.set(bundle, json);
   return json;
 }

@@ -32,26 +32,26 @@ export async function eraseConversation(
   if (session === null && !wasThere) throw notFound("conversation", sessionId);
 }
 
-type Told<Outcome> = Exclude<Outcome, Unknown | Refused>;
+type Expected<Outcome> = Exclude<Outcome, Unknown | Refused>;
 
 /** Calls the session's object; when it no longer knows the session, calls again with the session from Postgres. */
 async function atObject<Outcome extends { kind: string }>(
   { conversation, read }: EndDeps,
   request: Omit<SessionCommand, "session">,
   ask: (object: Conversation, ending: SessionCommand) => Promise<Outcome>,
-): Promise<Told<Outcome>> {
+): Promise<Expected<Outcome>> {
   const { caller, sessionId } = request;
-  const askAt = async (address: string, session: SessionCommand["session"]): Promise<Told<Outcome> | null> => {
+  const askAt = async (address: string, session: SessionCommand["session"]): Promise<Expected<Outcome> | null> => {
     const outcome: { kind: string } = await ask(conversation(address), { ...request, session });
     if (outcome.kind === "refused") throw toAppError(outcome as Refused);
-    return outcome.kind === "unknown" ? null : (outcome as Told<Outcome>);
+    return outcome.kind === "unknown" ? null : (outcome as Expected<Outcome>);
   };
   const address = addressOfSession(sessionId);
   const known = address === null ? null : await askAt(address, null);
   if (known !== null) return known;
 
   const session = await read(sessionById(caller.brandId, sessionId));
-  const told = session === null ? null : await askAt(session.address, session);
-  if (told === null) throw notFound("conversation", sessionId);
-  return told;
+  const outcome = session === null ? null : await askAt(session.address, session);
+  if (outcome === null) throw notFound("conversation", sessionId);
+  return outcome;
 }

@@ -177,11 +177,11 @@ export class DeliveryStore {
     return row?.at ?? null;
   }
 
-  #advance(position: number, news: DeliveryState, error: DeliveryError | null): void {
+  #advance(position: number, reported: DeliveryState, error: DeliveryError | null): void {
     const [row] = this.#rows("SELECT * FROM deliveries WHERE position = ?", position);
     if (row === undefined) return;
-    const state = advance(visible(row), news);
-    if (state !== news) return;
+    const state = advance(visible(row), reported);
+    if (state !== reported) return;
     this.#run(
       "UPDATE deliveries SET state = ?, error = ?, request = NULL, template = NULL WHERE position = ?",
       state,
