@@ -46,6 +46,7 @@ export function createApp(dependencies: typeof createDeps = createDeps): OpenAPI
   let document: object | undefined;
   return app.openapi(describe, (c) => {
     document ??= documentOf(app);
+    c.header("Cache-Control", "public, max-age=300");
     return c.json({ ...document }, 200);
   });
 }

@@ -58,6 +58,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     // A number keeps its id for years; a stale entry only costs a duplicate its fast path.
     endpoints: new Cache({ ...options, ttlMs: 24 * 3_600_000 }),
     apiKeys: new Cache(credentials),
+    activeBrands: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
     keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
     knownUsers: new Cache({ ...options, isAbsent: isNobody }),

@@ -27,6 +27,8 @@ export type IsolateCaches = {
   /** A business's endpoint of a channel, by the instance id or number that a caller names. */
   endpoints: Cache<ChannelEndpoint>;
   apiKeys: Cache<ApiKey | null>;
+  /** Whether a brand is switched on, by id. */
+  activeBrands: Cache<boolean>;
   tokenIssuers: Cache<TokenIssuer | null>;
   keySets: KeySets;
   knownUsers: Cache<KnownUsers>;

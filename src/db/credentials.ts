@@ -79,6 +79,16 @@ export async function touchApiKey(db: Db, id: string, usedAt: number): Promise<v
   ]);
 }
 
+/** Whether the brand exists and is not switched off. */
+export const isActiveBrand = (brandId: string): Query<boolean> =>
+  query(
+    build
+      .select({ id: brands.id })
+      .from(brands)
+      .where(and(eq(brands.id, brandId), brands.isActive)),
+    (rows) => rows.length > 0,
+  );
+
 /** The address of a brand's own key set, and the issuer and audience its tokens must have. */
 export type TokenIssuer = { jwksUrl: string; issuer: string | null; audience: string | null };
 

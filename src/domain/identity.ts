@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isEmail, normalizeEmail } from "./email.ts";
 import { invalid } from "./errors.ts";
 import { cleanText } from "./text.ts";
 import type { UserTier } from "./user.ts";
@@ -9,9 +10,6 @@ export type IdentifierType = (typeof IDENTIFIER_TYPES)[number];
 
 /** Phones paste their numbers with dashes, no-break spaces and bidi marks. */
 const normalizePhone = (text: string): string => cleanText(text).replace(/[\s.()\p{Pd}]/gu, "");
-
-/** NFKC, because two spellings of one address must compare equal; never done to what people say. */
-const normalizeEmail = (text: string): string => cleanText(text).normalize("NFKC").trim().toLowerCase();
 
 /** E.164: + and 2 to 15 digits, the first of them not 0. Spaces, dashes, dots and parentheses are taken out. */
 export const PhoneE164 = z
@@ -24,7 +22,8 @@ export const Email = z
   .string()
   .overwrite(normalizeEmail)
   .max(128, "must be at most 128 characters")
-  .check(z.email("must be an e-mail address"));
+  .refine(isEmail, "must be an e-mail address")
+  .meta({ type: "string", format: "email" });
 
 /** Not a `regex` of the schema: a pattern in the OpenAPI document has no flags. */
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Cs}\u2028\u2029]/u;

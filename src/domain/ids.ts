@@ -4,7 +4,12 @@ import { sha256, hex } from "./crypto.ts";
 /** Client-supplied ids. They are echoed in headers and logs, so they hold no character that could break either. */
 export const SAFE_ID = /^[A-Za-z0-9._:-]{1,128}$/;
 
-export const Uuid = z.uuid();
+/** Any UUID that Postgres takes, of every version and variant; upper and lower case are the same id. */
+export const Uuid = z
+  .guid()
+  .overwrite((id) => id.toLowerCase())
+  .meta({ type: "string", format: "uuid" });
+
 const dashed = (digits: string): string =>
   [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join("-");
 

@@ -32,13 +32,29 @@ export const Warnings = z
 export const withWarnings = (warnings: readonly string[] = []): { warnings?: string[] } =>
   warnings.length === 0 ? {} : { warnings: [...warnings] };
 
+/** Keys of a message's metadata that only the service writes: a client could forge a delivery, an edit or a reply with them. */
+export const RESERVED_KEYS: readonly string[] = [
+  "broadcast_id",
+  "channel",
+  "delivery",
+  "edited",
+  "fallback",
+  "orchestrator_response",
+  "recorded",
+  "revoked",
+  "timing_ms",
+  "whatsapp",
+];
+
 export function sanitizeMetadata(metadata: Record<string, unknown>): SanitizedMetadata {
   const changes: string[] = [];
   const onChange = (path: readonly (string | number)[], change: string) => {
     const keys = path.map((key) => (typeof key === "string" ? truncate(key, MAX_PATH_KEY) : key));
     changes.push(`${["metadata", ...keys].join(".")}: ${change}`);
   };
-  const value = sanitizeData(metadata, { onChange });
+  const sanitized = Object.entries(sanitizeData(metadata, { onChange }));
+  const value = Object.fromEntries(sanitized.filter(([key]) => !RESERVED_KEYS.includes(key)));
+  for (const [key] of sanitized) if (!(key in value)) onChange([key], "reserved, removed");
   const more = changes.length - MAX_WARNINGS;
   return {
     value,

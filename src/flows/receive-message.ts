@@ -7,6 +7,7 @@ import { presented } from "../domain/identity.ts";
 import type { Identifiers } from "../domain/identity.ts";
 import type { SanitizedMetadata } from "../domain/message.ts";
 import { brandOf } from "../domain/principal.ts";
+import type { UserPrincipal } from "../domain/principal.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { awaitAll } from "../isolate/cache.ts";
 import type { Permit } from "../isolate/rate-limits.ts";
@@ -15,8 +16,7 @@ import type { Credential } from "../services/authentication.ts";
 import { findKnownUsers, guestSender, resolveSender } from "../services/identity.ts";
 import type { Claims, Sender } from "../services/identity.ts";
 import { verifyUserToken } from "../services/user-token.ts";
-import type { TokenDeps } from "../services/user-token.ts";
-import { findInstance, requireReady } from "../services/instance.ts";
+import { findInstance, requireReady, requireSameKind, requireTokensOfBrand } from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
 import { submitMessage } from "./submit-message.ts";
 import type { Submission, SubmitOutcome } from "../domain/submission.ts";
@@ -74,12 +74,16 @@ type Admitted = { bundle: ReadyBundle; sender: Sender; permit: Permit };
  * permit is taken before a user is created, so that a refused message leaves no row.
  */
 async function admit(deps: Deps, message: IncomingMessage, print: string): Promise<Admitted> {
-  const claims = await claimsOf(deps, message);
+  const { auth_token: token } = message.identifiers;
+  const bodyToken = token ? await verifyUserToken(deps, token) : null;
+  const claims = claimsOf(deps, message, bodyToken);
   const [principal, found, known] = await awaitAll([
     authenticate(deps, message.credential),
     findInstance(deps, message.instanceId),
     findKnownUsers(deps, claims),
   ]);
+  requireSameKind(found, message.instanceId, message.channel);
+  requireTokensOfBrand(found, [principal, bodyToken]);
   const bundle = requireReady(found, message.instanceId, brandOf(principal));
   // Callers without a credential were admitted or refused by `requireKey`.
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
@@ -100,10 +104,11 @@ async function admit(deps: Deps, message: IncomingMessage, print: string): Promi
  * Returns the claims that identify the sender. A user token decides. Where credentials are required and none was sent,
  * phone and e-mail are unproven and ignored.
  */
-async function claimsOf(deps: TokenDeps, message: IncomingMessage): Promise<Claims> {
-  const { config } = deps;
-  const { credential, identifiers, instanceId, channel } = message;
-  const bodyToken = identifiers.auth_token ? await verifyUserToken(deps, identifiers.auth_token) : null;
+function claimsOf(
+  { config }: Pick<Deps, "config">,
+  { credential, identifiers, instanceId, channel }: IncomingMessage,
+  bodyToken: UserPrincipal | null,
+): Claims {
   const believed = credential.kind !== "anonymous" || bodyToken !== null || config.authMode === "optional";
   return {
     instanceId,

@@ -12,7 +12,13 @@ import { awaitAll } from "../isolate/cache.ts";
 import { authenticate, requireKey } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
 import type { Sender } from "../services/identity.ts";
-import { findInstance, findInstanceByChannel, requireReady } from "../services/instance.ts";
+import {
+  findInstance,
+  findInstanceByChannel,
+  requireReady,
+  requireSameKind,
+  requireTokensOfBrand,
+} from "../services/instance.ts";
 import type { ReadyBundle } from "../services/instance.ts";
 import { findWhatsAppUsers, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
 import { submitMessage } from "./submit-message.ts";
@@ -91,6 +97,8 @@ async function identify(
     finding,
     findWhatsAppUsers(deps, { instance: key, address: deps.addresses.whatsapp(named, person), person }),
   ]);
+  requireSameKind(found, instanceId ?? to, "whatsapp");
+  requireTokensOfBrand(found, [principal]);
   const bundle = requireReady(found, instanceId ?? to, brandOf(principal));
   if (principal.kind !== "anonymous") authorize(principal, "messages:write", instanceOf(bundle.instance));
   if (deps.orchestrator === null) throw new AppError("ORCHESTRATION_ERROR", "No orchestrator is configured");

@@ -11,7 +11,7 @@ import { requireServer, enqueue } from "../services/broadcast.ts";
 import { awaitAll } from "../isolate/cache.ts";
 import { authenticate } from "../services/authentication.ts";
 import type { Credential } from "../services/authentication.ts";
-import { findInstance, requireReady } from "../services/instance.ts";
+import { findInstance, requireReady, requireTokensOfBrand } from "../services/instance.ts";
 
 /** A broadcast request that has passed validation of its shape only. */
 export type IncomingBroadcast = {
@@ -57,6 +57,7 @@ export async function sendBroadcast(deps: SendDeps, broadcast: IncomingBroadcast
     deps.read(usersOfBrand(instanceId, userIds)),
     deps.read(broadcastByRequest(instanceId, requestId)),
   ]);
+  requireTokensOfBrand(bundle, [principal]);
   const caller = principal.kind === "anonymous" ? null : principal.brandId;
   const { brandId } = requireReady(bundle, instanceId, caller).instance;
   if (principal.kind !== "anonymous") {

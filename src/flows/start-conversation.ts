@@ -11,7 +11,9 @@ import type { Caller } from "../domain/principal.ts";
 import type { User } from "../domain/user.ts";
 import { authorize, instanceOf } from "../domain/authorization.ts";
 import { findKnownUsers, resolveSender } from "../services/identity.ts";
-import { findInstance, requireReady } from "../services/instance.ts";
+import { findInstance, requireReady, requireTokensOfBrand } from "../services/instance.ts";
+import { verifyUserToken } from "../services/user-token.ts";
+import type { TokenDeps } from "../services/user-token.ts";
 import type { SessionSummary } from "../services/session.ts";
 import { planSession } from "../services/usage.ts";
 import { EVENT } from "../telemetry/events.ts";
@@ -26,20 +28,25 @@ export type Start = {
   requestId: string | null;
 };
 
-type StartDeps = Pick<Deps, "db" | "addresses" | "read" | "caches" | "now" | "log" | "conversation">;
+type StartDeps = TokenDeps & Pick<Deps, "addresses" | "conversation">;
 
 /**
  * Starts a conversation before its first message, for a voice call with a later transcript. It is planned at once and
  * has its own address, which its id carries. Refuses (404) an unknown instance or user and an instance without a
- * configuration or template set, (403) another user, (400) a request without a user.
+ * configuration or template set, (401) another brand's user token, (403) another user, (400) a request without a user.
  */
 export async function startConversation(deps: StartDeps, caller: Caller, start: Start): Promise<SessionSummary> {
   const { instanceId } = start;
-  const bundle = requireReady(await findInstance(deps, instanceId), instanceId, caller.brandId);
+  const { auth_token: sent } = start.identifiers;
+  const token = sent ? await verifyUserToken(deps, sent) : null;
+  const found = await findInstance(deps, instanceId);
+  requireTokensOfBrand(found, [caller, token]);
+  const bundle = requireReady(found, instanceId, caller.brandId);
   const { brandId, channel } = bundle.instance;
   authorize(caller, "conversations:write", instanceOf(bundle.instance));
-  const address = deps.addresses.started(instanceId, keyOf(caller, start));
-  const user = await findPerson(deps, caller, bundle.instance, { ...start, address });
+  const named = { ...start, userId: start.userId ?? (caller.kind === "brand" ? (token?.userId ?? null) : null) };
+  const address = deps.addresses.started(instanceId, keyOf(caller, named));
+  const user = await findPerson(deps, caller, bundle.instance, { ...named, address });
 
   const now = deps.now();
   const session = {

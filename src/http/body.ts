@@ -4,7 +4,7 @@ import { BodyTooLargeError, readBounded } from "../domain/bounded-body.ts";
 import { AppError } from "../domain/errors.ts";
 import { parseJson } from "../domain/json.ts";
 import type { AppEnv } from "./context.ts";
-import { echoableRequestId, traceIdOf } from "./request-ids.ts";
+import { optionalRequestId, traceIdOf } from "./request-ids.ts";
 
 export const MAX_BODY_BYTES = 256 * 1024;
 const MAX_DEPTH = 32;
@@ -14,14 +14,18 @@ const MAX_NODES = 10_000;
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 
 /**
- * Reads a JSON body and validates it; the route gets it by `c.req.valid("json")`. Refuses another media type (415), more
- * than 256 KB (413), malformed JSON or excessive nesting (400), and a wrong shape (422, or `status`).
+ * Reads a JSON body and checks it against a schema; the handler gets it by `c.req.valid("json")`. Refuses (415) another
+ * media type or a content encoding, (413) more than 256 KB, (400) malformed JSON and one beyond the limits above, (422, or
+ * `status`) another shape.
  */
 export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 422 }: { status?: 400 | 422 } = {}) =>
   createMiddleware<AppEnv, string, { in: { json: z.input<Schema> }; out: { json: z.output<Schema> } }>(
     async (c, next) => {
       if (!JSON_TYPE.test(c.req.header("Content-Type") ?? "")) {
         throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json");
+      }
+      if (c.req.header("Content-Encoding")) {
+        throw new AppError("UNSUPPORTED_MEDIA_TYPE", "The body must not be encoded: send it without Content-Encoding");
       }
       const body = parse(await readBytes(c.req.raw, MAX_BODY_BYTES));
       c.set("body", body);
@@ -31,7 +35,7 @@ export const jsonBody = <Schema extends z.ZodType>(schema: Schema, { status = 42
       );
       c.set(
         "requestId",
-        echoableRequestId((name) => c.req.header(name), body),
+        optionalRequestId((name) => c.req.header(name), body),
       );
       const result = schema.safeParse(body);
       if (!result.success) throw shapeError(result.error, status);

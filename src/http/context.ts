@@ -10,7 +10,7 @@ export type AppEnv = {
     /** The error that prevented `deps`. Health checks report it; other routes are behind `requireConfig`. */
     fault: unknown;
     traceId: string;
-    /** The request's id, if it may be echoed. */
+    /** The request id, when the request has a well-formed one. */
     requestId: string | undefined;
     /** The parsed JSON body, not validated. */
     body: unknown;

@@ -4,7 +4,7 @@ import type { Deps } from "../deps.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { onError } from "./errors.ts";
-import { echoableRequestId, traceIdOf } from "./request-ids.ts";
+import { echoedRequestId, optionalRequestId, traceIdOf } from "./request-ids.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /** Sets up every request: ids, dependencies, response headers and one log line. */
@@ -14,7 +14,7 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     c.set("receivedAt", Date.now());
     c.set("event", {});
     c.set("traceId", traceIdOf(header));
-    c.set("requestId", echoableRequestId(header));
+    c.set("requestId", optionalRequestId(header));
     try {
       c.set(
         "deps",
@@ -29,8 +29,11 @@ export const requestContext = (createDeps: (env: Env, background: Deps["backgrou
     });
 
     c.header("X-Trace-ID", c.var.traceId);
-    if (c.var.requestId !== undefined) c.header("X-Request-ID", c.var.requestId);
+    const echoed = echoedRequestId(header, c.var.requestId);
+    if (echoed !== undefined) c.header("X-Request-ID", echoed);
     c.header("X-Content-Type-Options", "nosniff");
+    // Answers hold personal data, which no cache may keep. The document sets its own value.
+    if (!c.res.headers.has("Cache-Control")) c.header("Cache-Control", "no-store");
     if (c.res.headers.get("Content-Type") === "application/json") {
       c.header("Content-Type", "application/json; charset=utf-8");
     }

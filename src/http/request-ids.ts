@@ -24,15 +24,19 @@ export const traceIdOf = (header: Header, body?: unknown, made?: string): string
   made ??
   newTraceId();
 
-/** The request id, if it may be echoed as `X-Request-ID`. */
-export const echoableRequestId = (header: Header, body?: unknown): string | undefined =>
+/** The request id of an operation that may have none; a malformed one counts as none. */
+export const optionalRequestId = (header: Header, body?: unknown): string | undefined =>
   safe(sentRequestId(header, body));
 
-/** Returns the required request id. Refuses a missing, empty or non-string id (400), and a long or malformed one (422). */
+/** The value of the response's `X-Request-ID`: the request's own header, by which proxies trace, else the request id. */
+export const echoedRequestId = (header: Header, requestId: string | undefined): string | undefined =>
+  safe(header("X-Request-ID")) ?? requestId;
+
+/** The required request id. Refuses (400) none and one that is empty or no string, (422) one that is too long or malformed. */
 export function requireRequestId(header: Header, body: unknown): string {
   const sent = sentRequestId(header, body);
   if (sent === undefined)
-    throw new AppError("MISSING_REQUEST_ID", "request_id is required: in the body, X-Request-ID or Idempotency-Key");
+    throw new AppError("MISSING_REQUEST_ID", "request_id is required: in the body, Idempotency-Key or X-Request-ID");
   if (typeof sent !== "string" || sent.trim() === "") {
     throw new AppError("INVALID_REQUEST_ID", "request_id must be a non-empty string", { status: 400 });
   }
@@ -42,14 +46,19 @@ export function requireRequestId(header: Header, body: unknown): string {
   });
 }
 
-/** True when the client sent the header `Idempotency-Key` and therefore expects the original answer again. */
+/** Whether the client uses `Idempotency-Key`, so that a duplicate is answered with the original response. */
 export const wantsReplay = (header: Header, body: unknown): boolean =>
-  field(body, "request_id") === undefined &&
-  header("X-Request-ID") === undefined &&
-  header("Idempotency-Key") !== undefined;
+  (field(body, "request_id") ?? null) === null && header("Idempotency-Key") !== undefined;
 
+/** Proxies write a new `X-Request-ID` for each attempt, so it counts last. */
 const sentRequestId = (header: Header, body: unknown): unknown =>
-  field(body, "request_id") ?? header("X-Request-ID") ?? header("Idempotency-Key");
+  field(body, "request_id") ?? unquoted(header("Idempotency-Key")) ?? header("X-Request-ID");
+
+/** `Idempotency-Key` as a structured field is a quoted string: https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3 */
+function unquoted(key: string | undefined): string | undefined {
+  const [, quoted] = /^"((?:[^"\\]|\\["\\])*)"$/.exec(key?.trim() ?? "") ?? [];
+  return quoted === undefined ? key : quoted.replaceAll(/\\(["\\])/g, "$1");
+}
 
 const field = (body: unknown, name: string): unknown =>
   typeof body === "object" && body !== null ? (body as Record<string, unknown>)[name] : undefined;

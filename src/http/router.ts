@@ -11,6 +11,8 @@ import { documented } from "./openapi.ts";
  */
 export function createRouter(): OpenAPIHono<AppEnv> {
   const router = new OpenAPIHono<AppEnv>({
+    // A trailing slash counts as absent.
+    strict: false,
     defaultHook: (result) => {
       if (!result.success) throw shapeError(result.error, 422);
     },

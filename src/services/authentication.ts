@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import { apiKeyByHash, touchApiKey } from "../db/credentials.ts";
+import { apiKeyByHash, isActiveBrand, touchApiKey } from "../db/credentials.ts";
 import type { ApiKey } from "../db/credentials.ts";
 import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
@@ -32,7 +32,7 @@ export async function readCredential(deps: TokenDeps, authorization: string | un
   return { kind: "key", hash: isForDevelopment ? await sha256(credential) : await keyHash(deps.config, credential) };
 }
 
-/** Who the credential stands for. Refuses (401) a key that is unknown, revoked or past its expiry. */
+/** The credential's principal. Refuses (401) a key that is unknown, revoked, expired or of a brand that is switched off. */
 export async function authenticate(
   deps: Pick<Deps, "read" | "caches" | "now" | "db" | "log" | "background">,
   credential: Credential,
@@ -67,12 +67,20 @@ export async function isSameSecret(given: string, secret: string): Promise<boole
   return (await sha256(given)) === (await sha256(secret));
 }
 
-/** Requires a credential and returns its principal. Refuses (401) a missing or invalid one. */
+/**
+ * The caller of an endpoint that requires a credential. Refuses (401) none, one that is not valid, and one of a brand that
+ * is switched off: an API key's look-up tells that, a user token needs one more, which is cached.
+ */
 export async function requireCaller(
   deps: TokenDeps & Pick<Deps, "background">,
   authorization: string | undefined,
 ): Promise<Caller> {
   const principal = await authenticate(deps, await readCredential(deps, authorization));
   if (principal.kind === "anonymous") throw refused("A credential is required");
+  const { brandId } = principal;
+  const isActive =
+    principal.kind === "brand" ||
+    (await deps.caches.activeBrands.get(brandId, () => deps.read(isActiveBrand(brandId))));
+  if (!isActive) throw refused("The credential is not valid");
   return principal;
 }

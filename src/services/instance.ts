@@ -1,9 +1,11 @@
+import { isSameKind } from "../channels/registry.ts";
 import { instanceBy, instanceById } from "../db/instances.ts";
 import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
 import { responderOf } from "../domain/adapter.ts";
 import type { Channel } from "../domain/channel.ts";
-import { notFound } from "../domain/errors.ts";
+import { AppError, notFound } from "../domain/errors.ts";
+import type { Principal } from "../domain/principal.ts";
 import { Uuid } from "../domain/ids.ts";
 import type { InstanceBundle, InstanceConfig } from "../domain/instance.ts";
 import { EVENT } from "../telemetry/events.ts";
@@ -42,6 +44,21 @@ export async function findInstanceByChannel(
 ): Promise<InstanceBundle | null> {
   if (recipientNumber !== null) return findInstanceBy(deps, { channel, recipientNumber }, options);
   return deps.log.warn(EVENT.recipientMissing, { channel }) ?? null;
+}
+
+/**
+ * Refuses (401) a user token of another brand than the instance's. `principals` are all that the request carries, in
+ * its header and its body. Without this check a brand could sign tokens for another brand's users.
+ */
+export function requireTokensOfBrand(bundle: InstanceBundle | null, principals: readonly (Principal | null)[]): void {
+  const isForeign = (principal: Principal | null) =>
+    principal?.kind === "user" && bundle !== null && principal.brandId !== bundle.instance.brandId;
+  if (principals.some(isForeign)) throw new AppError("UNAUTHORIZED", "The token is not valid for this instance");
+}
+
+/** Refuses (404) an instance of another kind of channel. */
+export function requireSameKind(bundle: InstanceBundle | null, instanceId: string, channel: Channel): void {
+  if (bundle !== null && !isSameKind(bundle.instance.channel, channel)) throw notFound("instance", instanceId);
 }
 
 /**

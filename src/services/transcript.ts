@@ -3,7 +3,7 @@ import type { StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
 import type { RecordedMessage } from "../rpc/conversation.ts";
-import { invalid, notFound, toAppError } from "../domain/errors.ts";
+import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
 import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { TranscribedMessage } from "../domain/transcript.ts";
@@ -21,7 +21,7 @@ type Delivery = {
 /**
  * Saves a transcript and returns the ids of its messages in order. They are stored in the conversation's object, so
  * Postgres may be unavailable; it is read only when the object no longer knows the session. Refuses (404) a conversation
- * unknown to the brand, (403) another user's, (400) a time in the future.
+ * unknown to the brand, (403) another user's and words of the assistant from a user, (400) a time in the future.
  */
 export async function saveTranscript(
   deps: Pick<Deps, "read" | "conversation" | "now" | "caches" | "carryEntry">,
@@ -29,6 +29,9 @@ export async function saveTranscript(
   sessionId: string,
   delivery: Delivery,
 ): Promise<string[]> {
+  if (caller.kind === "user" && delivery.messages.some(({ role }) => role === "assistant")) {
+    throw new AppError("FORBIDDEN", "Messages of the assistant are saved with an API key only");
+  }
   const latest = deps.now() + MAX_AHEAD_MS;
   if (delivery.messages.some(({ saidAt }) => (saidAt ?? 0) > latest)) {
     throw invalid("timestamp", "timestamp is in the future");
@@ -68,7 +71,7 @@ async function toRecord(
     saidAt,
     requestId,
     traceId,
-    metadata,
+    metadata: { ...metadata, recorded: "transcript" },
   };
 
   /** A client's UUID is the message's id; any other id, or a position in a request, is unique in this conversation only. */

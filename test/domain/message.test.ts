@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseJson } from "../../src/domain/json.ts";
-import { MessageContent, MessageMetadata, sanitizeMetadata } from "../../src/domain/message.ts";
+import { MessageContent, MessageMetadata, RESERVED_KEYS, sanitizeMetadata } from "../../src/domain/message.ts";
 
 describe("what a person says", () => {
   it("a message may have 10,000 characters, an emoji counting as one [F2.4.1]", () => {
@@ -93,4 +93,11 @@ describe("what a client says about a message", () => {
       false,
     ]);
   });
+});
+
+it("metadata keys that the service writes are removed, with a warning each", () => {
+  const sent = Object.fromEntries(RESERVED_KEYS.map((key) => [key, { forged: true }]));
+  const { value, warnings } = sanitizeMetadata({ ...sent, page: 7, nested: { delivery: 1 } });
+  expect(value).toEqual({ page: 7, nested: { delivery: 1 } });
+  expect(warnings).toEqual(RESERVED_KEYS.map((key) => `metadata.${key}: reserved, removed`));
 });

@@ -4,7 +4,7 @@ import { AppError, ERROR_CODES, ERROR_STATUS } from "../../src/domain/errors.ts"
 import type { ErrorCode, ErrorStatus } from "../../src/domain/errors.ts";
 import { createApp } from "../../src/app.ts";
 import { createTestApp } from "../support/contract.ts";
-import { INSTANCE } from "../support/demo.ts";
+import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { tokenFor } from "../support/tokens.ts";
@@ -20,6 +20,8 @@ const TABLE: [ErrorCode, ErrorStatus][] = [
   ["FORBIDDEN", 403],
   ["RESOURCE_NOT_FOUND", 404],
   ["DUPLICATE_REQUEST", 409],
+  ["CONFLICT", 409],
+  ["PRECONDITION_FAILED", 412],
   ["MALFORMED_JSON", 400],
   ["PAYLOAD_TOO_LARGE", 413],
   ["UNSUPPORTED_MEDIA_TYPE", 415],
@@ -116,6 +118,7 @@ describe("a conversation whose object can't be asked", () => {
     "a read is refused with a retry time when the conversation's object %s",
     async (_why, message, properties) => {
       const deps = createTestDeps();
+      deps.caches.activeBrands.set(ACME, true);
       const unsaved = () => Promise.reject(Object.assign(new Error(message), properties));
       const app = createTestApp(() => ({ ...deps, conversation: () => ({ unsaved }) as never }));
       const token = await tokenFor("01a203c1-5b09-7963-9685-2aef74277b10");

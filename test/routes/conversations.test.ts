@@ -1,4 +1,5 @@
 import { describe, expect } from "vitest";
+import { RESERVED_KEYS } from "../../src/domain/message.ts";
 import { ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "../support/demo.ts";
 import type { Gateway } from "../support/gateway.ts";
 import { contents, somebody } from "../support/people.ts";
@@ -40,7 +41,7 @@ describe.each(stages)("a person reads their conversation, %s:", (_when, settle) 
       role: "assistant",
       content: "m9",
       timestamp: at(9),
-      metadata: {},
+      metadata: { recorded: "transcript" },
     });
   });
 
@@ -151,7 +152,7 @@ describe("a conversation of somebody else", () => {
       ["added up", (gateway, id, credential) => gateway.get(`/api/v1/conversations/${id}/usage`, credential)],
       [
         "written into",
-        (gateway, id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/messages`, said(9), credential),
+        (gateway, id, credential) => gateway.send("POST", `/api/v1/conversations/${id}/messages`, said(8), credential),
       ],
       [
         "ended",
@@ -234,4 +235,47 @@ it("a repeated query parameter counts once, by its first value", async ({ gatewa
   const ann = await somebody(gateway);
   const reply = await ann.history(await ann.start(), "?limit=7&limit=none");
   expect([reply.status, reply.body.data.pagination.limit]).toEqual([200, 7]);
+});
+
+describe("a transcript", () => {
+  const said = { role: "assistant", content: "We open at nine.", timestamp: "2026-11-22T10:00:00Z" };
+
+  it("of the assistant is taken with an API key only", async ({ gateway }) => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const path = `/api/v1/conversations/${id}/messages`;
+    const mixed = [{ ...said, role: "user" }, said];
+    for (const body of [
+      said,
+      mixed,
+      { messages: mixed },
+      { content: "Hi", timestamp: said.timestamp, interrupted: true },
+    ]) {
+      const reply = await gateway.send("POST", path, body, ann.token);
+      expect([reply.status, reply.body.error.code]).toEqual([403, "FORBIDDEN"]);
+    }
+    expect((await gateway.send("POST", path, said, ACME_KEY)).status).toBe(202);
+    expect(contents(await ann.history(id))).toEqual([said.content]);
+  });
+
+  it("is marked as recorded, and takes no key of the service's own", async ({ gateway }) => {
+    const ann = await somebody(gateway);
+    const id = await ann.start();
+    const forged = {
+      ...Object.fromEntries(RESERVED_KEYS.map((key) => [key, { at: said.timestamp }])),
+      page: 7,
+    };
+    await ann.transcribe(id, { ...said, role: "user", metadata: forged });
+    const [message] = (await ann.history(id)).body.data.messages;
+    expect(message.metadata).toEqual({ page: 7, recorded: "transcript" });
+  });
+});
+
+it("an id in upper case is the same id", async ({ gateway }) => {
+  const ann = await somebody(gateway);
+  const said = await ann.say("Hello", { instance_id: INSTANCE.chat.toUpperCase() });
+  const reply = await ann.history(said.session_id.toUpperCase());
+  expect([reply.status, contents(reply).at(-1)]).toEqual([200, "Hello"]);
+  const list = await gateway.get(`/api/v1/conversations?user_id=${ann.userId.toUpperCase()}`, ann.token);
+  expect(list.status).toBe(200);
 });

@@ -207,7 +207,7 @@ describe("a conversation that is started", () => {
 
   it.for([
     ["of another person", 403, (ann: { userId: string }) => ({ instance_id: INSTANCE.chat, user_id: ann.userId })],
-    ["with another brand's instance", 404, () => ({ instance_id: INSTANCE.globex })],
+    ["with another brand's instance", 401, () => ({ instance_id: INSTANCE.globex })],
     ["with an instance that is not active", 404, () => ({ instance_id: INSTANCE.inactive })],
   ] as const)("a conversation can't be started: %s", async ([, status, body], { gateway, start }) => {
     const [ann, bob] = [await somebody(gateway), await somebody(gateway)];

@@ -1,4 +1,5 @@
 import { describe, expect } from "vitest";
+import { ACME_KEY } from "../support/demo.ts";
 import { contents, somebody } from "../support/people.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 
@@ -55,6 +56,8 @@ describe("what a voice pipeline wrote down", () => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     await gateway.flush();
+    // The isolate knows the brand's key, as it knows the user's brand.
+    expect((await gateway.get("/api/v1/conversations", ACME_KEY)).status).toBe(200);
     await gateway.proxy.leave();
     const reply = await ann.transcribe(id, { role: "user", content: "Is anybody there?", timestamp: SPOKEN });
     expect(reply.status).toBe(202);
@@ -114,8 +117,9 @@ describe("what a voice pipeline wrote down", () => {
       "assistant",
       null,
     ]);
-    expect(JSON.parse(assistant?.["metadata"] ?? "")).toEqual(metadata);
-    expect((await ann.history(id)).body.data.messages[0].metadata).toEqual(metadata);
+    const recorded = { ...metadata, recorded: "transcript" };
+    expect(JSON.parse(assistant?.["metadata"] ?? "")).toEqual(recorded);
+    expect((await ann.history(id)).body.data.messages[0].metadata).toEqual(recorded);
   });
 });
 

@@ -83,6 +83,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     instances: new Cache(options),
     endpoints: new Cache(options),
     apiKeys: new Cache(options),
+    activeBrands: new Cache(options),
     tokenIssuers: new Cache(options),
     keySets: new KeySets({ fetch: fetchKeySet, now }),
     knownUsers: new Cache(options),

@@ -1,4 +1,4 @@
-import { ACME, INSTANCE } from "./demo.ts";
+import { ACME, ACME_KEY, GLOBEX, GLOBEX_KEY, INSTANCE } from "./demo.ts";
 import type { Gateway } from "./gateway.ts";
 import { tokenFor } from "./tokens.ts";
 
@@ -30,7 +30,9 @@ export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = 
       if (reply.status !== 200) throw new Error(JSON.stringify(reply.body));
       return reply.body.data;
     },
-    transcribe: (id: string, body: unknown) => gateway.send("POST", at(id, "/messages"), body, token),
+    /** Saves a transcript: with the brand's key where it has words of the assistant, else with the user's own token. */
+    transcribe: (id: string, body: unknown) =>
+      gateway.send("POST", at(id, "/messages"), body, isOfAssistant(body) ? keyOf(brandId) : token),
     history: (id: string, query = "") => gateway.get(at(id, `/messages${query}`), token),
     details: (id: string) => gateway.get(at(id), token),
     usage: (id: string) => gateway.get(at(id, "/usage"), token),
@@ -39,6 +41,9 @@ export async function somebody(gateway: Gateway, { brandId = ACME, instanceId = 
     list: (query = "") => gateway.get(`/api/v1/conversations${query}`, token),
   };
 }
+
+const isOfAssistant = (body: unknown): boolean => /"assistant|"interrupted"/.test(JSON.stringify(body));
+const keyOf = (brandId: string): string => (brandId === GLOBEX ? GLOBEX_KEY : ACME_KEY);
 
 /** Contents of a history page, newest first. */
 export const contents = (reply: { body: any }): string[] =>

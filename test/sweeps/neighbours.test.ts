@@ -86,8 +86,8 @@ const ofBroadcast = (rest = ""): Try => ({
 const TRIES: Record<string, Try> = {
   "POST /api/messages": chat("/api/messages", 403, 403),
   // Everybody of the brand may speak to the brand: in a conversation of their own.
-  "POST /web/messages": chat("/web/messages", 404, 200),
-  "POST /app/messages": chat("/app/messages", 404, 200),
+  "POST /web/messages": chat("/web/messages", 401, 200),
+  "POST /app/messages": chat("/app/messages", 401, 200),
   "POST /api/whatsapp/messages": {
     path: () => "/api/whatsapp/messages",
     body: () => ({
@@ -101,7 +101,7 @@ const TRIES: Record<string, Try> = {
   "POST /api/broadcast": {
     path: () => "/api/broadcast",
     body: () => ({ ...instance, request_id: "b2", content: "Hello", user_ids: [ann.userId] }),
-    eves: 404,
+    eves: 401,
     bobs: 403,
     ofGlobex: 404,
   },
@@ -117,7 +117,7 @@ const TRIES: Record<string, Try> = {
   "POST /api/v1/conversations/start": {
     path: () => "/api/v1/conversations/start",
     body: () => ({ ...instance, user_id: ann.userId }),
-    eves: 404,
+    eves: 401,
     bobs: 403,
     ofGlobex: 404,
   },

@@ -14,6 +14,7 @@ import {
   success,
   WITH_KEY,
 } from "../../http/openapi.ts";
+import { PathId } from "../../http/path-id.ts";
 import { requireRequestId } from "../../http/request-ids.ts";
 import { respond } from "../../http/respond.ts";
 import { createRouter } from "../../http/router.ts";
@@ -30,8 +31,7 @@ import {
   toProgress,
 } from "./schemas.ts";
 
-/** A malformed id is 404 like an unknown one. */
-const params = z.object({ id: z.string().meta({ format: "uuid" }) });
+const params = z.object({ id: PathId });
 const REFUSALS = ["UNAUTHORIZED", "FORBIDDEN", "RESOURCE_NOT_FOUND", ...SERVICE_REFUSALS] as const;
 
 const send = createRoute({

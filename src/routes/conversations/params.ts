@@ -2,6 +2,7 @@ import { z } from "@hono/zod-openapi";
 import { createMiddleware } from "hono/factory";
 import { invalid, notFound } from "../../domain/errors.ts";
 import { Uuid } from "../../domain/ids.ts";
+import { PathId } from "../../http/path-id.ts";
 import type { Caller } from "../../domain/principal.ts";
 import type { AppContext, AppEnv } from "../../http/context.ts";
 import { addLogFields } from "../../http/context.ts";
@@ -9,8 +10,6 @@ import { SERVICE_REFUSALS } from "../../http/openapi.ts";
 import { requireCaller } from "../../services/authentication.ts";
 import { limitCaller } from "../../services/rate-limit.ts";
 
-/** Checked by `conversationIdOf`, after authentication: a malformed id is 404 like an unknown one. */
-export const PathId = z.string().meta({ format: "uuid" });
 export const ConversationParams = z.object({ id: PathId });
 
 /** Errors of every conversation route. */
@@ -28,17 +27,16 @@ export const withCaller = createMiddleware<AppEnv & { Variables: { caller: Calle
   await next();
 });
 
-/** The conversation id of the path, in lower case. Refuses (400) a blank one and (404) one that is no UUID. */
+/** The conversation id of the path. Refuses (400) a blank one and (404) one that is no UUID. */
 export function conversationIdOf(c: AppContext, { id: sent }: z.output<typeof ConversationParams>): string {
-  const id = idOf("conversation", sent);
+  const id = requireId("conversation", sent);
   addLogFields(c, { session_id: id });
   return id;
 }
 
-/** A path's id in lower case. Refuses (400) a blank one and (404) one that is no UUID. */
-export function idOf(resourceType: string, sent: string): string {
-  const id = sent.trim().toLowerCase();
-  if (id === "") throw invalid(`${resourceType}_id`, `${resourceType}_id is required`);
-  if (!Uuid.safeParse(id).success) throw notFound(resourceType, id);
-  return id;
+/** An id of the path. Refuses (400) a blank one and (404) one that is no UUID. */
+export function requireId(resourceType: string, sent: string): string {
+  if (sent === "") throw invalid(`${resourceType}_id`, `${resourceType}_id is required`);
+  if (!Uuid.safeParse(sent).success) throw notFound(resourceType, sent);
+  return sent;
 }

@@ -5,11 +5,12 @@ import { MessagePageQuery, SessionPageQuery, UsagePageQuery } from "../../domain
 import { addLogFields } from "../../http/context.ts";
 import { refusals, success, WITH_CREDENTIAL } from "../../http/openapi.ts";
 import { respond } from "../../http/respond.ts";
+import { PathId } from "../../http/path-id.ts";
 import { createRouter } from "../../http/router.ts";
 import { findMessage, history } from "../../services/history.ts";
 import { listSessions, sessionInfo } from "../../services/session.ts";
 import { usageRecordsOf, usageStats } from "../../services/usage.ts";
-import { conversationIdOf, ConversationParams, idOf, PathId, REFUSALS, withCaller } from "./params.ts";
+import { conversationIdOf, ConversationParams, REFUSALS, requireId, withCaller } from "./params.ts";
 import {
   ConversationDetails,
   ConversationList,
@@ -131,7 +132,7 @@ export const conversationReadRoutes = createRouter()
     const { caller, deps } = c.var;
     const params = c.req.valid("param");
     const id = conversationIdOf(c, params);
-    const messageId = idOf("message", params.message_id);
+    const messageId = requireId("message", params.message_id);
     const found = await findMessage(deps, caller, id, messageId);
     if (found === null) throw notFound("message", messageId);
     return respond(c, 200, messageJson(found, id, caller), "Message found");
