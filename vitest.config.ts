@@ -16,6 +16,8 @@ export default defineConfig({
           globalSetup: ["test/support/database-image.ts"],
           // Far above any test's duration, so that a busy machine causes no failure.
           testTimeout: 30_000,
+          hookTimeout: 60_000,
+          expect: { poll: { timeout: 20_000 } },
         },
       },
       {
