@@ -12,7 +12,8 @@ import { expire } from "./conversation/sessions/expire.ts";
 import { createConversation } from "./conversation/create.ts";
 import type { Components } from "./conversation/create.ts";
 import { requestStatus } from "./conversation/turns/status.ts";
-import { record, transcribe } from "./conversation/sessions/record.ts";
+import { record } from "./conversation/sessions/record.ts";
+import { transcribe } from "./conversation/sessions/transcribe.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
 import type { Refused } from "../src/domain/errors.ts";
 import type { WireSubmission, SubmitOutcome } from "../src/domain/submission.ts";
@@ -106,7 +107,7 @@ export class Conversation extends DurableObject<Env> implements rpc.Conversation
     });
   }
 
-  async transcribe(transcript: rpc.Transcript): Promise<rpc.RecordOutcome | rpc.Unknown> {
+  async transcribe(transcript: rpc.Transcript): Promise<rpc.TranscribeOutcome> {
     if (this.#isBlank() && transcript.session === null) return { kind: "unknown" };
     return this.#call((conversation) => {
       if (transcript.written !== undefined) conversation.outbox.confirm(transcript.written);

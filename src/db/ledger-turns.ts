@@ -90,8 +90,9 @@ export const insertMessages = (messages: ReturnType<typeof messageRows>, conditi
     channel_message_id, turn_id is not null, metadata, created_at
   from jsonb_to_recordset(${rows(messages)}) as m(id uuid, brand_id uuid, session_id uuid, instance_id uuid, user_id uuid,
     turn_id uuid, role text, content text, seq bigint, request_id text, trace_id text, channel_message_id text,
-    metadata jsonb, created_at timestamptz)
+    client_id uuid, metadata jsonb, created_at timestamptz)
   where ${condition} and ${isNotErased(sql`m`)}
+    and not exists (select from messages o where o.id = m.client_id and o.session_id = m.session_id)
   on conflict do nothing`;
 
 /** The entries with a message id that a message of another session has; theirs was not inserted. */
@@ -124,6 +125,7 @@ export const messageRows = ({ session, turn, messages }: KeyedEntry) =>
     request_id: message.requestId,
     trace_id: message.traceId,
     channel_message_id: message.channelMessageId,
+    client_id: message.clientId ?? null,
     metadata: message.metadata,
     created_at: iso(message.createdAt),
   }));

@@ -87,5 +87,7 @@ export type Message = {
   requestId: string | null;
   traceId: string | null;
   channelMessageId: string | null;
+  /** A UUID under which the session may have this message already; the ledger then does not insert it. */
+  clientId?: string | null;
   metadata: Record<string, unknown>;
 };

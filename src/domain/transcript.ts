@@ -32,12 +32,9 @@ const Timestamp = z
 /** One message of a transcript. */
 export const TranscriptMessage = z
   .object({
-    id: z
-      .string()
-      .min(1)
-      .max(128)
-      .nullish()
-      .meta({ description: "Client-supplied id used for deduplication; a UUID becomes the message id" }),
+    id: z.string().min(1).max(128).nullish().meta({
+      description: "Client-supplied id, unique in the conversation; repeating it with other words is a conflict",
+    }),
     role: z.enum(["user", "assistant"]),
     content: z
       .string()

@@ -37,6 +37,10 @@ export type Outbound = {
 /** A recorded message, deduplicated by id. */
 export type RecordedMessage = {
   id: string;
+  /** The client's UUID that the id was derived from: a message of the session may have it as its id. */
+  clientId?: string | null;
+  /** Hash of role and content; set when the client names the message. The same id with another hash is a conflict. */
+  fingerprint?: string | null;
   role: Role;
   content: string;
   /** When it was said, if known. Epoch milliseconds. */
@@ -54,6 +58,12 @@ export type RecordOutcome =
       entry?: StoredEntry;
     }
   | Refused;
+
+/** `ids` are the messages' ids in order; one that the session had before keeps its own. */
+export type TranscribeOutcome = (Exclude<RecordOutcome, Refused> & { ids: string[] }) | Conflict | Unknown | Refused;
+
+/** Messages, by index, whose ids the session has with other words. None of the transcript was recorded. */
+export type Conflict = { kind: "conflict"; indexes: number[] };
 
 /** Nothing can be sent to the user now, so the message was not recorded. `code` is a delivery error's: `WINDOW_CLOSED`. */
 export type Undeliverable = { kind: "undeliverable"; code: string; message: string };
@@ -143,7 +153,7 @@ export type Conversation = {
   /** Starts a session before its first message. A repeated call returns the session unchanged. */
   start(beginning: StartSession): Promise<SessionStarted | Refused>;
   /** Records a transcript in one of the conversation's sessions. Returns before it is in Postgres. */
-  transcribe(transcript: Transcript): Promise<RecordOutcome | Unknown>;
+  transcribe(transcript: Transcript): Promise<TranscribeOutcome>;
   /** Ends a session; the next message starts a new one. */
   expire(ending: SessionCommand): Promise<Expired | Unknown | Refused>;
   /** Erases a session and its pending turns; their callers are refused. */

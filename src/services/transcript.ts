@@ -4,6 +4,7 @@ import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
 import type { RecordedMessage } from "../rpc/conversation.ts";
 import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
+import { sha256 } from "../domain/crypto.ts";
 import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
 import type { TranscribedMessage } from "../domain/transcript.ts";
@@ -21,7 +22,8 @@ type Delivery = {
 /**
  * Saves a transcript and returns the ids of its messages in order. They are stored in the conversation's object, so
  * Postgres may be unavailable; it is read only when the object no longer knows the session. Refuses (404) a conversation
- * unknown to the brand, (403) another user's and words of the assistant from a user, (400) a time in the future.
+ * unknown to the brand, (403) another user's and words of the assistant from a user, (400) a time in the future, (409) an
+ * id that was sent with other words.
  */
 export async function saveTranscript(
   deps: Pick<Deps, "read" | "conversation" | "now" | "caches" | "carryEntry">,
@@ -39,23 +41,34 @@ export async function saveTranscript(
   const messages = await Promise.all(
     delivery.messages.map((message, index) => toRecord(message, index, sessionId, delivery, deps.now())),
   );
-  const keepAt = async (address: string, session: StoredSession | null): Promise<boolean> => {
+  const keepAt = async (address: string, session: StoredSession | null): Promise<string[] | null> => {
     const written = deps.caches.writtenEntries.take(address);
     const transcript = { sessionId, caller, session, messages, ...(written === null ? {} : { written }) };
     const outcome = await deps.conversation(address).transcribe(transcript);
     if (outcome.kind === "refused") throw toAppError(outcome);
-    if (outcome.kind === "recorded" && outcome.entry !== undefined) deps.carryEntry(outcome.entry);
-    return outcome.kind === "recorded";
+    if (outcome.kind === "conflict") throw conflict(outcome.indexes);
+    if (outcome.kind === "unknown") return null;
+    if (outcome.entry !== undefined) deps.carryEntry(outcome.entry);
+    return outcome.ids;
   };
   const address = addressOfSession(sessionId);
-  if (address === null || !(await keepAt(address, null))) {
-    const session = await deps.read(sessionById(caller.brandId, sessionId));
-    if (session === null) throw notFound("conversation", sessionId);
-    authorize(caller, "conversations:write", conversationOf(session));
-    await keepAt(session.address, session);
-  }
-  return messages.map(({ id }) => id);
+  const ids = address === null ? null : await keepAt(address, null);
+  if (ids !== null) return ids;
+  const session = await deps.read(sessionById(caller.brandId, sessionId));
+  if (session === null) throw notFound("conversation", sessionId);
+  authorize(caller, "conversations:write", conversationOf(session));
+  const kept = await keepAt(session.address, session);
+  if (kept === null) throw notFound("conversation", sessionId);
+  return kept;
 }
+
+/** 409 for the messages at these indexes. */
+const conflict = (indexes: readonly number[]): AppError =>
+  new AppError("CONFLICT", "A message with this id was sent before with other words", {
+    details: {
+      fields: indexes.map((index) => ({ field: `messages.${index}.id`, index, message: "was sent with other words" })),
+    },
+  });
 
 async function toRecord(
   { id, role, content, saidAt, metadata }: TranscribedMessage,
@@ -66,6 +79,8 @@ async function toRecord(
 ): Promise<RecordedMessage> {
   return {
     id: await messageId(),
+    clientId: id !== null && Uuid.safeParse(id).success ? id.toLowerCase() : null,
+    fingerprint: id === null ? null : await sha256(JSON.stringify([role, content])),
     role,
     content,
     saidAt,
@@ -74,9 +89,9 @@ async function toRecord(
     metadata: { ...metadata, recorded: "transcript" },
   };
 
-  /** A client's UUID is the message's id; any other id, or a position in a request, is unique in this conversation only. */
+  /** Derived: a client's id, or a position in a request, means something in this conversation only. */
   async function messageId(): Promise<string> {
-    if (id !== null) return Uuid.safeParse(id).success ? id.toLowerCase() : uuidOf(JSON.stringify([sessionId, id]));
+    if (id !== null) return uuidOf(JSON.stringify([sessionId, Uuid.safeParse(id).success ? id.toLowerCase() : id]));
     if (requestId === null) return uuidv7(now);
     return uuidOf(JSON.stringify([sessionId, requestId, index, role, content, saidAt]));
   }

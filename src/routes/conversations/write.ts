@@ -75,7 +75,10 @@ const transcript = createRoute({
       timestamp: "2026-11-22T10:00:00.250Z",
     }),
   },
-  responses: { 202: success("The messages are saved", Saved), ...refusals(...BODY_REFUSALS, ...REFUSALS) },
+  responses: {
+    202: success("The messages are saved", Saved),
+    ...refusals(...BODY_REFUSALS, ...REFUSALS, "CONFLICT"),
+  },
 });
 
 const expire = createRoute({
