@@ -8,17 +8,18 @@ const MAX_KEY_LENGTH = 128;
 const TRUNCATED = ',"truncated":true';
 
 /** Where a request id is unique: an instance and a session, or an instance alone. */
-export const scopeOf = (instanceId: string, sessionId: string | null): string => `${instanceId}:${sessionId ?? ""}`;
+export const sessionScope = (instanceId: string, sessionId: string | null): string =>
+  `${instanceId}:${sessionId ?? ""}`;
 
 /**
  * The scope of a message's request id. On a channel that addresses contacts it is the conversation's address, so a
  * duplicate is known before anything is read from the database.
  */
-export const scopeFor = (
+export const requestScope = (
   { addressedBy }: { addressedBy: "user" | "contact" },
   { address, instanceId }: { address: string; instanceId: string },
   sessionId: string | null,
-): string => (addressedBy === "contact" ? address : scopeOf(instanceId, sessionId));
+): string => (addressedBy === "contact" ? address : sessionScope(instanceId, sessionId));
 
 /** A request id derived from a foreign id of any length. */
 export const requestIdOf = (id: string): string =>

@@ -4,11 +4,11 @@ import { invalid } from "./errors.ts";
 import { cleanText } from "./text.ts";
 import type { UserTier } from "./user.ts";
 
-/** By what a caller may name a person, in the order it counts. The fourth, a token, is verified and never looked up. */
+/** The identifiers a user is looked up by, in order of priority. The fourth, a token, is verified and never looked up. */
 export const IDENTIFIER_TYPES = ["phone_e164", "email", "device_id"] as const;
 export type IdentifierType = (typeof IDENTIFIER_TYPES)[number];
 
-/** Phones paste their numbers with dashes, no-break spaces and bidi marks. */
+/** Phones copy numbers with dashes, no-break spaces and bidi marks. */
 const normalizePhone = (text: string): string => cleanText(text).replace(/[\s.()\p{Pd}]/gu, "");
 
 /** E.164: + and 2 to 15 digits, the first of them not 0. Spaces, dashes, dots and parentheses are taken out. */
@@ -41,11 +41,11 @@ const AuthToken = z.string().trim().min(1).max(8192);
 const isBlank = (value: unknown): boolean =>
   value === undefined || value === null || (typeof value === "string" && value.trim() === "");
 
-/** Forms send what was left empty as "" or null: it counts as left out. */
+/** Forms send an empty field as "" or null, which counts as absent. */
 const leftOut = <T extends z.ZodType>(schema: T) =>
   z.preprocess((value) => (isBlank(value) ? undefined : value), schema.optional()).optional();
 
-/** How a caller names the person who speaks. Normalised; all four may be left out. */
+/** The sender's identifiers, normalised. All four are optional. */
 export const Identifiers = z
   .object({
     phone_e164: leftOut(PhoneE164),
@@ -77,8 +77,8 @@ export function validateIdentifier(
 }
 
 /**
- * What a person can be looked up by, normalised, the strongest first. The token isn't among it: it names its user once
- * it is verified, and is never stored. Refuses (400) a badly formed value.
+ * The identifiers for a look-up, normalised, by priority. The token is not among them: it identifies its user once it is
+ * verified, and is never stored. Refuses (400) a malformed value.
  */
 export const presented = (identifiers: Identifiers): { type: IdentifierType; value: string }[] =>
   IDENTIFIER_TYPES.flatMap((type) => {

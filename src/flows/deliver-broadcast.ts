@@ -80,6 +80,8 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
   const { id, brandId, instanceId, channel, business, traceId } = broadcast;
   const { person } = recipient;
   if (!instanceId) throw invalid("instance_id", "instance_id is required");
+  const content = truncate(broadcast.content, MAX_CONTENT);
+  const cut = content === broadcast.content ? {} : { truncated: true };
   return {
     brandId,
     instanceId,
@@ -91,11 +93,11 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
       {
         id: recipient.messageId,
         role: "assistant",
-        content: truncate(broadcast.content, MAX_CONTENT),
+        content,
         saidAt: null,
         requestId: null,
         traceId,
-        metadata: { ...broadcast.metadata, channel: "broadcast", broadcast_id: id },
+        metadata: { ...broadcast.metadata, ...cut, channel: "broadcast", broadcast_id: id },
       },
     ],
     outbound: business &&

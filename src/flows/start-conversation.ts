@@ -45,7 +45,7 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   const { brandId, channel } = bundle.instance;
   authorize(caller, "conversations:write", instanceOf(bundle.instance));
   const named = { ...start, userId: start.userId ?? (caller.kind === "brand" ? (token?.userId ?? null) : null) };
-  const address = deps.addresses.started(instanceId, keyOf(caller, named));
+  const address = deps.addresses.started(instanceId, startKey(caller, named));
   const user = await findPerson(deps, caller, bundle.instance, { ...named, address });
 
   const now = deps.now();
@@ -71,7 +71,7 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
 }
 
 /** The conversation's key: the same request id for the same user is the same conversation. */
-const keyOf = (caller: Caller, { requestId, userId, identifiers }: Start): string =>
+const startKey = (caller: Caller, { requestId, userId, identifiers }: Start): string =>
   JSON.stringify(
     requestId === null ? [crypto.randomUUID()] : [requestId, personOf(caller) ?? userId, presented(identifiers)],
   );

@@ -29,7 +29,7 @@ export async function findBroadcast(
   id: string,
   page: RecipientPage,
 ): Promise<Progress> {
-  const scope = await scopeOf(deps, credential, "broadcasts:read", id);
+  const scope = await authorizedScope(deps, credential, "broadcasts:read", id);
   return found(await deps.read(progressOf(scope, page)), id);
 }
 
@@ -38,7 +38,7 @@ export async function findBroadcast(
  * that is no broadcast of the caller's brand.
  */
 export async function cancel(deps: BroadcastDeps, credential: Credential, id: string): Promise<Progress> {
-  const scope = await scopeOf(deps, credential, "broadcasts:write", id);
+  const scope = await authorizedScope(deps, credential, "broadcasts:write", id);
   return found(await cancelBroadcast(deps.db, scope), id);
 }
 
@@ -51,7 +51,7 @@ export async function retry(
   credential: Credential,
   id: string,
 ): Promise<Progress> {
-  const scope = await scopeOf(deps, credential, "broadcasts:write", id);
+  const scope = await authorizedScope(deps, credential, "broadcasts:write", id);
   const before = found(await deps.read(progressOf(scope, { limit: 0, after: null, state: null })), id);
   if (before.cancelledAt !== null) throw invalid("broadcast_id", "The broadcast is cancelled");
   await deps.broadcastTimer(id).start();
@@ -73,7 +73,12 @@ export async function enqueue(
 }
 
 /** The broadcast within the caller's brand. */
-async function scopeOf(deps: BroadcastDeps, credential: Credential, action: Action, id: string): Promise<Scope> {
+async function authorizedScope(
+  deps: BroadcastDeps,
+  credential: Credential,
+  action: Action,
+  id: string,
+): Promise<Scope> {
   requireServer(deps, credential);
   const principal = await authenticate(deps, credential);
   const brandId = principal.kind === "anonymous" ? null : principal.brandId;

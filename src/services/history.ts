@@ -7,7 +7,7 @@ import { encodeCursor } from "../domain/page.ts";
 import type { MessagePage, Pagination } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-import { MAX_UNSAVED, scopeOf } from "./session.ts";
+import { MAX_UNSAVED, callerScope } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 
 type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
@@ -30,7 +30,7 @@ export async function history(
 
   const found = await withUnsaved(deps, request, ({ messages }) =>
     deps.read(
-      messagesPage(scopeOf(caller), sessionId, {
+      messagesPage(callerScope(caller), sessionId, {
         before,
         ...savedWindow(messages.length, offset, wanted.limit),
         except: messages.map(({ id }) => id),
@@ -65,7 +65,7 @@ export async function findMessage(
 ): Promise<HistoryMessage | null> {
   const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
   const { saved, unsaved } = await withUnsaved(deps, request, () =>
-    deps.read(messageById(scopeOf(caller), sessionId, messageId)),
+    deps.read(messageById(callerScope(caller), sessionId, messageId)),
   );
   const session = saved?.session ?? unsaved?.session;
   if (session === undefined) throw notFound("conversation", sessionId);

@@ -28,7 +28,7 @@ export type Claims = {
 
 /** The sender, and their open session if Postgres was read. */
 export type Sender = { user: User; authState: AuthState; openSession: Session | null };
-const keyOf = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
+const claimsKey = ({ instanceId, channel, tokenUserId, identifiers }: Claims): string =>
   JSON.stringify([instanceId, channel, tokenUserId, identifiers.map(({ type, value }) => [type, value])]);
 
 /** Finds all users named by the claims, in at most one round trip, shared with other reads of the same tick. */
@@ -47,7 +47,7 @@ export async function findKnownUsers(
     ]);
     return { byToken, byIdentifier };
   };
-  return caches.knownUsers.get(keyOf(claims), () => caches.lookups.run(lookUp));
+  return caches.knownUsers.get(claimsKey(claims), () => caches.lookups.run(lookUp));
 }
 
 /**
@@ -87,7 +87,7 @@ export async function resolveSender(
   if (free.length > 0 || [found.byToken, ...found.byIdentifier].some((person) => person?.openSession)) {
     // Free identifiers are the sender's now, or another user's since: nothing is left to add next time.
     const settled = free.map((by) => ({ ...known, by, openSession: null }));
-    deps.caches.knownUsers.set(keyOf(claims), {
+    deps.caches.knownUsers.set(claimsKey(claims), {
       byToken: found.byToken && { ...found.byToken, openSession: null },
       byIdentifier: [...found.byIdentifier.map((person) => ({ ...person, openSession: null })), ...settled],
     });
@@ -107,7 +107,7 @@ async function createOnFirstContact(
   instance: Instance,
   claims: Claims,
 ): Promise<Sender> {
-  const person = await deps.caches.newUsers.get(keyOf(claims), () =>
+  const person = await deps.caches.newUsers.get(claimsKey(claims), () =>
     deps.caches.lookups.run(() =>
       createUser(deps.db, deps.addresses, {
         instanceId: instance.id,
@@ -121,7 +121,7 @@ async function createOnFirstContact(
       }),
     ),
   );
-  deps.caches.knownUsers.set(keyOf(claims), {
+  deps.caches.knownUsers.set(claimsKey(claims), {
     byToken: null,
     byIdentifier: claims.identifiers.map((by) => ({ ...person, by, openSession: null })),
   });

@@ -34,7 +34,7 @@ export async function sessionInfo(
 ): Promise<SessionInfo | null> {
   const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
   const { saved, unsaved } = await withUnsaved(deps, request, ({ messages }) =>
-    deps.read(sessionWithCounts(scopeOf(caller), sessionId, messages.map(idOf))),
+    deps.read(sessionWithCounts(callerScope(caller), sessionId, messages.map(idOf))),
   );
   const session = unsaved?.session ?? saved?.session;
   if (session === undefined) return null;
@@ -81,7 +81,7 @@ export async function listSessions(
 }
 
 /** Rows that the caller may read. */
-export const scopeOf = (caller: Caller): Scope => ({ brandId: caller.brandId, userId: personOf(caller) });
+export const callerScope = (caller: Caller): Scope => ({ brandId: caller.brandId, userId: personOf(caller) });
 
 const idOf = ({ id }: { id: string }): string => id;
 

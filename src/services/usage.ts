@@ -10,7 +10,7 @@ import type { Caller } from "../domain/principal.ts";
 import { formatIso } from "../domain/time.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
 import type { ReadyBundle } from "./instance.ts";
-import { scopeOf } from "./session.ts";
+import { callerScope } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 import { buildTokenPlan } from "../domain/token-plan.ts";
 import type { TokenPlan } from "../domain/token-plan.ts";
@@ -48,7 +48,7 @@ type ReadDeps = Pick<Deps, "read" | "conversation">;
 export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: string): Promise<UsageStats> {
   const request = { sessionId, caller, before: null, limit: 0 };
   const { saved, unsaved } = await withUnsaved(deps, request, ({ usage }) =>
-    deps.read(usageByTemplate(scopeOf(caller), sessionId, usage.map(idOf))),
+    deps.read(usageByTemplate(callerScope(caller), sessionId, usage.map(idOf))),
   );
   const session = unsaved?.session ?? saved?.session;
   if (session === undefined) throw notFound("conversation", sessionId);
@@ -78,7 +78,7 @@ export async function usageRecordsOf(
 ): Promise<{ records: TurnUsage[]; nextCursor: string | null }> {
   if (template_key?.trim() === "") throw invalid("template_key", "template_key is required");
   const window = { templateKey: template_key ?? null, after: after ?? null, limit: limit + 1 };
-  const found = await deps.read(usageRecords(scopeOf(caller), sessionId, window));
+  const found = await deps.read(usageRecords(callerScope(caller), sessionId, window));
   if (found === null) throw notFound("conversation", sessionId);
   authorize(caller, "conversations:read", conversationOf(found.session));
   const records = found.records.slice(0, limit);

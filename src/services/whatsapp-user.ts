@@ -27,7 +27,7 @@ export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentif
   ];
 }
 
-const keyOf = ({ instance, person }: WhatsAppContact): string =>
+const contactKey = ({ instance, person }: WhatsAppContact): string =>
   JSON.stringify(["whatsapp", instance, person.phone, person.userId]);
 
 /** Everybody who goes by either of the ids, of the instance's brand. At most one round trip, shared with what else is read. */
@@ -37,7 +37,7 @@ export async function findWhatsAppUsers(
 ): Promise<FoundUser[]> {
   const { instance, address, person } = correspondent;
   const identifiers = identifiersOf(person);
-  const { byIdentifier } = await caches.knownUsers.get(keyOf(correspondent), async () => ({
+  const { byIdentifier } = await caches.knownUsers.get(contactKey(correspondent), async () => ({
     byToken: null,
     byIdentifier: await read(
       usersByIdentifiers({ instance, channel: "whatsapp", addressOf: () => address }, identifiers),
@@ -104,7 +104,7 @@ async function createOnFirstContact(
   correspondent: WhatsAppContact,
   identifiers: StoredIdentifier[],
 ): Promise<Sender> {
-  const { user, openSession } = await deps.caches.newUsers.get(keyOf(correspondent), () =>
+  const { user, openSession } = await deps.caches.newUsers.get(contactKey(correspondent), () =>
     createUser(deps.db, deps.addresses, {
       instanceId: instance.id,
       brandId: instance.brandId,
@@ -128,5 +128,5 @@ function remember(
   identifiers: readonly StoredIdentifier[],
 ): void {
   const byIdentifier = identifiers.map((by) => ({ user, by, openSession: null }));
-  caches.knownUsers.set(keyOf(correspondent), { byToken: null, byIdentifier });
+  caches.knownUsers.set(contactKey(correspondent), { byToken: null, byIdentifier });
 }

@@ -31,7 +31,7 @@ it("a deadline aborts its signal with the time it gave", async () => {
   await vi.advanceTimersByTimeAsync(999);
   expect(signal.aborted).toBe(false);
   await vi.advanceTimersByTimeAsync(1);
-  expect(String(signal.reason)).toBe("Error: No answer within 1000 ms");
+  expect(String(signal.reason)).toBe("TimeoutError: No answer within 1000 ms");
 });
 
 it("a deadline aborts with its parent, also with one that was aborted before", async () => {

@@ -4,7 +4,7 @@ import { TurnStore } from "../../durable-objects/conversation/stores/turns.ts";
 import type { NewTurn } from "../../durable-objects/conversation/stores/turn.ts";
 import { migrate } from "../../durable-objects/runtime/migrate.ts";
 import { parseConfig } from "../../src/config.ts";
-import { cacheable, canonicalJson, fingerprint, idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
+import { cacheable, canonicalJson, fingerprint, idempotencyKey, sessionScope } from "../../src/domain/idempotency.ts";
 import { newTurnId } from "../../src/domain/ids.ts";
 import { admission, leaseIsOver, settle, start } from "../../src/domain/turn.ts";
 import type { Turn } from "../../src/domain/turn.ts";
@@ -29,11 +29,11 @@ const refusal = (field: string) =>
   });
 
 describe("the key of a request", () => {
-  const scope = scopeOf(INSTANCE, SESSION);
+  const scope = sessionScope(INSTANCE, SESSION);
 
   it.each([
     ["without a request id", scope, undefined as unknown as string, "request_id", "C6.1.1"],
-    ["without an instance", scopeOf("", SESSION), "r1", "instance_id", "C6.1.2"],
+    ["without an instance", sessionScope("", SESSION), "r1", "instance_id", "C6.1.2"],
     ["with an empty request id", scope, "", "request_id", "C6.1.3"],
     ["with a blank request id", scope, " \n", "request_id", "C6.1.3"],
     ["with a request id of 129 characters", scope, "x".repeat(129), "request_id", "C6.1.4"],
@@ -46,7 +46,7 @@ describe("the key of a request", () => {
   });
 
   it("an idempotency key without a session leaves its place empty [C6.1.6]", async () => {
-    expect(await idempotencyKey(scopeOf(INSTANCE, null), "r1")).toBe(`${INSTANCE}::r1`);
+    expect(await idempotencyKey(sessionScope(INSTANCE, null), "r1")).toBe(`${INSTANCE}::r1`);
   });
 
   it("an idempotency key over 128 characters is a hash [C6.1.7]", async () => {
@@ -61,7 +61,7 @@ describe("the key of a request", () => {
 
   it("an idempotency key differs between sessions [C3.7.1]", async () => {
     const sessions = ["01900000-0000-7000-8000-000000000002", SESSION];
-    const keys = await Promise.all(sessions.map((session) => idempotencyKey(scopeOf(INSTANCE, session), "r1")));
+    const keys = await Promise.all(sessions.map((session) => idempotencyKey(sessionScope(INSTANCE, session), "r1")));
     expect(new Set(keys).size).toBe(2);
   });
 });
@@ -176,7 +176,7 @@ describe("what a conversation keeps of its turns", () => {
     ...answerTo({ requestId: "r1", content: text, user: { id: SESSION, tier: "standard" } }),
     text,
   });
-  const scope = scopeOf(INSTANCE, SESSION);
+  const scope = sessionScope(INSTANCE, SESSION);
 
   function open() {
     const storage = sqliteStorage();
@@ -253,7 +253,7 @@ describe("what a conversation keeps of its turns", () => {
   it("one request id in two sessions is two turns [C3.7.1]", () => {
     const turns = open();
     run(turns);
-    const other = scopeOf(INSTANCE, "01900000-0000-7000-8000-000000000002");
+    const other = sessionScope(INSTANCE, "01900000-0000-7000-8000-000000000002");
     expect(turns.admission({ scope: other, requestId: "r1", fingerprint: "f" }, () => false, NOW)).toEqual({
       kind: "new",
     });

@@ -169,7 +169,7 @@ describe("an orchestrator's answer", () => {
     expect(reply.metadata.truncated).toBe(true);
   });
 
-  it("of exactly 10,000 characters is told whole, without a warning", () => {
+  it("a reply of exactly 10,000 characters is stored whole, without a warning", () => {
     expect(readReply({ text: "x".repeat(10_000) }, SORRY)).toEqual({
       text: "x".repeat(10_000),
       isDefault: false,

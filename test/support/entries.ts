@@ -1,5 +1,5 @@
 import { inboundMessageIdOf, newTurnId, replyMessageIdOf, usageIdOf, uuidv7 } from "../../src/domain/ids.ts";
-import { idempotencyKey, scopeOf } from "../../src/domain/idempotency.ts";
+import { idempotencyKey, sessionScope } from "../../src/domain/idempotency.ts";
 import type { LedgerEntry, LedgerNotice, KeyedEntry } from "../../src/domain/ledger.ts";
 import type { Session } from "../../src/domain/session.ts";
 import { ACME, INSTANCE } from "./demo.ts";
@@ -70,7 +70,7 @@ export function answeredTurn(session: Session, options: TurnOptions = {}): Ledge
     closed: null,
     turn: {
       id,
-      scope: scopeOf(session.instanceId, session.id),
+      scope: sessionScope(session.instanceId, session.id),
       requestId,
       fence: options.fence ?? 1,
       lockedAt: at,

@@ -1,7 +1,7 @@
 import type { ChannelDefinition } from "../../../src/channels/channel.ts";
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import type { AdapterInput } from "../../../src/domain/adapter.ts";
-import { scopeFor } from "../../../src/domain/idempotency.ts";
+import { requestScope } from "../../../src/domain/idempotency.ts";
 import { withWarnings } from "../../../src/domain/message.ts";
 import { inboundMessageIdOf, newTurnId } from "../../../src/domain/ids.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
@@ -63,7 +63,7 @@ export function admit(
   const current = state.get("session");
   const waiting = turns.pendingCount();
   const session = sessionFor(state, waiting > 0, visit);
-  const scope = scopeFor(options.channel, { address, instanceId: instance.id }, session.id);
+  const scope = requestScope(options.channel, { address, instanceId: instance.id }, session.id);
   const admission = turns.admission({ ...message, scope }, options.hasWaiter, now);
   const prior = priorOutcome(admission);
   if (prior !== null) return prior;

@@ -1,5 +1,5 @@
-import { cleanText } from "../../domain/text.ts";
-import { isRecord } from "../../domain/json.ts";
+import { InexactNumber, isRecord } from "../../domain/json.ts";
+import { cleanContent } from "../../domain/text.ts";
 
 /** Lenient readers for Meta's JSON, which changes without notice: none of them throws. */
 export type Json = Record<string, unknown>;
@@ -10,12 +10,15 @@ export const record = (value: unknown): Json => (isRecord(value) ? value : {});
 /** The objects of a list, other items left out; empty when the value is not a list. */
 export const records = (value: unknown): Json[] => (Array.isArray(value) ? value.filter(isRecord) : []);
 
-/** Cleaned text that is not empty, or a finite number as text; else null. */
+/** Cleaned text that shows something, or a finite number as text; else null. */
 export function text(value: unknown): string | null {
   const string = typeof value === "number" && Number.isFinite(value) ? String(value) : value;
-  const clean = typeof string === "string" ? cleanText(string).trim() : "";
+  const clean = typeof string === "string" ? cleanContent(string) : "";
   return clean === "" ? null : clean;
 }
 
-export const number = (value: unknown): number | null =>
-  typeof value === "number" && Number.isFinite(value) ? value : null;
+/** A finite number, rounded to a double where it is written with more digits; else null. */
+export function number(value: unknown): number | null {
+  const double = value instanceof InexactNumber ? Number(value.source) : value;
+  return typeof double === "number" && Number.isFinite(double) ? double : null;
+}

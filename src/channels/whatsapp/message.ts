@@ -68,6 +68,7 @@ export function readMessage(
   const words = truncate(content, MAX_CONTENT);
   const metadata = {
     ...files,
+    ...(words === content ? {} : { truncated: true }),
     whatsapp: { sent_at: formatIso(sentAt), person, ...(profile && { profile }), ...details },
   };
   return {

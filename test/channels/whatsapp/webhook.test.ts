@@ -52,6 +52,15 @@ describe("what somebody sends is read as what it is", () => {
     });
   });
 
+  it.each(["\u200b\u2060", "\u3164\ufe0f \u2800", "\u{e0041}\u{e007f}", "\0\x1f"])(
+    "a text of invisible characters only is kept and not answered: %j",
+    (body) => {
+      const message = only(messages(text({ phone: "16505551234" }, body)));
+      expect([message.kind, wantsReply(message)]).toEqual(["unsupported", false]);
+      expect(message.metadata.whatsapp).toMatchObject({ raw: { type: "text" } });
+    },
+  );
+
   it("every published message is read and kept as received", () => {
     for (const { name, payload } of fixtures()) {
       const { messages: sent = [], statuses = [] } = payload.entry[0].changes[0].value;
@@ -430,7 +439,7 @@ describe("a notification", () => {
         text({ phone: "16505550001" }, "b", { id: "w".repeat(513) }),
       ),
     );
-    expect(kept.map(({ content }) => content.length)).toEqual([10_000]);
+    expect(kept.map(({ content, metadata }) => [content.length, metadata.truncated])).toEqual([[10_000, true]]);
     expect(skipped).toHaveLength(1);
   });
 
