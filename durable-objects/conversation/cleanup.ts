@@ -16,7 +16,7 @@ const ROUND_MS = 5 * 60_000;
 
 /** Alarm task: deletes rows past their expiry, and the whole object when none is left and no session is open. */
 export function cleanUp(
-  { storage, state, turns, outbox, deliveries }: Stores,
+  { storage, state, turns, outbox, deliveries, amendments }: Stores,
   { deps, empty }: Options,
   now: number,
 ): number | null {
@@ -24,6 +24,7 @@ export function cleanUp(
   const nextExpiry = [
     turns.sweep(now),
     deliveries.sweep(now),
+    amendments.sweep(now),
     pruneTombstones(state, now),
     endIsRememberedUntil(state, now),
   ].reduce(earliest);

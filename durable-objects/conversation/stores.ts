@@ -1,5 +1,6 @@
 import { migrate } from "../runtime/migrate.ts";
 import type { Storage } from "../runtime/storage.ts";
+import { AmendmentStore } from "./stores/amendments.ts";
 import { DeliveryStore } from "./stores/deliveries.ts";
 import { Outbox } from "./stores/outbox.ts";
 import { MIGRATIONS } from "./stores/schema.ts";
@@ -13,6 +14,7 @@ export type Stores = {
   turns: TurnStore;
   outbox: Outbox;
   deliveries: DeliveryStore;
+  amendments: AmendmentStore;
 };
 
 /** Migrates the storage and opens its stores. After a rollback they read again, so memory never differs from disk. */
@@ -32,12 +34,13 @@ export function openStores(disk: Storage, now: () => number): Stores {
   const state = new StateStore(storage);
   const turns = new TurnStore(storage);
   const outbox = new Outbox(storage, state, now);
-  return { storage, state, turns, outbox, deliveries: new DeliveryStore(storage) };
+  const amendments = new AmendmentStore(storage);
+  return { storage, state, turns, outbox, deliveries: new DeliveryStore(storage), amendments };
 }
 
 /** True when the tables hold nothing: a refused first call has only created them. */
 export function isUnused({ storage }: Pick<Stores, "storage">): boolean {
-  const tables = ["state", "turns", "entries", "recorded", "deliveries"];
+  const tables = ["state", "turns", "entries", "recorded", "deliveries", "amendments"];
   const union = tables.map((table) => `SELECT 1 FROM ${table}`).join(" UNION ALL ");
   return storage.sql.exec(`${union} LIMIT 1`).toArray().length === 0;
 }

@@ -101,6 +101,7 @@ const claim = (broadcastId: string, size: number) => sql<ClaimedRow>`
     returning r.*
   )
   select r.id as recipient_id, r.user_id, r.message_id, r.attempts, instances.channel, instances.id as instance_id,
+    coalesce(users.metadata_json #>> array[instances.channel, 'marketing', 'value'] = 'stop', false) as is_opted_out,
     ${openSessions} as open_sessions, ${identifier("phone_e164")} as phone, ${identifier("whatsapp_user_id")} as whatsapp_user_id
   from claimed r
   join broadcasts b on b.id = r.broadcast_id
@@ -157,6 +158,7 @@ type ClaimedRow = {
   attempts: number;
   channel: Channel;
   instance_id: string;
+  is_opted_out: boolean;
   open_sessions: OpenSession[];
   phone: string | null;
   whatsapp_user_id: string | null;
@@ -167,6 +169,7 @@ const toRecipient = (row: ClaimedRow, addresses: Addresses): Recipient => ({
   userId: row.user_id,
   messageId: row.message_id,
   attempts: row.attempts,
+  isOptedOut: row.is_opted_out,
   ...(row.channel === "whatsapp"
     ? { person: toPerson(row), openSession: null }
     : { person: null, openSession: openAt(addresses.chat(row.instance_id, row.user_id), row.open_sessions) }),

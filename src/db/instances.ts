@@ -43,7 +43,7 @@ export const instanceBy = (key: InstanceKey): Query<InstanceBundle | null> =>
       'instance', jsonb_build_object(
         'id', instances.id, 'brandId', instances.brand_id, 'name', instances.name, 'channel', instances.channel, 'recipientNumber', instances.recipient_number,
         'phoneNumberId', instances.phone_number_id, 'acceptGuestUsers', instances.accept_guest_users,
-        'whatsappTemplate', instances.metadata_json -> 'whatsapp_template'),
+        'whatsappTemplate', instances.metadata_json -> 'whatsapp_template', 'greeting', instances.metadata_json ->> 'greeting'),
       'config', case when c.id is null then null else jsonb_build_object(
         'id', c.id, 'defaultReply', c.default_reply, 'sessionTimeoutMinutes', c.session_timeout_minutes,
         'routingPlanKey', c.routing_plan_key, 'policy', c.policy_json,

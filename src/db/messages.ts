@@ -1,5 +1,5 @@
 import { and, eq, sql } from "drizzle-orm";
-import type { HistoryMessage } from "../domain/history.ts";
+import type { HistoryMessage, QuotedMessage } from "../domain/history.ts";
 import type { Cursor } from "../domain/page.ts";
 import { build } from "./client.ts";
 import { instanceIs } from "./instances.ts";
@@ -91,6 +91,27 @@ export const existingMessages = (messageIds: readonly string[]): Query<Set<strin
       .from(messages)
       .where(sql`${messages.id} in (${ids(messageIds)})`),
     (rows) => new Set(rows.map(({ id }) => id)),
+  );
+
+/** A user's message by the channel's id or by its own; null when the user has none. */
+export const quotedMessage = (
+  { brandId, userId }: { brandId: string; userId: string },
+  { channelMessageId, messageId }: { channelMessageId: string; messageId: string | null },
+): Query<QuotedMessage | null> =>
+  query(
+    build
+      .select({ id: messages.id, role: messages.role, content: messages.content })
+      .from(messages)
+      .innerJoin(sessions, eq(sessions.id, messages.sessionId))
+      .where(
+        and(
+          eq(sessions.brandId, brandId),
+          eq(sessions.userId, userId),
+          messageId === null ? eq(messages.channelMessageId, channelMessageId) : eq(messages.id, messageId),
+        ),
+      )
+      .limit(1),
+    ([row]) => row ?? null,
   );
 
 /** Whether the instance has a message with this id of its channel, of whatever age. */

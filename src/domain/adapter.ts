@@ -10,8 +10,7 @@ import type {
   Template,
   TemplateSet,
 } from "./instance.ts";
-import type { Message } from "./message.ts";
-import { ROLES } from "./role.ts";
+import { HistoryEntry, maxUnits } from "./prompt-history.ts";
 import { sanitizeData } from "./sanitize.ts";
 import type { Session } from "./session.ts";
 import { formatIso } from "./time.ts";
@@ -26,25 +25,12 @@ export const MAX_ADAPTER_BYTES = 1_048_576;
 /** Messages of history in an adapter, newest kept: a long conversation must not be refused. */
 const MAX_HISTORY = 100;
 const MAX_HISTORY_BYTES = MAX_ADAPTER_BYTES / 2;
-/** JSON length of a history entry without its content. */
-const FIELDS_LENGTH = JSON.stringify({ role: "assistant", content: "", fallback: true }).length;
 
 /** A stored plan is unvalidated JSON; without templates it counts as none. */
 const isTokenPlan = (value: unknown): value is TokenPlan => isRecord(value) && isRecord(value.templates);
 
 const Id = z.string().min(1);
 const Timestamp = z.iso.datetime({ offset: true });
-
-/** `fallback` marks an instance's default reply: the model did not write it. */
-const HistoryEntry = z.object({ role: z.enum(ROLES), content: z.string(), fallback: z.literal(true).optional() });
-
-/** A stored message as the model's history shows it. */
-export const toHistoryEntry = ({
-  role,
-  content,
-  metadata,
-}: Pick<Message, "role" | "content" | "metadata">): z.infer<typeof HistoryEntry> =>
-  role === "assistant" && metadata.fallback === true ? { role, content, fallback: true } : { role, content };
 
 /** The orchestrator's input for one message. Holds no credential and no secret. */
 export const Adapter = z.object({
@@ -85,7 +71,7 @@ export type AdapterInput = {
   session: Pick<Session, "id" | "startedAt" | "lastMessageAt" | "tokenPlan">;
   message: { id: string; content: string; channel: Channel; metadata: Record<string, unknown> };
   /** Oldest first, without the message itself. */
-  history: z.infer<typeof HistoryEntry>[];
+  history: HistoryEntry[];
   traceId: string;
   authState: AuthState;
   /** Epoch milliseconds. */
@@ -148,7 +134,7 @@ export function responderOf({ templateSet }: InstanceConfig) {
 function newest(history: AdapterInput["history"]): AdapterInput["history"] {
   const last = history.slice(-MAX_HISTORY);
   // A UTF-16 unit is six bytes of JSON at most: most histories fit whatever is in them.
-  const units = last.reduce((sum, { content }) => sum + content.length + FIELDS_LENGTH, 0);
+  const units = last.reduce((sum, item) => sum + maxUnits(item), 0);
   if (units * 6 <= MAX_HISTORY_BYTES) return last;
   let left = MAX_HISTORY_BYTES;
   const kept: AdapterInput["history"] = [];
@@ -221,7 +207,8 @@ export function buildAdapter(input: AdapterInput): { adapter: Adapter; warnings:
  * A copy without sensitive keys at any depth; strings of at most 10,000 code points, objects and lists of at most 100
  * entries. Text is not HTML-escaped, since models read it as it is.
  */
-export const sanitizeAdapter = (adapter: Record<string, unknown>): JsonObject => sanitizeData(adapter);
+export const sanitizeAdapter = (adapter: Record<string, unknown>): JsonObject =>
+  sanitizeData(adapter, { allowed: ["message.metadata.whatsapp.form.token"] });
 
 /** Validates an adapter. Refuses (400) a missing or invalid field, by its path, and more than 1 MB of JSON. */
 export function validateAdapter(value: unknown): Adapter {

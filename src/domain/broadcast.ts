@@ -90,6 +90,8 @@ export type Recipient = {
   attempts: number;
   /** The user's identity on the instance's channel; null when there is none, and in a chat. */
   person: ChannelIdentity | null;
+  /** True when the user has stopped marketing messages of the business. */
+  isOptedOut: boolean;
   /** In a chat, the open session Postgres knows of. */
   openSession: Session | null;
 };

@@ -10,6 +10,9 @@ export type HistoryMessage = {
   metadata: Record<string, unknown>;
 };
 
+/** A message that a reply quotes. */
+export type QuotedMessage = { id: string; role: Role; content: string };
+
 type Sorted = Pick<HistoryMessage, "createdAt" | "seq">;
 
 /** Sorts newest first; `seq` orders messages of one millisecond. */

@@ -77,9 +77,9 @@ export type InboundMessage = {
 /** The names a contact has given themselves on the channel. */
 export type ContactProfile = { name?: string; username?: string };
 
-/** Whether a message is answered: written by the user, and no reaction or notice. */
-export const wantsReply = ({ kind, role }: Pick<InboundMessage, "kind" | "role">): boolean =>
-  role === "user" && (SPOKEN_KINDS as readonly InboundKind[]).includes(kind);
+/** Whether a message is answered: written by the user, not revoked, and no reaction or notice. */
+export const wantsReply = ({ kind, role, metadata }: Pick<InboundMessage, "kind" | "role" | "metadata">): boolean =>
+  role === "user" && (SPOKEN_KINDS as readonly InboundKind[]).includes(kind) && metadata.revoked === undefined;
 
 /** How long a webhook's message id is remembered: longer than Meta's redelivery window of 7 days. */
 export const WEBHOOK_MEMORY_MS = 8 * 24 * 3_600_000;

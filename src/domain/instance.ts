@@ -45,7 +45,10 @@ export type TemplateSet = {
 };
 
 /** Permissions of guests and identified users. Missing keys take the defaults in `adapter.ts`. */
-export type PolicySettings = Partial<Record<"guest" | "verified", Partial<PolicyGrants>>>;
+export type PolicySettings = Partial<Record<"guest" | "verified", Partial<PolicyGrants>>> & {
+  /** Whether the content of messages that users have revoked stays in storage. Deleted unless it is "keep". */
+  revoked_messages?: "keep" | "blank";
+};
 export type PolicyGrants = { can_call_tools: boolean; can_write_memory: boolean; allow_pii_output: boolean };
 
 export type InstanceConfig = {
@@ -67,6 +70,8 @@ export type Instance = {
   acceptGuestUsers: boolean;
   /** The template sent on WhatsApp outside the service window; from the instance's metadata. */
   whatsappTemplate?: WhatsAppTemplate | null;
+  /** Sent to a user who opens the chat without writing; from the instance's metadata. */
+  greeting?: string | null;
 };
 
 /**

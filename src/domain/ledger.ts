@@ -1,5 +1,7 @@
 import type { Channel } from "./channel.ts";
+import type { Edit } from "./amendment.ts";
 import type { Delivery } from "./delivery.ts";
+import type { Role } from "./role.ts";
 import type { Session } from "./session.ts";
 import type { UsageRecord } from "./usage.ts";
 import type { Message } from "./message.ts";
@@ -90,8 +92,31 @@ export type DeadLetter = {
   payload: Record<string, unknown>;
 };
 
+/** A message was edited, or revoked (`edit` null): its row is changed, if there is one. */
+export type AmendmentNotice = {
+  kind: "amendment";
+  brandId: string;
+  instanceId: string;
+  channelMessageId: string;
+  /** Of the sender, who amends their own messages only. */
+  role: Role;
+  at: number;
+  edit: Edit | null;
+  /** Whether revoked content is deleted. */
+  isBlanked: boolean;
+};
+
+/** What a channel told about its contact: `profile`, `marketing`. Merged into the user's metadata under the channel. */
+export type ContactNotice = {
+  kind: "contact";
+  brandId: string;
+  userId: string;
+  channel: Channel;
+  about: Record<string, unknown>;
+};
+
 /** Changes besides entries. */
-export type LedgerNotice = DeliveryNotice | DeadLetter;
+export type LedgerNotice = DeliveryNotice | DeadLetter | AmendmentNotice | ContactNotice;
 
 /**
  * Entries and notices of one conversation in order, a notice after the entry it is about, with the positions that a

@@ -1,3 +1,4 @@
+import type { QuotedMessage } from "./history.ts";
 import type { InstanceBundle } from "./instance.ts";
 import type { Session } from "./session.ts";
 import type { User } from "./user.ts";
@@ -8,6 +9,8 @@ export type ResolvedMessage = {
   user: User;
   /** The user's open session in Postgres; used only when the object has none. */
   openSession: Session | null;
+  /** The quoted message, when Postgres was asked for it and has it. */
+  quoted?: QuotedMessage | null;
 };
 
 /** The result of resolving a webhook message, before its turn can run. */
@@ -23,4 +26,9 @@ export type Resolution =
 export type RejectionReason = "no_instance" | "no_config" | "not_configured" | "guests_not_accepted" | "not_prepared";
 
 /** The conversation that received a message: its address, and its owner once known. */
-export type ConversationRef = { address: string; owner: { brandId: string; userId: string } | null };
+export type ConversationRef = {
+  address: string;
+  owner: { brandId: string; userId: string } | null;
+  /** A quoted message of the owner that only Postgres may know: by the channel's id, and by ours where it is one of ours. */
+  quoted?: { channelMessageId: string; messageId: string | null } | null;
+};

@@ -16,6 +16,8 @@ export type SanitizeOptions = {
   maxDepth?: number;
   /** Clean the keys like the strings: Postgres refuses a NUL in either. */
   keys?: boolean;
+  /** Paths (`form.token`) of text that is no secret although its key is sensitive. */
+  allowed?: readonly string[];
   /** Called with the path and the change for all that is left out or changed. */
   onChange?: OnChange;
 };
@@ -42,6 +44,7 @@ export type Walk = {
   maxItems: number;
   maxList: number;
   maxDepth: number;
+  allowed?: readonly string[] | undefined;
   onChange?: OnChange | undefined;
 };
 
@@ -102,7 +105,8 @@ function visitEntries(value: object, rules: Walk, position: Position): JsonObjec
       continue;
     }
     // The whole key and the cut one are both judged.
-    const isSecret = rules.isSecret(item) && (isSensitiveKey(name) || isSensitiveKey(key));
+    const isSensitive = rules.isSecret(item) && (isSensitiveKey(name) || isSensitiveKey(key));
+    const isSecret = isSensitive && !rules.allowed?.includes([...position.path, key].join("."));
     if (isSecret && rules.secret === undefined) {
       change(key, "removed");
       continue;

@@ -55,6 +55,8 @@ async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recip
   if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to send from");
   const address = addressOf(deps.addresses, broadcast, recipient);
   if (address === null) return refused("The user has no WhatsApp number or id");
+  if (recipient.isOptedOut)
+    return { kind: "refused", code: "OPTED_OUT", message: "The user has stopped marketing messages" };
   try {
     const recording = recordingOf(broadcast, recipient, sessionTimeoutMs(broadcast, deps.config.sessionTimeoutMinutes));
     const conversation = deps.conversation(address);

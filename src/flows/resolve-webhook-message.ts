@@ -1,4 +1,4 @@
-import { isChannelMessageKnown } from "../db/messages.ts";
+import { isChannelMessageKnown, quotedMessage } from "../db/messages.ts";
 import type { InstanceKey } from "../db/instances.ts";
 import type { Deps } from "../deps.ts";
 import { AppError } from "../domain/errors.ts";
@@ -39,15 +39,16 @@ export async function resolveWebhookMessage(
 async function introduce(
   deps: IntroduceDeps,
   { id, person, business, became, sentAt }: InboundMessage,
-  { address, owner }: ConversationRef,
+  { address, owner, quoted = null }: ConversationRef,
 ): Promise<Resolution> {
   const key: InstanceKey = { endpoint: business };
   const correspondent = { instance: key, address, person };
   const mayBeKnown = owner === null || sentAt < deps.now() - SENT_AGAIN_MS;
-  const [bundle, found, isKnown] = await Promise.all([
+  const [bundle, found, isKnown, quotedByOwner] = await Promise.all([
     findInstanceBy(deps, key),
     findWhatsAppUsers(deps, correspondent),
     mayBeKnown && deps.read(isChannelMessageKnown(key, id)),
+    owner === null || quoted === null ? null : deps.read(quotedMessage(owner, quoted)),
   ]);
   if (isKnown) return { kind: "known" };
   if (bundle === null) return { kind: "rejected", reason: "no_instance", brandId: null };
@@ -64,5 +65,11 @@ async function introduce(
   const speaker = await resolveWhatsAppUser(deps, instance, correspondent, found, known);
   if (speaker === null) return { kind: "rejected", reason: "guests_not_accepted", brandId: instance.brandId };
   if (became !== null) await renameWhatsAppUser(deps, instance, speaker.user.id, { was: person, became });
-  return { kind: "ready", bundle, user: speaker.user, openSession: speaker.openSession };
+  return {
+    kind: "ready",
+    bundle,
+    user: speaker.user,
+    openSession: speaker.openSession,
+    quoted: known === null ? null : quotedByOwner,
+  };
 }

@@ -21,6 +21,7 @@ const recipient: Recipient = {
   userId: "01900000-0000-7000-8000-000000000005",
   messageId: "01900000-0000-7000-8000-000000000006",
   attempts: 1,
+  isOptedOut: false,
   person: null,
   openSession: null,
 };

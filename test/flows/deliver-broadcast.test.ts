@@ -359,6 +359,34 @@ describe("a broadcast that is cancelled", () => {
   });
 });
 
+describe("a user who has stopped marketing messages on the instance's channel", () => {
+  it("an opted-out recipient fails with the reason and is not attempted, also after a retry", async ({
+    broadcastTo,
+    database,
+  }) => {
+    const { id, people } = await broadcastTo(2);
+    const stop = (value: string) =>
+      database.query("update users set metadata_json = $2 where id = $1", [
+        people[0] ?? "",
+        JSON.stringify({ api: { marketing: { value, at: 1 } } }),
+      ]);
+    await stop("stop");
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 1, failed: 1 });
+    expect((await progress(id)).recipients.find(({ userId }) => userId === people[0])).toMatchObject({
+      state: "failed",
+      error: { code: "OPTED_OUT" },
+    });
+    await retry(deps, ANYBODY, id);
+    await consume(id);
+    expect(deps.reached).toEqual([people[1]]);
+    await stop("resume");
+    await retry(deps, ANYBODY, id);
+    await consume(id);
+    expect(await counts(id)).toEqual({ ...NONE, sent: 2 });
+  });
+});
+
 describe("a broadcast that is retried", () => {
   it("a retry sends to the failed users only and keeps their attempts", async ({ broadcastTo, database }) => {
     const { id, people } = await broadcastTo(3);

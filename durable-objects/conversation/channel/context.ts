@@ -12,6 +12,6 @@ export type ChannelContext = Stores & {
   deliverySender: Pick<DeliverySender, "sendNext">;
   /** Tells the ledger that entries wait. */
   notifyLedger: () => void;
-  /** Rejects the waiters of these turns. */
+  /** Rejects the waiters of these turns and aborts the run of one. A turn that is still pending runs again. */
   cancelTurns: (turnIds: readonly string[]) => void;
 };

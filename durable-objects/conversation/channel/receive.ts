@@ -1,3 +1,4 @@
+import { blank, isRevoked } from "../../../src/domain/amendment.ts";
 import type { Channel } from "../../../src/domain/channel.ts";
 import { newTurnId } from "../../../src/domain/ids.ts";
 import { requestIdOf } from "../../../src/domain/idempotency.ts";
@@ -7,6 +8,7 @@ import type { WebhookBatch, Received } from "../../../src/rpc/conversation.ts";
 import { EVENT } from "../../../src/telemetry/events.ts";
 import type { Stores } from "../stores.ts";
 import type { StoredTurn } from "../stores/turn.ts";
+import { amended, applyAmendment } from "./amend.ts";
 import type { ChannelContext } from "./context.ts";
 import { announceDelivery } from "./send.ts";
 
@@ -22,15 +24,18 @@ type Options = { address: string; now: number };
 export function receive(context: Omit<ChannelContext, "deliverySender">, batch: WebhookBatch): Received {
   const { address, deps, storage, turns, deliveries } = context;
   const options = { address, now: deps.now() };
-  const accepted = storage.transactionSync(() => {
-    let count = 0;
+  const { accepted, interrupted } = storage.transactionSync(() => {
+    let accepted = 0;
+    const interrupted: string[] = [];
     for (const message of batch.messages) {
       if (turns.admission(requestOf(message.id, options), () => true, options.now).kind !== "new") continue;
-      enqueue(context, message, batch, options);
-      count += 1;
+      enqueue(context, amended(context, message), batch, options);
+      interrupted.push(...applyAmendment(context, message, options));
+      accepted += 1;
     }
-    return count;
+    return { accepted, interrupted };
   });
+  if (interrupted.length > 0) context.cancelTurns(interrupted);
   const unmatched = batch.statuses.filter((status) => {
     const messageId = deliveries.applyStatus(status);
     if (messageId !== null) announceDelivery(context, messageId);
@@ -55,14 +60,27 @@ function enqueue(
 ): void {
   const { now } = options;
   const before = Math.max(state.get("session")?.lastMessageAt ?? 0, state.get("lastSaidAt") ?? 0);
-  const saidAt = Math.max(now, before + 1);
-  const turn = { ...requestOf(message.id, options), turnId: newTurnId(now), sessionId: "", admittedAt: saidAt };
+  const admittedAt = Math.max(now, before + 1);
+  const turn = { ...requestOf(message.id, options), turnId: newTurnId(now), sessionId: "", admittedAt };
   const isFull = turns.pendingCount() >= MAX_WAITING_MESSAGES;
-  turns.enqueue({ ...turn, inbound: { message, traceId, receivedAt } });
-  state.set("lastSaidAt", saidAt);
-  if (message.role === "user") state.set("lastHeardAt", Math.max(message.sentAt, state.get("lastHeardAt") ?? 0));
+  const saidAt = saidAtOf(message, [before, state.get("lastSentAt") ?? 0], admittedAt);
+  turns.enqueue({ ...turn, inbound: { message, traceId, receivedAt, saidAt } });
+  state.set("lastSaidAt", admittedAt);
+  state.set("lastSentAt", saidAt);
+  // Opening the chat opens the service window as a message does.
+  if (message.role === "user" || message.kind === "welcome")
+    state.set("lastHeardAt", Math.max(message.sentAt, state.get("lastHeardAt") ?? 0));
   const enqueued = isFull ? turns.find(turn.scope, turn.requestId) : null;
   if (enqueued !== null) reject({ turns, outbox }, enqueued, { reason: "too_many_waiting", brandId: null }, options);
+}
+
+/**
+ * When a message was said. The channel states whole seconds, so a message follows those that are known of its second:
+ * `earlier` holds the times of the last one and of the last activity here.
+ */
+function saidAtOf({ sentAt }: InboundMessage, earlier: readonly number[], admittedAt: number): number {
+  const ofSameSecond = earlier.filter((at) => at >= sentAt && at < sentAt + 1_000);
+  return Math.min(Math.max(sentAt, ...ofSameSecond.map((at) => at + 1)), admittedAt);
 }
 
 /** Rejects a turn, and writes its message to the dead letters. */
@@ -72,6 +90,8 @@ export function reject(
   { reason, brandId }: { reason: string; brandId: string | null },
   { address, now }: Options,
 ): void {
+  const message = turn.inbound?.message ?? turn.work;
+  const traceId = (turn.inbound ?? turn.work)?.traceId;
   turns.close(turn, "rejected", WEBHOOK_MEMORY_MS, now);
   outbox.addNotice({
     kind: "dead_letter",
@@ -80,7 +100,7 @@ export function reject(
     address,
     source: channelOf(turn),
     reason,
-    payload: { message: turn.inbound?.message ?? turn.work, trace_id: (turn.inbound ?? turn.work)?.traceId },
+    payload: { message: message && (isRevoked(message) ? blank(message) : message), trace_id: traceId },
   });
 }
 

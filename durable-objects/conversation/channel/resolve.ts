@@ -1,6 +1,6 @@
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import { toRefused } from "../../../src/domain/errors.ts";
-import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
+import { inboundMessageIdOf, replyMessageIdOf } from "../../../src/domain/ids.ts";
 import { assertBundleFits } from "../../../src/domain/instance.ts";
 import { wantsReply, WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { ResolvedMessage, Resolution } from "../../../src/domain/resolution.ts";
@@ -9,10 +9,14 @@ import type { Session } from "../../../src/domain/session.ts";
 import { EVENT } from "../../../src/telemetry/events.ts";
 import { setCurrentSession, sessionFor } from "../sessions/current.ts";
 import type { Stores } from "../stores.ts";
-import type { Inbound, StoredTurn, Work } from "../stores/turn.ts";
+import { quotedIn } from "../turns/quote.ts";
+import type { Inbound, Origin, StoredTurn, Work } from "../stores/turn.ts";
 import type { ChannelContext } from "./context.ts";
+import { noteAmendments, noteContact, withoutRevoked } from "./notices.ts";
 import { clearOwner, moveAliases } from "./forwarding.ts";
 import { reject } from "./receive.ts";
+import { recordMessage } from "./record.ts";
+import { send } from "./send.ts";
 
 /** Failed resolutions of one message before it becomes a dead letter. An unavailable Postgres does not count. */
 const MAX_ATTEMPTS = 5;
@@ -53,20 +57,37 @@ function commit(context: ChannelContext, turn: InboundTurn, resolution: Resolved
     now: deps.now(),
   });
   if (cancelled.length > 0) cancelTurns(cancelled);
+  if (resolution.kind === "ready") sendGreeting(context, turn, resolution);
   if (resolution.kind === "rejected") {
     deps.log.warn(EVENT.messageRejected, { reason: resolution.reason, turn_id: turn.turnId, address });
   }
   notifyLedger();
 }
 
+/** The instance's greeting for a user who opened the chat; null for any message. */
+const greetingOf = ({ inbound }: InboundTurn, { bundle }: ResolvedMessage): string | null =>
+  inbound.message.kind === "welcome" ? bundle.instance.greeting?.trim() || null : null;
+
+/** Sends the greeting that was recorded with the message, in the same synchronous step. */
+function sendGreeting(context: ChannelContext, turn: InboundTurn, resolved: ResolvedMessage): void {
+  const content = greetingOf(turn, resolved);
+  const isRecorded = context.turns.find(turn.scope, turn.requestId)?.state === "done";
+  if (content === null || !isRecorded) return;
+  send(context, { id: replyMessageIdOf(turn.turnId), content }, originOf(turn, resolved), null);
+}
+
 /** While Postgres is unavailable a known conversation is resolved from its own state. */
 async function lookUp(
-  { state, deps, address }: Pick<ChannelContext, "state" | "deps" | "address">,
+  context: Pick<ChannelContext, "state" | "deps" | "address" | "outbox" | "deliveries">,
   { message }: Inbound,
 ): Promise<Resolution> {
+  const { state, deps, address, deliveries } = context;
   const owner = state.get("owner");
   const bundle = state.get("bundle");
-  const found = await deps.resolveWebhookMessage(message, { address, owner });
+  const { replyTo = null } = message;
+  const isElsewhere = replyTo !== null && quotedIn(context, replyTo) === null;
+  const quoted = isElsewhere ? { channelMessageId: replyTo, messageId: deliveries.messageOf(replyTo) } : null;
+  const found = await deps.resolveWebhookMessage(message, { address, owner, quoted });
   if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
   return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
 }
@@ -84,10 +105,12 @@ function applyResolution(stores: Stores, turn: InboundTurn, resolution: Resolved
   });
 }
 
-function apply(stores: Stores, turn: InboundTurn, resolution: Resolved, options: Options): void {
+function apply(stores: Stores, { scope, requestId }: InboundTurn, resolution: Resolved, options: Options): void {
   const { turns } = stores;
-  // An erasure during the look-up has erased this message too.
-  if (turns.find(turn.scope, turn.requestId)?.state !== "queued") return;
+  const found = turns.find(scope, requestId);
+  // An erasure during the look-up has erased this message too, and an edit has changed it.
+  if (found === null || found.state !== "queued" || found.inbound === null) return;
+  const turn = { ...found, inbound: found.inbound };
   if (resolution.kind === "rejected") return reject(stores, turn, resolution, options);
   if (resolution.kind === "known") return turns.close(turn, "done", WEBHOOK_MEMORY_MS, options.now);
 
@@ -97,8 +120,16 @@ function apply(stores: Stores, turn: InboundTurn, resolution: Resolved, options:
   if (tooLarge !== null) return reject(stores, turn, { reason: "not_configured", brandId }, options);
 
   const session = enterSession(stores, turn, resolution, options);
+  noteContact(stores, turn, resolution);
   const work = workOf(turn, resolution);
-  if (!wantsReply(turn.inbound.message)) return recordMessage(stores, turn, work, session, options);
+  const { message: inbound } = turn.inbound;
+  if (!wantsReply(inbound)) {
+    const greeting = greetingOf(turn, resolution);
+    recordMessage(stores, turn, inbound, withoutRevoked(stores, inbound, work), session, { ...options, greeting });
+    noteAmendments(stores, inbound, session);
+    if (inbound.became !== null && inbound.became.phone !== null) clearOwner(stores.state);
+    return;
+  }
 
   const message = { ...work, id: inboundMessageIdOf(turn.turnId) };
   const adapter = { ...work, bundle, session, message, history: [], now: options.now };
@@ -124,7 +155,10 @@ function enterSession(
     state.remove("session");
   }
   // Postgres has deleted the user, so the model must not be told what they said.
-  if (isAnotherUser) outbox.deleteEntries();
+  if (isAnotherUser) {
+    outbox.deleteEntries();
+    state.remove("profile");
+  }
   const openSession = isAnotherUser && saved?.id === current.id ? null : saved;
   // A turn that waits was told its session, and what was said before it belongs there too.
   const isAwaited = current !== null && turns.pendingInSession(current.id).length > 0;
@@ -143,53 +177,29 @@ function rejectStranded(stores: Stores, { id, brandId }: Session, options: Optio
   return stranded.map(({ turnId }) => turnId);
 }
 
-function workOf({ inbound, admittedAt }: InboundTurn, { bundle, user }: ResolvedMessage): Work {
-  const { message, traceId, receivedAt } = inbound;
-  const { channel } = message;
-  const { phoneNumberId, whatsappTemplate } = bundle.instance;
+function workOf(turn: InboundTurn, resolved: ResolvedMessage): Work {
+  const { inbound, admittedAt } = turn;
+  const { user, quoted } = resolved;
+  const { message, traceId, receivedAt, saidAt } = inbound;
   return {
     traceId,
-    channel,
+    channel: message.channel,
     content: message.content,
     metadata: message.metadata,
     user,
     authState: "identified",
     receivedAt,
-    saidAt: admittedAt,
-    origin: {
-      channel,
-      channelMessageId: message.id,
-      person: message.person,
-      phoneNumberId: message.business.phoneNumberId ?? phoneNumberId,
-      template: whatsappTemplate ?? null,
-    },
+    saidAt: saidAt ?? admittedAt,
+    origin: originOf(turn, resolved),
+    replyTo: message.replyTo ?? null,
+    quoted: quoted ?? null,
   };
 }
 
-/** Writes a message that gets no reply to the outbox. */
-function recordMessage(
-  { state, turns, outbox }: Stores,
-  turn: InboundTurn,
-  work: Work,
-  session: Session,
-  { address, now }: Options,
-): void {
-  const { role, id, became } = turn.inbound.message;
-  const after = role === "assistant" ? { ...session, lastAssistantMessageAt: work.saidAt } : session;
-  state.set("session", after);
-  const message = {
-    id: inboundMessageIdOf(turn.turnId),
-    role,
-    content: work.content,
-    createdAt: work.saidAt,
-    requestId: turn.requestId,
-    traceId: work.traceId,
-    channelMessageId: id,
-    metadata: { ...work.metadata, channel: work.channel },
-  };
-  const closed = state.get("closed");
-  outbox.add({ id: turn.turnId, address, session: after, closed, turn: null, messages: [message], usage: null });
-  state.remove("closed");
-  turns.close(turn, "done", WEBHOOK_MEMORY_MS, now);
-  if (became !== null && became.phone !== null) clearOwner(state);
-}
+const originOf = ({ inbound: { message } }: InboundTurn, { bundle }: ResolvedMessage): Origin => ({
+  channel: message.channel,
+  channelMessageId: message.id,
+  person: message.person,
+  phoneNumberId: message.business.phoneNumberId ?? bundle.instance.phoneNumberId,
+  template: bundle.instance.whatsappTemplate ?? null,
+});

@@ -44,16 +44,24 @@ export function queue(
   announceDelivery(context, messageId);
 }
 
+const OPTED_OUT: Undeliverable = {
+  kind: "undeliverable",
+  code: "OPTED_OUT",
+  message: "The user has stopped marketing messages",
+};
+
 /**
- * Why a message can't be sent now, or null. A message that is being sent or was sent can always be recorded again.
+ * Why a broadcast's message can't be sent now, or null. A message that is being sent or was sent can always be recorded again.
  */
 export function undeliverable(
   context: Pick<ChannelContext, "state" | "deliveries" | "deps">,
   { id }: Pick<RecordedMessage, "id">,
   { channel, template }: Outbound,
 ): Undeliverable | null {
-  const { deliveries, deps } = context;
-  if (deliveries.isUnderWay(id) || template !== null || isServiceWindowOpen(context, channel, deps.now())) return null;
+  const { deliveries, deps, state } = context;
+  if (deliveries.isUnderWay(id)) return null;
+  if (state.get("marketing")?.value === "stop") return OPTED_OUT;
+  if (template !== null || isServiceWindowOpen(context, channel, deps.now())) return null;
   return { kind: "undeliverable", code: String(WINDOW_CLOSED.code), message: WINDOW_CLOSED.reason };
 }
 

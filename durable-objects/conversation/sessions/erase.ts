@@ -21,11 +21,11 @@ type Options = { now: number; rememberMs: number; sessionTimeoutMs: number };
  * open. Leaves a tombstone, so that a late read can't restore it. `turnIds` are the turns that get no answer.
  */
 export function erase(
-  stores: Pick<Stores, "storage" | "state" | "outbox">,
+  stores: Pick<Stores, "storage" | "state" | "outbox" | "amendments">,
   { sessionId, caller, session: saved }: SessionCommand,
   { now, rememberMs, sessionTimeoutMs }: Options,
 ): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
-  const { storage, state, outbox } = stores;
+  const { storage, state, outbox, amendments } = stores;
   const owner = state.get("owner");
   const session = knownSession(stores, sessionId) ?? saved;
   const target = session ?? (isErased(state, sessionId) ? owner : null);
@@ -47,6 +47,9 @@ export function erase(
       sessionId,
     );
     outbox.deleteEntries(sessionId);
+    // Edits hold words too.
+    amendments.clear();
+    state.remove("profile");
     if (session !== null && isLast(state, sessionId)) outbox.deleteDeadLetters(session.startedAt);
     if (state.get("session")?.id === sessionId) state.remove("session");
     if (state.get("closed")?.sessionId === sessionId) state.remove("closed");

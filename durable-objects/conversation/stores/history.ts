@@ -1,4 +1,3 @@
-import type { Delivery } from "../../../src/domain/delivery.ts";
 import { placeEntry } from "../../../src/domain/ledger.ts";
 import type { LedgerEntry, NewEntry } from "../../../src/domain/ledger.ts";
 import type { Message } from "../../../src/domain/message.ts";
@@ -16,12 +15,10 @@ export class History {
     this.#storage = storage;
   }
 
-  /** A session's newest messages in order; without those that are empty or that the channel did not deliver. */
+  /** A session's newest messages in order; without empty ones. */
   of(sessionId: string): Message[] {
     if (this.#session?.id !== sessionId) this.#session = { id: sessionId, messages: this.#load(sessionId) };
-    return this.#session.messages
-      .flat()
-      .filter(({ content, metadata }) => content !== "" && !isUnsentBroadcast(metadata));
+    return this.#session.messages.flat().filter(({ content }) => content !== "");
   }
 
   /** Takes an entry that was just stored. */
@@ -46,7 +43,3 @@ export class History {
       .map(({ position, entry }) => placeEntry(JSON.parse(entry) as NewEntry, position).messages);
   }
 }
-
-/** A broadcast's message that the channel did not deliver was never seen by the user. */
-const isUnsentBroadcast = ({ broadcast_id, delivery }: Message["metadata"]): boolean =>
-  broadcast_id !== undefined && (delivery as Delivery | undefined)?.state === "failed";

@@ -12,6 +12,8 @@ import type { Message } from "../../../src/domain/message.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { StateStore } from "./state.ts";
+import { amendMessages, findMessage } from "./stored-messages.ts";
+import type { MessageKey, StoredMessage } from "./stored-messages.ts";
 import { History, KEPT_FOR_HISTORY } from "./history.ts";
 
 /** How many pending entries one look-up names; the others are named by the next. */
@@ -156,26 +158,13 @@ export class Outbox {
   }
 
   /** Changes stored messages in place: the one with an id, or those with an id of the channel. */
-  amend(key: { id: string } | { channelMessageId: string }, change: (message: StoredMessage) => StoredMessage): void {
-    const isMeant = (message: StoredMessage) =>
-      "id" in key ? message.id === key.id : message.channelMessageId === key.channelMessageId;
-    const rows = this.#storage.sql
-      .exec<Row>(
-        "SELECT position, entry FROM entries WHERE session_id <> '' AND instr(entry, ?) > 0",
-        JSON.stringify("id" in key ? key.id : key.channelMessageId),
-      )
-      .toArray();
-    for (const { position, entry: json } of rows) {
-      const entry = JSON.parse(json) as NewEntry;
-      if (!entry.messages.some(isMeant)) continue;
-      const messages = entry.messages.map((message) => (isMeant(message) ? change(message) : message));
-      this.#storage.sql.exec(
-        "UPDATE entries SET entry = ? WHERE position = ?",
-        JSON.stringify({ ...entry, messages }),
-        position,
-      );
-      this.#history.forget();
-    }
+  amend(key: MessageKey, change: (message: StoredMessage) => StoredMessage): void {
+    if (amendMessages(this.#storage, key, change)) this.#history.forget();
+  }
+
+  /** A stored message by its id or by its id at the channel; null when there is none. */
+  find(key: MessageKey): StoredMessage | null {
+    return findMessage(this.#storage, key);
   }
 
   /** Deletes written entries: the session they belong to is over. */
@@ -240,8 +229,6 @@ export class Outbox {
     this.#newest = Math.max(this.#writtenUpTo, rows.at(-1)?.position ?? 0);
   }
 }
-
-type StoredMessage = NewEntry["messages"][number];
 
 type Pending = {
   /** A message whose row exists in Postgres if the entry was written; null when no row proves it. */

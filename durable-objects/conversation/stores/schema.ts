@@ -62,4 +62,13 @@ export const MIGRATIONS: readonly string[] = [
    WHERE json_type(work, '$.origin') = 'object'`,
   // Hash of role and content, so that an id that comes with other words is told from a repetition.
   `ALTER TABLE recorded ADD COLUMN fingerprint TEXT`,
+  // Edits and revocations by the channel's ids. `edit` is null for a revocation.
+  `CREATE TABLE amendments (
+     id TEXT PRIMARY KEY,
+     target TEXT NOT NULL,
+     role TEXT NOT NULL,
+     at INTEGER NOT NULL,
+     edit TEXT,
+     expires_at INTEGER NOT NULL
+   ) WITHOUT ROWID`,
 ];

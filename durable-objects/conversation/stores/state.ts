@@ -1,3 +1,4 @@
+import type { ContactProfile } from "../../../src/domain/inbound-message.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
@@ -17,8 +18,14 @@ export type ConversationState = {
   generation: string;
   /** Postgres has the entries up to this position. Written by `Outbox.prune` only. */
   confirmedUpTo: number;
-  /** `created_at` of the newest unresolved webhook message: later messages get a later time. */
+  /** Receipt of the newest unresolved webhook message: later messages get a later time. */
   lastSaidAt: number;
+  /** `created_at` of the newest webhook message, by the channel's clock. */
+  lastSentAt: number;
+  /** The names the contact has given themselves, as of the last notice to Postgres. */
+  profile: ContactProfile;
+  /** Whether the contact stopped or resumed marketing messages, and when (epoch ms of the channel's clock). */
+  marketing: { value: "stop" | "resume"; at: number };
   /** When the user last wrote, by the channel's clock. Opens the 24-hour service window. */
   lastHeardAt: number;
   /** The address all calls to this one are forwarded to. */

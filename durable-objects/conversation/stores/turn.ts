@@ -1,5 +1,6 @@
 import type { Outbound } from "../../../src/rpc/conversation.ts";
 import type { Channel } from "../../../src/domain/channel.ts";
+import type { QuotedMessage } from "../../../src/domain/history.ts";
 import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import type { Turn } from "../../../src/domain/turn.ts";
@@ -20,6 +21,10 @@ export type Work = {
   saidAt: number;
   /** Set for webhook messages: no caller waits, so the reply is sent through the channel. */
   origin: Origin | null;
+  /** The channel's id of the quoted message. */
+  replyTo?: string | null;
+  /** The quoted message as Postgres has it; null when the conversation itself knows it. */
+  quoted?: QuotedMessage | null;
 };
 
 /** The channel message a turn answers, and the recipient of its reply. */
@@ -29,7 +34,13 @@ export type Origin = Outbound & {
 };
 
 /** A webhook message whose instance and sender are not resolved yet: its turn can't run before. */
-export type Inbound = { message: InboundMessage; traceId: string; receivedAt: number };
+export type Inbound = {
+  message: InboundMessage;
+  traceId: string;
+  receivedAt: number;
+  /** `created_at` of the message, epoch milliseconds. A turn stored by an older version has none. */
+  saidAt?: number;
+};
 
 /** A row of `turns`: the turn, its lock and its idempotency key. */
 export type StoredTurn = Turn & {

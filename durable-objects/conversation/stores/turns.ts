@@ -77,6 +77,16 @@ export class TurnStore {
     );
   }
 
+  /** Replaces the message of a pending turn: it was edited. */
+  rewrite(turn: StoredTurn, change: { inbound: Inbound } | { work: Work }): void {
+    const [column, value] = "inbound" in change ? ["inbound", change.inbound] : ["work", change.work];
+    this.#storage.sql.exec(
+      `UPDATE turns SET ${column} = ? WHERE position = ? AND state IN ('queued', 'running')`,
+      JSON.stringify(value),
+      turn.position,
+    );
+  }
+
   /** Ends a turn without an answer. Its request id stays taken for `lifetimeMs`. */
   close(turn: StoredTurn, state: "done" | "rejected", lifetimeMs: number, now: number): void {
     this.#storage.sql.exec(

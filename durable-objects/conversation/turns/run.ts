@@ -1,14 +1,15 @@
 import type { ObjectDeps } from "../../../src/deps.ts";
-import { toHistoryEntry } from "../../../src/domain/adapter.ts";
 import { inboundMessageIdOf } from "../../../src/domain/ids.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { StoredEntry } from "../../../src/domain/ledger.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
+import { promptHistory } from "../../../src/domain/prompt-history.ts";
 import { isGivenUp } from "../../../src/domain/turn.ts";
 import type { Outbound, RecordedMessage } from "../../../src/rpc/conversation.ts";
 import type { Stores } from "../stores.ts";
 import type { StoredTurn } from "../stores/turn.ts";
 import { answerTurn } from "./answer.ts";
+import { quoteOf } from "./quote.ts";
 import { settleTurn } from "./settle.ts";
 
 type Options = {
@@ -60,7 +61,7 @@ async function answerAndSettle(
   turn: StoredTurn,
   signal: AbortSignal,
 ): Promise<Settled | null> {
-  const { storage, state, outbox } = stores;
+  const { storage, state, outbox, turns } = stores;
   const { work } = turn;
   const session = state.get("session");
   const bundle = state.get("bundle");
@@ -69,8 +70,8 @@ async function answerAndSettle(
     ...work,
     bundle,
     session,
-    message: { ...work, id: inboundMessageIdOf(turn.turnId) },
-    history: outbox.history(session.id).map(toHistoryEntry),
+    message: { ...work, id: inboundMessageIdOf(turn.turnId), metadata: { ...work.metadata, ...quoteOf(stores, work) } },
+    history: promptHistory(outbox.history(session.id)),
     now: deps.now(),
   };
   const result = await answerTurn(deps, { turn, adapter, signal });
@@ -78,7 +79,9 @@ async function answerAndSettle(
   const now = deps.now();
   const lifetimeMs = work.origin ? WEBHOOK_MEMORY_MS : deps.config.idempotencyTtlMinutes * 60_000;
   const settled = storage.transactionSync(() => {
-    const settled = settleTurn(stores, turn, work, result, { address, lifetimeMs, now });
+    // The message may have been edited during the run.
+    const said = turns.find(turn.scope, turn.requestId)?.work ?? work;
+    const settled = settleTurn(stores, turn, said, result, { address, lifetimeMs, now });
     if (settled !== null && work.origin) {
       const { message_id: id, text: content } = settled.answer;
       queueReply({ id, content }, work.origin, work.origin.channelMessageId);

@@ -75,7 +75,10 @@ export class TurnRunner {
     return first === "queued" && !queued() ? waiter.promise : first;
   }
 
-  /** Rejects the waiters of these turns and aborts the run of one, whose rows are already closed. */
+  /**
+   * Rejects the waiters of these turns and aborts the run of one. A turn whose row is still pending, because its message
+   * was edited, runs again.
+   */
   cancel(turnIds: readonly string[]): void {
     for (const turnId of turnIds) {
       this.#waiters.get(turnId)?.resolve("cancelled");

@@ -11,7 +11,8 @@ import { identity, messageIdOf, phoneOf, userIdOf } from "./contact.ts";
 
 /** Room for the rest of a message's metadata is left: 64 KB is what a message may have. */
 const MAX_WHATSAPP_BYTES = 48 * 1024;
-const LIMITS = { maxItems: 1_000, maxList: 1_000 };
+/** A flow's token names the flow's session; it opens nothing. */
+const LIMITS = { maxItems: 1_000, maxList: 1_000, allowed: ["form.token"] };
 
 /** Larger numbers are milliseconds, as some relays send them: as seconds they would be the year 5138. */
 const MAX_SECONDS = 1e11;

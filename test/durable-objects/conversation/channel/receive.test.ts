@@ -121,13 +121,26 @@ describe("a message of a webhook", () => {
     expect(ran).toEqual(["a", "b", "c"]);
   });
 
-  it("each webhook message is at least a millisecond later than the one before", async () => {
+  it("each webhook message is dated when it was said, and of one second at least a millisecond later than the one before", async () => {
     const conversation = conversationAt(ADDRESS);
     const quiet = { kind: "reaction" } as const;
     conversation.receive(message("a", quiet), message("b", quiet), message("c", quiet));
     await vi.waitUntil(() => pulled(conversation).entries.length === 3);
-    const times = pulled(conversation).entries.map(({ messages }) => messages[0]!.createdAt - clock.now);
+    const times = pulled(conversation).entries.map(({ messages }) => messages[0]!.createdAt - 900_000);
     expect(times).toEqual([0, 1, 2]);
+  });
+
+  it("a webhook message of the second of our last reply is dated after that reply, and one said before it before", async () => {
+    const conversation = conversationAt(ADDRESS);
+    conversation.receive(message("a"));
+    await hasRun(1);
+    const repliedAt = clock.now;
+    clock.now += 400;
+    const quiet = { kind: "reaction", sentAt: Math.floor(repliedAt / 1_000) * 1_000 } as const;
+    conversation.receive(message("b", quiet), message("c", { ...quiet, sentAt: repliedAt - 20_000 }));
+    await vi.waitUntil(() => pulled(conversation).entries.length === 3);
+    const times = pulled(conversation).entries.map(({ messages }) => messages.at(-1)!.createdAt - repliedAt);
+    expect(times).toEqual([1, 2, -20_000]);
   });
 
   it("a webhook message id of any length is known for eight days", async () => {

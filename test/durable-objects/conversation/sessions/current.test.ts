@@ -2,12 +2,10 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { start } from "../../../../durable-objects/conversation/sessions/start.ts";
 import { erase, pruneTombstones, TOMBSTONE_MS } from "../../../../durable-objects/conversation/sessions/erase.ts";
 import { endIsRememberedUntil, expire } from "../../../../durable-objects/conversation/sessions/expire.ts";
-import { StateStore } from "../../../../durable-objects/conversation/stores/state.ts";
-import { Outbox } from "../../../../durable-objects/conversation/stores/outbox.ts";
+import { openStores } from "../../../../durable-objects/conversation/stores.ts";
+import type { Stores } from "../../../../durable-objects/conversation/stores.ts";
 import { sessionFor } from "../../../../durable-objects/conversation/sessions/current.ts";
-import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/schema.ts";
 import { unsaved } from "../../../../durable-objects/conversation/sessions/unsaved.ts";
-import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import { addressOfSession, sessionIdAt } from "../../../../src/domain/address.ts";
 import type { Caller } from "../../../../src/domain/principal.ts";
 import type { Session } from "../../../../src/domain/session.ts";
@@ -22,16 +20,9 @@ const ANN = "01a203c1-5b09-7963-9685-2aef74277b10";
 const BOB = "01a203c1-5b09-7963-9685-2aef74277b20";
 const address = addresses.chat(INSTANCE.chat, ANN);
 
-const storage = () => {
-  const made = sqliteStorage();
-  migrate(made, MIGRATIONS);
-  return made;
-};
-let parts: { storage: ReturnType<typeof storage>; state: StateStore; outbox: Outbox };
+let parts: Stores;
 beforeEach(() => {
-  const made = storage();
-  const state = new StateStore(made);
-  parts = { storage: made, state, outbox: new Outbox(made, state) };
+  parts = openStores(sqliteStorage(), () => NOW);
 });
 
 const session = (number = 0, changes: Partial<Session> = {}): Session => ({
