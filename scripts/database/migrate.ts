@@ -9,6 +9,8 @@ export const MIGRATIONS_FOLDER = join(import.meta.dirname, "../../drizzle");
 
 /** Serialises concurrent runs on one Postgres (any constant will do). Held until the transaction ends. */
 const LOCK: Statement = { query: "SELECT pg_advisory_xact_lock(7275394)", params: [] };
+/** An index of a large table: made without a lock that would stop writes. */
+const CONCURRENTLY = /\bINDEX CONCURRENTLY\b/i;
 const UNIQUE_VIOLATION = "23505";
 const DIVISION_BY_ZERO = "22012";
 
@@ -64,6 +66,12 @@ async function attempt(
 ): Promise<boolean> {
   try {
     const steps = statements.map((statement) => ({ query: statement, params: [] }));
+    if (statements.some((statement) => CONCURRENTLY.test(statement))) {
+      // Not possible in a transaction. The row last: an interrupted run repeats its statements, which must permit it.
+      for (const statement of steps) await backend.run({ statement });
+      await backend.run({ statements: [LOCK, row], transaction: {} });
+      return true;
+    }
     await backend.run({ statements: [LOCK, row, ...steps], transaction: {} });
     return true;
   } catch (error) {

@@ -84,6 +84,8 @@ export const EVENT = {
   apiKeyTouchFailed: "api_key_touch_failed",
   /** Rows past their retention period were deleted. */
   retentionApplied: "retention_applied",
+  /** A brand's rows, or one session, could not be deleted; the next run tries again. */
+  retentionFailed: "retention_failed",
 } as const;
 
 export type LogEvent = (typeof EVENT)[keyof typeof EVENT];

@@ -2,7 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { describe, expect } from "vitest";
 import { addressOfSession, sessionIdAt } from "../../src/domain/address.ts";
 import { writeDeadLetter } from "../../src/db/dead-letters.ts";
-import { eraseSession } from "../../src/db/erasure.ts";
+import { deleteSessions, eraseSession } from "../../src/db/erasure.ts";
 import { writeEntries } from "../../src/db/ledger.ts";
 import { withRetry } from "../../src/db/retry.ts";
 import type { Session } from "../../src/domain/session.ts";
@@ -101,6 +101,28 @@ describe("a session that is erased while the ledger writes it", () => {
         session.id,
       ]);
       expect(letters).toEqual([]);
+    }
+  });
+
+  it("rows of another brand's session stay, whatever session a brand names", async ({
+    newSession,
+    deps,
+    write,
+    database,
+  }) => {
+    const session = newSession(900);
+    await write(session);
+    const globex = "00000000-0000-4000-8000-000000000002";
+    expect(await deleteSessions(deps.db, globex, [session.id])).toBe(0);
+    const tables = ["messages", "session_token_usage", "idempotency_locks"];
+    for (const table of tables) {
+      expect(await database.query(`select session_id from ${table} where session_id = $1`, [session.id])).not.toEqual(
+        [],
+      );
+    }
+    expect(await deleteSessions(deps.db, ACME, [session.id])).toBe(1);
+    for (const table of tables) {
+      expect(await database.query(`select session_id from ${table} where session_id = $1`, [session.id])).toEqual([]);
     }
   });
 

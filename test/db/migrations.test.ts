@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { query } from "../../scripts/neon-proxy/backend.ts";
 import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
@@ -57,5 +60,70 @@ describe("the migrations of this service", () => {
     expect(await isEmpty(backend)).toBe(false);
     await migrate(backend);
     expect(await shape()).toEqual(shapes.at(-1));
+  });
+});
+
+/** Tables whose rows grow with every message: a lock on them stops the service. */
+const LARGE =
+  /"(?:messages|sessions|session_token_usage|idempotency_locks|users|user_identifiers|broadcast_recipients)"/;
+/** The first migrations ran on empty tables. */
+const RELEASED = readMigrations(MIGRATIONS_FOLDER).slice(4);
+
+/** What a statement must be like, so that the version before goes on while it runs and afterwards. */
+const RULES: [fault: string, about: RegExp, is: (statement: string) => boolean][] = [
+  [
+    "takes away what the version before uses",
+    /\bDROP (?:COLUMN|TABLE)\b|\bRENAME\b|\bSET NOT NULL\b|\bSET DATA TYPE\b/i,
+    () => false,
+  ],
+  [
+    "adds a column that the version before leaves empty",
+    /\bADD COLUMN\b.*\bNOT NULL\b/is,
+    (sql) => /\bDEFAULT\b/i.test(sql),
+  ],
+  ["checks every row under a lock", /\bADD CONSTRAINT\b/i, (sql) => /\bNOT VALID\b/i.test(sql)],
+  [
+    "stops writes of a large table",
+    /\bCREATE (?:UNIQUE )?INDEX\b/i,
+    (sql) => !LARGE.test(sql) || /\bINDEX CONCURRENTLY IF NOT EXISTS\b/i.test(sql),
+  ],
+];
+const faultsOf = (statement: string): string[] =>
+  RULES.flatMap(([fault, about, is]) => (about.test(statement) && !is(statement) ? [fault] : []));
+
+describe("a migration on a database in use", () => {
+  it.each(RELEASED.flatMap(({ name, up }) => up.map((statement) => [name, statement] as const)))(
+    "the version before runs on the schema of %s while it is deployed: %s",
+    (_name, statement) => {
+      expect(faultsOf(statement)).toEqual([]);
+    },
+  );
+
+  it.each([
+    'ALTER TABLE "messages" DROP COLUMN "role";',
+    'ALTER TABLE "messages" RENAME COLUMN "role" TO "speaker";',
+    'ALTER TABLE "messages" ADD COLUMN "n" integer NOT NULL;',
+    'ALTER TABLE "messages" ADD CONSTRAINT "n" CHECK (true);',
+    'CREATE INDEX "n" ON "messages" USING btree ("role");',
+  ])("a migration that would stop the version before is found: %s", (statement) => {
+    expect(faultsOf(statement)).toHaveLength(1);
+  });
+
+  it("indexes are made outside of a transaction when they are made concurrently", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "parley-migrations-"));
+    await mkdir(join(folder, "meta"));
+    const entries = [{ idx: 0, tag: "0000_index" }];
+    await writeFile(join(folder, "meta", "_journal.json"), JSON.stringify({ entries }));
+    await writeFile(
+      join(folder, "0000_index.sql"),
+      "CREATE TABLE IF NOT EXISTS t (id int);\n--> statement-breakpoint\nCREATE INDEX CONCURRENTLY IF NOT EXISTS t_id ON t (id);",
+    );
+    const empty = await EmbeddedBackend.open();
+    expect(await migrate(empty, folder)).toEqual(["0000_index"]);
+    expect(await migrate(empty, folder)).toEqual([]);
+    const { rows } = await query(empty, "select indexname from pg_indexes where tablename = 't'");
+    expect(rows).toEqual([["t_id"]]);
+    await empty.close();
+    await rm(folder, { recursive: true });
   });
 });

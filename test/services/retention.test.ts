@@ -1,5 +1,6 @@
 import { describe, expect } from "vitest";
 import { cleanExpiredSessions, applyRetention } from "../../src/services/retention.ts";
+import type { Conversation } from "../../src/rpc/conversation.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
@@ -8,7 +9,11 @@ const NOW = Date.UTC(2026, 10, 22, 12);
 const DAY_MS = 86_400_000;
 
 const it = databaseTest
-  .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint, now: () => NOW }))
+  .extend("deps", { scope: "file" }, ({ database }) => {
+    const deps = createTestDeps({ endpoint: database.endpoint, now: () => NOW });
+    deps.conversation = (address) => objects.at(address);
+    return deps;
+  })
   /** A session with a message, last used so many days ago; ended by hand if it is said when. */
   .extend(
     "session",
@@ -46,10 +51,32 @@ const it = databaseTest
       (changes: Partial<Parameters<typeof cleanExpiredSessions>[1]> = {}) =>
         cleanExpiredSessions(deps, { brandId: ACME, olderThanDays: 30, batchSize: 100, ...changes }),
   );
-it.beforeEach(async ({ database }) => {
+it.beforeEach(async ({ database, deps }) => {
+  deps.lines.length = 0;
   await database.query("truncate users, erased_sessions cascade");
+  await database.query("truncate dead_letters");
   await database.query("update brands set retention_days = null");
+  objects.pending.clear();
+  objects.broken.clear();
+  objects.erased = [];
 });
+
+/** The objects of the sessions: blank, unless a test says that one has unwritten messages or can't be reached. */
+const objects = {
+  pending: new Set<string>(),
+  broken: new Set<string>(),
+  erased: [] as string[],
+  at: (address: string) =>
+    ({
+      unsaved: async () =>
+        objects.pending.has(address) ? { kind: "unsaved", messages: [{}], usage: [] } : { kind: "unknown" },
+      erase: async () => {
+        if (objects.broken.has(address)) throw new Error("The object can't be reached");
+        objects.erased.push(address);
+        return { kind: "unknown" };
+      },
+    }) as unknown as Conversation,
+};
 
 const iso = (daysAgo: number): string => new Date(NOW - daysAgo * DAY_MS).toISOString();
 
@@ -110,7 +137,89 @@ describe("sessions that ended long ago", () => {
   });
 });
 
+describe("what goes with a session", () => {
+  it("an expired session is erased in its object too, unless it has unwritten messages or can't be reached", async ({
+    session,
+    clean,
+    left,
+  }) => {
+    for (const name of ["blank", "pending", "broken"]) await session(name, 31);
+    objects.pending.add("pending");
+    objects.broken.add("broken");
+    expect(await clean()).toBe(1);
+    expect([await left(), objects.erased]).toEqual([["broken", "pending"], ["blank"]]);
+  });
+
+  it("a guest's unverified phone and e-mail are deleted with their last session", async ({
+    database,
+    session,
+    clean,
+  }) => {
+    for (const name of ["only", "first of two"]) await session(name, 31);
+    await database.query(`update users set metadata_json = '{"email": "a@b.co"}'`);
+    await database.query(
+      `insert into sessions (brand_id, instance_id, user_id, channel, address)
+       select brand_id, instance_id, user_id, channel, 'second of two' from sessions where address = 'first of two'`,
+    );
+    await clean();
+    const rows = await database.query(
+      "select u.metadata_json, s.address from users u left join sessions s on s.user_id = u.id order by s.address",
+    );
+    expect(rows).toEqual([
+      { metadata_json: '{"email": "a@b.co"}', address: "second of two" },
+      { metadata_json: "{}", address: null },
+    ]);
+  });
+});
+
 describe("a round of the clock", () => {
+  it("a brand's invalid retention period does not affect other brands", async ({ database, session, deps, left }) => {
+    await expect(database.query("update brands set retention_days = 0")).rejects.toThrow("brands_retention_days");
+    await database.query("alter table brands drop constraint brands_retention_days");
+    await database.query("update brands set retention_days = case id when $1 then 0 else 7 end", [ACME]);
+    for (const brandId of [ACME, GLOBEX]) await session(brandId, 8, { brandId });
+    await applyRetention(deps);
+    expect(await left()).toEqual([ACME]);
+    expect(deps.lines.filter(({ event }) => event === "retention_failed")).toMatchObject([{ brand_id: ACME }]);
+  });
+
+  it("dead letters and guests without a session are deleted after their brand's retention period", async ({
+    database,
+    session,
+    deps,
+  }) => {
+    await database.query("update brands set retention_days = 7 where id = $1", [ACME]);
+    for (const [brandId, days] of [
+      [ACME, 8],
+      [ACME, 6],
+      [GLOBEX, 400],
+      [null, 89],
+      [null, 91],
+    ] as const) {
+      await database.query(
+        "insert into dead_letters (brand_id, source, reason, created_at) values ($1, 'whatsapp', $2, $3)",
+        [brandId, `${brandId} ${days}`, iso(days)],
+      );
+    }
+    for (const [brandId, tier, days] of [
+      [ACME, "guest", 8],
+      [ACME, "guest", 6],
+      [ACME, "standard", 8],
+      [GLOBEX, "guest", 8],
+    ] as const) {
+      await database.query("insert into users (brand_id, tier, metadata_json, created_at) values ($1, $2, $3, $4)", [
+        ...[brandId, tier, JSON.stringify({ name: `${brandId} ${tier} ${days}` }), iso(days)],
+      ]);
+    }
+    await session("in use", 1);
+    await database.query("update users set created_at = $1 where metadata_json = '{}'", [iso(8)]);
+    await applyRetention(deps);
+    const letters = await database.query("select reason from dead_letters order by reason");
+    expect(letters.map(({ reason }) => reason)).toEqual([`${ACME} 6`, `${GLOBEX} 400`, "null 89"]);
+    const users = await database.query("select metadata_json ->> 'name' as name from users order by name");
+    expect(users.map(({ name }) => name)).toEqual([`${ACME} guest 6`, `${ACME} standard 8`, `${GLOBEX} guest 8`, null]);
+  });
+
   it("a scheduled run deletes the old sessions of brands with a retention only", async ({
     database,
     session,

@@ -1,5 +1,5 @@
 import { sql } from "drizzle-orm";
-import { boolean, index, integer, numeric, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core";
+import { boolean, check, index, integer, numeric, pgTable, text, uniqueIndex, uuid } from "drizzle-orm/pg-core";
 import { CHANNELS } from "../../domain/channel.ts";
 import { createdAt, id, isArray, isObject, isOneOf, jsonArray, jsonObject, moment, updatedAt } from "./columns.ts";
 
@@ -21,7 +21,10 @@ export const brands = pgTable(
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
-  (table) => [isObject("brands_metadata_is_object", table.metadataJson)],
+  (table) => [
+    isObject("brands_metadata_is_object", table.metadataJson),
+    check("brands_retention_days", sql`${table.retentionDays} between 1 and 36500`),
+  ],
 );
 
 /** The last fetched key set: its keys stay valid while its URL is unavailable. */

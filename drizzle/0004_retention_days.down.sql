@@ -1,0 +1,1 @@
+ALTER TABLE "brands" DROP CONSTRAINT "brands_retention_days";
