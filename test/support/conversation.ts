@@ -137,7 +137,11 @@ export function incarnation(
     }),
   });
   const object = conversationOver({ storage: brokenFor(storage, failing), deps, ...host });
-  return { ...object, failures: () => lines.filter(({ event }) => event === "turn_failed") };
+  return {
+    ...object,
+    failures: () => lines.filter(({ event }) => event === "turn_failed"),
+    alarmFailures: () => lines.filter(({ event }) => event === "alarm_failed"),
+  };
 }
 
 export type Incarnation = ReturnType<typeof incarnation>;

