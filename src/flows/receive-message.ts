@@ -45,9 +45,9 @@ export type Receipt = { outcome: SubmitOutcome; brandId: string; userId: string;
 export async function receiveMessage(deps: Deps, message: IncomingMessage): Promise<Receipt> {
   // Only the api channel requires a key; public channels accept guests.
   if (message.channel === "api") requireKey(deps.config, message.credential);
-  const print = await fingerprint({ content: message.content, metadata: message.metadata.value });
+  const bodyFingerprint = await fingerprint({ content: message.content, metadata: message.metadata.value });
   // Without Postgres, users and instances cached in this isolate are still served; a first contact gets 503.
-  const { bundle: ready, sender, permit } = await admit(deps, message, print);
+  const { bundle: ready, sender, permit } = await admit(deps, message, bodyFingerprint);
   const { user, authState, openSession } = sender;
   const submission: Submission = {
     requestId: message.requestId,
@@ -56,7 +56,7 @@ export async function receiveMessage(deps: Deps, message: IncomingMessage): Prom
     content: message.content,
     metadata: message.metadata.value,
     warnings: message.metadata.warnings,
-    fingerprint: print,
+    fingerprint: bodyFingerprint,
     user,
     authState,
     bundle: ready,
@@ -73,7 +73,7 @@ type Admitted = { bundle: ReadyBundle; sender: Sender; permit: Permit };
  * Resolves instance and sender: everything read from Postgres before the conversation has the message. The instance's
  * permit is taken before a user is created, so that a refused message leaves no row.
  */
-async function admit(deps: Deps, message: IncomingMessage, print: string): Promise<Admitted> {
+async function admit(deps: Deps, message: IncomingMessage, bodyFingerprint: string): Promise<Admitted> {
   const { auth_token: token } = message.identifiers;
   const bodyToken = token ? await verifyUserToken(deps, token) : null;
   const claims = claimsOf(deps, message, bodyToken);
@@ -92,10 +92,10 @@ async function admit(deps: Deps, message: IncomingMessage, print: string): Promi
   try {
     const sender =
       (await resolveSender(deps, bundle.instance, claims, known, permit)) ??
-      (await welcomeGuest(deps, bundle, message, print, permit));
+      (await admitGuest(deps, bundle, message, bodyFingerprint, permit));
     return { bundle, sender, permit };
   } catch (error) {
-    if (permit.kind === "allowed") permit.giveBack();
+    if (permit.kind === "allowed") permit.release();
     throw error;
   }
 }
@@ -109,21 +109,21 @@ function claimsOf(
   { credential, identifiers, instanceId, channel }: IncomingMessage,
   bodyToken: UserPrincipal | null,
 ): Claims {
-  const believed = credential.kind !== "anonymous" || bodyToken !== null || config.authMode === "optional";
+  const isTrusted = credential.kind !== "anonymous" || bodyToken !== null || config.authMode === "optional";
   return {
     instanceId,
     channel,
     tokenUserId: credential.kind === "user" ? credential.userId : (bodyToken?.userId ?? null),
     tokenDecides: credential.kind === "user" || (credential.kind === "anonymous" && config.authMode === "required"),
-    identifiers: believed ? presented(identifiers) : [],
+    identifiers: isTrusted ? presented(identifiers) : [],
   };
 }
 
-async function welcomeGuest(
+async function admitGuest(
   deps: Deps,
   { instance }: ReadyBundle,
   message: IncomingMessage,
-  print: string,
+  bodyFingerprint: string,
   permit: Permit,
 ): Promise<Sender> {
   if (!instance.acceptGuestUsers) {
@@ -131,5 +131,5 @@ async function welcomeGuest(
   }
   if (!(await deps.withinFloodLimit(clientNetwork(message.clientAddress)))) throw rateLimited("address", 10_000);
   const { auth_token: _, ...unverified } = message.identifiers;
-  return guestSender(deps, instance, message.channel, { ...message, fingerprint: print, unverified }, permit);
+  return guestSender(deps, instance, message.channel, { ...message, fingerprint: bodyFingerprint, unverified }, permit);
 }

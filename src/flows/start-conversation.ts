@@ -46,7 +46,7 @@ export async function startConversation(deps: StartDeps, caller: Caller, start: 
   authorize(caller, "conversations:write", instanceOf(bundle.instance));
   const named = { ...start, userId: start.userId ?? (caller.kind === "brand" ? (token?.userId ?? null) : null) };
   const address = deps.addresses.started(instanceId, startKey(caller, named));
-  const user = await findPerson(deps, caller, bundle.instance, { ...named, address });
+  const user = await resolveUser(deps, caller, bundle.instance, { ...named, address });
 
   const now = deps.now();
   const session = {
@@ -77,7 +77,7 @@ const startKey = (caller: Caller, { requestId, userId, identifiers }: Start): st
   );
 
 /** Returns the conversation's user: the token's, or the one named by a brand's server. */
-async function findPerson(
+async function resolveUser(
   deps: StartDeps,
   caller: Caller,
   instance: Instance,
@@ -97,9 +97,9 @@ async function findPerson(
   };
   const found = await findKnownUsers(deps, claims);
   if (caller.kind === "brand" && named !== null && found.byToken === null) throw notFound("user", named);
-  const speaker = await resolveSender(deps, instance, claims, found);
-  if (speaker === null) throw invalid("user_id", "user_id or user is required");
-  return speaker.user;
+  const sender = await resolveSender(deps, instance, claims, found);
+  if (sender === null) throw invalid("user_id", "user_id or user is required");
+  return sender.user;
 }
 
 /**

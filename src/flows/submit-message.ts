@@ -4,7 +4,7 @@ import { serializeBundle } from "../services/instance.ts";
 import type { Submission, SubmitOutcome } from "../domain/submission.ts";
 
 /**
- * Submits a message to its conversation within the instance's rate limit, whose permit the caller may have taken already.
+ * Submits a message to its conversation within the instance's rate limit. `permit` is one that the caller has taken.
  * Only new messages count against the limit.
  */
 export async function submitMessage(
@@ -16,7 +16,7 @@ export async function submitMessage(
   const { caches, config, conversation, carryEntry } = deps;
   const { id } = submission.bundle.instance;
   const written = caches.writtenEntries.take(address);
-  const sealed = {
+  const wire = {
     ...submission,
     bundle: serializeBundle(submission.bundle),
     ...(written === null ? {} : { written }),
@@ -24,10 +24,10 @@ export async function submitMessage(
   const taken = permit ?? (await caches.rateLimits.take(id, config.rateLimitInstancePerMinute));
   if (taken.kind === "exhausted") {
     const { retryAfterMs } = taken;
-    return conversation(address).submit({ ...sealed, exhausted: { retryAfterMs } });
+    return conversation(address).submit({ ...wire, exhausted: { retryAfterMs } });
   }
-  const outcome = await conversation(address).submit(sealed);
+  const outcome = await conversation(address).submit(wire);
   if (outcome.kind === "answered" && outcome.entry !== undefined) carryEntry(outcome.entry);
-  if (outcome.kind !== "answered" && outcome.kind !== "accepted") taken.giveBack();
+  if (outcome.kind !== "answered" && outcome.kind !== "accepted") taken.release();
   return outcome;
 }

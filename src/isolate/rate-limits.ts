@@ -1,7 +1,7 @@
 import type { RateLimiter } from "../rpc/rate-limiter.ts";
 
 /** Permission for one request. With `exhausted` only duplicates are answered, which never count. */
-export type Permit = { kind: "allowed"; giveBack: () => void } | { kind: "exhausted"; retryAfterMs: number };
+export type Permit = { kind: "allowed"; release: () => void } | { kind: "exhausted"; retryAfterMs: number };
 
 /**
  * An isolate leases this fraction of a minute's rate at once: a busy instance calls its rate limiter once per hundred
@@ -24,7 +24,7 @@ export class RateLimits {
    * minute's rate. The tokens of a duplicate are returned afterwards.
    */
   async take(key: string, perMinute: number, count = 1): Promise<Permit> {
-    if (perMinute === 0) return { kind: "allowed", giveBack: () => undefined };
+    if (perMinute === 0) return { kind: "allowed", release: () => undefined };
     const needed = Math.min(count, perMinute);
     const missing = needed - (this.#tokens.get(key) ?? 0);
     if (missing > 0) {
@@ -39,7 +39,7 @@ export class RateLimits {
       }
     }
     this.#add(key, -needed);
-    return { kind: "allowed", giveBack: () => this.#add(key, needed) };
+    return { kind: "allowed", release: () => this.#add(key, needed) };
   }
 
   #add(key: string, tokens: number): void {

@@ -6,8 +6,8 @@ import type { Caller } from "../domain/principal.ts";
 const READS_PER_WRITE = 10;
 
 /**
- * Counts requests of a caller that are no turns: conversations started, transcript messages, reads. A user has the rate of
- * their messages, a brand's server that of an instance. Refuses (429) what is over it.
+ * Counts a caller's requests that are no turns: started conversations, transcript messages, reads. A user has the rate
+ * limit of their messages, a brand's server that of an instance. Refuses (429) requests over it.
  */
 export async function limitCaller(
   { caches, config }: Pick<Deps, "caches" | "config">,

@@ -53,7 +53,7 @@ describe("an instance's rate", () => {
     const isolate = new RateLimits(limiter);
     for (let repeat = 0; repeat < 20; repeat += 1) {
       const allowance = await isolate.take("a", 5);
-      if (allowance.kind === "allowed") allowance.giveBack();
+      if (allowance.kind === "allowed") allowance.release();
     }
     expect(await spend(isolate, 8, 5)).toBe(5);
   });

@@ -86,7 +86,7 @@ databaseTest("a transcript spends the rate of each of its messages", async ({ da
   let spent = 0;
   deps.caches.rateLimits.take = async (_key, _perMinute, count) => {
     spent += count ?? 1;
-    return { kind: "allowed", giveBack: () => undefined };
+    return { kind: "allowed", release: () => undefined };
   };
   await createTestApp(() => deps).request(`/api/v1/conversations/${SESSION}/messages`, {
     method: "POST",
