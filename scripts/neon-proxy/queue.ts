@@ -6,7 +6,7 @@ type QueuedTask = {
   refuse: (reason: Error) => void;
 };
 
-/** Runs one task at a time, first in, first out. A task whose caller disconnects while it is queued never starts. */
+/** Runs one task at a time, first in, first out. A queued task never starts after its caller has disconnected. */
 export class TaskQueue {
   #waiting: QueuedTask[] = [];
   #draining: Promise<void> | null = null;

@@ -7,7 +7,7 @@ import { withDeadline } from "../domain/deadline.ts";
 /** Fetches the entries of a JSON Web Key Set. Throws when there is no set. */
 export type KeySetFetcher = (url: string) => Promise<unknown[]>;
 
-/** A public key, and the algorithms whose signatures it verifies. */
+/** A public key and the signature algorithms that it verifies. */
 export type VerificationKey = { kid: string | null; algorithms: readonly string[]; jwk: JWK };
 
 /** An entry that can't verify signatures; `key` is its `kid`, else its index. */

@@ -39,6 +39,6 @@ export async function uuidOf(text: string): Promise<string> {
 export const newTurnId = (now: number): string => `${uuidv7(now).slice(0, -1)}0`;
 export const inboundMessageIdOf = (turnId: string): string => `${turnId.slice(0, -1)}1`;
 export const replyMessageIdOf = (turnId: string): string => `${turnId.slice(0, -1)}2`;
-/** The id of the turn whose message this is, if it is a turn's. */
+/** The turn's id of a message id, if the message belongs to a turn. */
 export const turnIdOfMessage = (messageId: string): string => `${messageId.slice(0, -1)}0`;
 export const usageIdOf = (turnId: string): string => `${turnId.slice(0, -1)}3`;

@@ -8,7 +8,7 @@ import { byteLength } from "./json.ts";
  */
 export const MAX_BUNDLE_BYTES = 1_000_000;
 
-/** Refuses an instance whose configuration is too large to store. `json` is the bundle's. */
+/** Refuses an instance with a configuration that is too large to store. `json` is the bundle's. */
 export function assertBundleFits(json: string): void {
   if (byteLength(json) <= MAX_BUNDLE_BYTES) return;
   throw invalid("instance_id", "The instance's configuration is too large: shorten its templates");

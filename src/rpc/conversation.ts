@@ -62,7 +62,7 @@ export type RecordOutcome =
 /** `ids` are the messages' ids in order; one that the session had before keeps its own. */
 export type TranscribeOutcome = (Exclude<RecordOutcome, Refused> & { ids: string[] }) | Conflict | Unknown | Refused;
 
-/** Messages, by index, whose ids the session has with other words. None of the transcript was recorded. */
+/** Indexes of messages with ids that the session already has with another content. Nothing of the transcript was recorded. */
 export type Conflict = { kind: "conflict"; indexes: number[] };
 
 /** Nothing can be sent to the user now, so the message was not recorded. `code` is a delivery error's: `WINDOW_CLOSED`. */

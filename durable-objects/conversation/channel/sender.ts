@@ -13,7 +13,7 @@ const MAX_PAUSE_MS = 10 * 60_000;
 const JITTER = [1, 1.25] as const;
 /** The pause after a first failure. The Graph API takes one message to one person every six seconds: https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput */
 const FIRST_PAUSE_MS = { rate: 1_000, transient: 1_000, pair: 6_000 };
-/** How soon a message that nobody here is sending any more is looked for. */
+/** Watchdog interval for parts with a request that was lost with an earlier incarnation. */
 const WATCH_MS = 30_000;
 
 const NOT_CONFIGURED: DeliveryError = {

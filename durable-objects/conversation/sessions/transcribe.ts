@@ -44,7 +44,7 @@ export function transcribe(
   return { kind: "recorded", sessionId, ids, ...(entry === null ? {} : { entry }) };
 }
 
-/** Indexes of messages whose ids were recorded, or stand earlier in the transcript, with other words. */
+/** Indexes of messages with an id that was recorded, or stands earlier in the transcript, with another content. */
 function conflictsIn(storage: Storage, messages: readonly RecordedMessage[]): number[] {
   const seen = new Map<string, string>();
   return messages.flatMap(({ id, fingerprint = null }, index) => {

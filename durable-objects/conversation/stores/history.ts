@@ -3,7 +3,7 @@ import type { LedgerEntry, NewEntry } from "../../../src/domain/ledger.ts";
 import type { Message } from "../../../src/domain/message.ts";
 import type { Storage } from "../../runtime/storage.ts";
 
-/** Entries whose messages the model is given as history. */
+/** Entries that supply the model's history. */
 export const KEPT_FOR_HISTORY = 20;
 
 /** The newest messages of the session that was asked for last, read from the entries once and then kept in memory. */

@@ -231,7 +231,7 @@ export class Outbox {
 }
 
 type Pending = {
-  /** A message whose row exists in Postgres if the entry was written; null when no row proves it. */
+  /** A message that has a row in Postgres if the entry was written; null when no row proves it. */
   messageId: string | null;
   /** Epoch milliseconds; 0 when another incarnation added it. */
   addedAt: number;
