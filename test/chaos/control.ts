@@ -9,9 +9,13 @@ export const POINTS = [
   "after-admit",
   /** The orchestrator has the request and has not answered. */
   "during-orchestrator",
-  /** Reply and entry are written; the queue is not notified. */
+  /** Reply and entry are written and the caller has both; the entry is not in the queue. */
+  "after-answer-before-queue",
+  /** The queue has the entry. */
+  "after-queue",
+  /** Reply and entry are written without a caller; the conversation is not announced to the queue. */
   "after-settle",
-  /** The queue is notified. */
+  /** The conversation is announced. */
   "after-notify",
   /** Postgres has committed the batch; the consumer has no response. */
   "after-batch",
@@ -68,7 +72,7 @@ export async function startControl(): Promise<Control> {
     // The worker was killed while it asked, so no turn is at this point.
     const subject = await text(request).catch(() => null);
     if (subject === null) return;
-    if (point !== "before-confirm" && !subject.includes("-")) addresses.add(subject);
+    if (point !== "before-confirm" && subject !== "" && !subject.includes("-")) addresses.add(subject);
     const verdict = await reach(point, subject);
     response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(verdict));
   });

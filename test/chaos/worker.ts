@@ -4,7 +4,13 @@ import worker, { Conversation as Product, BroadcastTimer as ProductTimer } from 
 export { RateLimiter } from "../../src/index.ts";
 
 /** A named point of a turn inside the Worker. */
-type Point = "after-admit" | "after-settle" | "after-notify" | "before-confirm";
+type Point =
+  | "after-admit"
+  | "after-answer-before-queue"
+  | "after-queue"
+  | "after-settle"
+  | "after-notify"
+  | "before-confirm";
 
 /** The log line that the run reads: the service has noticed an unavailable database. */
 const HEARD = '"event":"ledger_write_failed"';
@@ -38,13 +44,14 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
     return verdict;
   };
   /** A queue whose messages can be lost, repeated and delayed. */
-  const ringing = (queue: Queue, after: boolean) => ({
-    send: async (subject: string) => {
-      const { act } = await at("after-settle", subject);
+  const faulty = (queue: Queue, points: { before: Point; after: Point | null }) => ({
+    send: async (message: string, options?: QueueSendOptions) => {
+      const subject = points.after === null ? message : (object?.id.name ?? "");
+      const { act } = await at(points.before, subject);
       if (act === "drop") return;
-      await queue.send(subject);
-      if (act === "double") await queue.send(subject);
-      if (after) await at("after-notify", subject);
+      await queue.send(message, options);
+      if (act === "double") await queue.send(message, options);
+      if (points.after !== null) await at(points.after, subject);
     },
   });
   const conversations = {
@@ -62,8 +69,14 @@ function surround(env: Surroundings, object: DurableObjectState | null): Env {
   };
   return {
     ...env,
-    LEDGER: ringing(env.LEDGER, true),
-    BROADCAST: ringing(env.BROADCAST, false),
+    // Entries travel with their answer through the Worker; an object announces what no caller carries.
+    LEDGER: faulty(
+      env.LEDGER,
+      object === null
+        ? { before: "after-answer-before-queue", after: "after-queue" }
+        : { before: "after-settle", after: "after-notify" },
+    ),
+    BROADCAST: faulty(env.BROADCAST, { before: "after-settle", after: null }),
     CONVERSATIONS: conversations,
     // A service binding, as a deploy may have: requests to the orchestrator pass through here.
     ORCHESTRATOR: {

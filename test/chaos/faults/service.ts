@@ -10,7 +10,7 @@ import type { Fault } from "./fault.ts";
 /** The response at the point is held while the service is killed, so the turn goes no further. */
 const killedAt = (point: Point): Fault => ({
   kind: "service",
-  name: `kill -9 ${point}`,
+  name: point === "after-batch" ? "kill -9 consumer-dies-after-write" : `kill -9 ${point}`,
   run: async ({ world }) => {
     const killed = world.control.next(point, async () => {
       await world.crash();
@@ -71,13 +71,14 @@ const evicted = standing("service", "objects evicted", ({ world, random }) => {
   };
 });
 
-const notifications = (
+const messages = (
   name: string,
+  point: Point,
   verdict: (random: () => number) => { act: "drop" | "double" } | { act: "delay"; ms: number },
 ): Fault =>
-  standing("queue", `notifications ${name}`, ({ world: { control }, random }) => {
+  standing("queue", name, ({ world: { control }, random }) => {
     let felt = 0;
-    const stop = control.always("after-settle", () => {
+    const stop = control.always(point, () => {
       felt += 1;
       return verdict(random);
     });
@@ -92,7 +93,13 @@ export const serviceFaults: readonly Fault[] = [
 ];
 
 export const queueFaults: readonly Fault[] = [
-  notifications("doubled", () => ({ act: "double" })),
-  notifications("reordered", (random) => ({ act: "delay", ms: Math.floor(random() * 2_000) })),
-  notifications("dropped", () => ({ act: "drop" })),
+  messages("queue-message-lost", "after-answer-before-queue", () => ({ act: "drop" })),
+  messages("queue-message-twice", "after-answer-before-queue", () => ({ act: "double" })),
+  messages("queue messages reordered", "after-answer-before-queue", (random) => ({
+    act: "delay",
+    ms: Math.floor(random() * 2_000),
+  })),
+  messages("notifications doubled", "after-settle", () => ({ act: "double" })),
+  messages("notifications reordered", "after-settle", (random) => ({ act: "delay", ms: Math.floor(random() * 2_000) })),
+  messages("notifications dropped", "after-settle", () => ({ act: "drop" })),
 ];
