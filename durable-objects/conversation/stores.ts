@@ -27,6 +27,7 @@ export function openStores(disk: Storage, now: () => number): Stores {
         return disk.transactionSync(closure);
       } catch (error) {
         for (const store of [state, turns, outbox]) store.reload();
+        restoreSession({ state, turns, outbox });
         throw error;
       }
     },
@@ -34,8 +35,19 @@ export function openStores(disk: Storage, now: () => number): Stores {
   const state = new StateStore(storage);
   const turns = new TurnStore(storage);
   const outbox = new Outbox(storage, state, now);
+  restoreSession({ state, turns, outbox });
   const amendments = new AmendmentStore(storage);
   return { storage, state, turns, outbox, deliveries: new DeliveryStore(storage), amendments };
+}
+
+/** The session's times are stored with its newest entry and its pending turns, not in a row of their own (`StateStore.hold`). */
+function restoreSession({ state, turns, outbox }: Pick<Stores, "state" | "turns" | "outbox">): void {
+  const stored = state.get("session");
+  if (stored === null) return;
+  const entered = outbox.lastSession(stored.id) ?? stored;
+  const newest = entered.lastMessageAt >= stored.lastMessageAt ? entered : stored;
+  const said = turns.pendingInSession(stored.id).map(({ work }) => work?.saidAt ?? 0);
+  state.hold("session", { ...newest, lastMessageAt: Math.max(newest.lastMessageAt, ...said) });
 }
 
 /** True when the tables hold nothing: a refused first call has only created them. */

@@ -157,6 +157,7 @@ describe("a conversation of which nothing matters any more", () => {
     await runDurableObjectAlarm(conversation.stub);
     await write(conversation, "UPDATE turns SET expires_at = 1");
     await write(conversation, "UPDATE state SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await write(conversation, "UPDATE entries SET entry = json_set(entry, '$.session.lastMessageAt', 1)");
     await evictDurableObject(conversation.stub);
     await runDurableObjectAlarm(conversation.stub);
     await evictDurableObject(conversation.stub);
@@ -173,6 +174,7 @@ describe("a conversation of which nothing matters any more", () => {
     await conversation.submit(message("a"));
     await write(conversation, "UPDATE turns SET expires_at = 1");
     await write(conversation, "UPDATE state SET value = json_set(value, '$.lastMessageAt', 1) WHERE name = 'session'");
+    await write(conversation, "UPDATE entries SET entry = json_set(entry, '$.session.lastMessageAt', 1)");
     await evictDurableObject(conversation.stub);
     await runDurableObjectAlarm(conversation.stub);
     expect((await conversation.pull()).entries).toHaveLength(1);

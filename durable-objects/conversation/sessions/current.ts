@@ -66,5 +66,7 @@ export function setCurrentSession(state: StateStore, session: Session, now: numb
   const current = state.get("session");
   if (current !== null && current.id !== session.id) state.set("closed", { sessionId: current.id, expiredAt: now });
   state.set("owner", { brandId: session.brandId, userId: session.userId });
-  state.set("session", session);
+  // The turn or entry written with it holds the times of a session that goes on.
+  if (current?.id === session.id) state.hold("session", session);
+  else state.set("session", session);
 }

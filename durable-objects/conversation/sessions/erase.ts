@@ -21,11 +21,11 @@ type Options = { now: number; rememberMs: number; sessionTimeoutMs: number };
  * open. Leaves a tombstone, so that a late read can't restore it. `turnIds` are the turns that get no answer.
  */
 export function erase(
-  stores: Pick<Stores, "storage" | "state" | "outbox" | "amendments">,
+  stores: Pick<Stores, "storage" | "state" | "turns" | "outbox" | "amendments">,
   { sessionId, caller, session: saved }: SessionCommand,
   { now, rememberMs, sessionTimeoutMs }: Options,
 ): { outcome: Erased | Unknown | Refused; turnIds: string[] } {
-  const { storage, state, outbox, amendments } = stores;
+  const { storage, state, turns, outbox, amendments } = stores;
   const owner = state.get("owner");
   const session = knownSession(stores, sessionId) ?? saved;
   const target = session ?? (isErased(state, sessionId) ? owner : null);
@@ -38,6 +38,7 @@ export function erase(
   return storage.transactionSync(() => {
     const arrived = session === null ? [] : arrivedIn(stores, session, sessionTimeoutMs);
     const turnIds = closeTurns(storage, sessionId, arrived, now + rememberMs);
+    turns.reload();
     for (const turnId of turnIds) {
       storage.sql.exec("DELETE FROM deliveries WHERE message_id = ?", replyMessageIdOf(turnId));
     }

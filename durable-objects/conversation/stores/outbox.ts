@@ -25,7 +25,7 @@ const MAX_LOOKED_UP = 100;
  */
 export class Outbox {
   readonly #storage: Storage;
-  readonly #state: Pick<StateStore, "get" | "set">;
+  readonly #state: Pick<StateStore, "get" | "set" | "persist">;
   readonly #now: () => number;
   /** Entries up to here are in Postgres. Written to storage by `prune`; a new incarnation may look some up once more. */
   #writtenUpTo: number;
@@ -35,7 +35,7 @@ export class Outbox {
   #pending = new Map<number, Pending>();
   readonly #history: History;
 
-  constructor(storage: Storage, state: Pick<StateStore, "get" | "set">, now: () => number = Date.now) {
+  constructor(storage: Storage, state: Pick<StateStore, "get" | "set" | "persist">, now: () => number = Date.now) {
     this.#storage = storage;
     this.#state = state;
     this.#now = now;
@@ -109,6 +109,7 @@ export class Outbox {
   /** Deletes written entries except the newest, which the history needs. */
   prune(): void {
     this.#storage.transactionSync(() => {
+      this.#state.persist("session");
       if (this.#writtenUpTo > 0) this.#state.set("confirmedUpTo", this.#writtenUpTo);
       this.#storage.sql.exec(
         `DELETE FROM entries WHERE position <= ? AND (session_id = '' OR position < (
@@ -122,8 +123,7 @@ export class Outbox {
 
   /** When the oldest pending entry was added, in epoch milliseconds; 0 if another incarnation added it, null for none. */
   oldestPendingAt(): number | null {
-    const [oldest] = this.#pending.values();
-    return oldest?.addedAt ?? null;
+    return this.#pending.values().next().value?.addedAt ?? null;
   }
 
   pendingCount(): number {
@@ -169,16 +169,16 @@ export class Outbox {
 
   /** Deletes written entries: the session they belong to is over. */
   forgetHistory(): void {
+    this.#state.persist("session");
     this.#storage.sql.exec("DELETE FROM entries WHERE position <= ?", this.#writtenUpTo);
     this.#history.forget();
   }
 
   /** Deletes the entries of a session, or of every session; notices stay. */
   deleteEntries(sessionId?: string): void {
-    if (sessionId === undefined) this.#storage.sql.exec("DELETE FROM entries WHERE session_id <> ''");
-    else this.#storage.sql.exec("DELETE FROM entries WHERE session_id = ?", sessionId);
-    this.#history.forget();
-    this.#loadPending();
+    const [condition, value] = sessionId === undefined ? ["<> ?", ""] : ["= ?", sessionId];
+    this.#storage.sql.exec(`DELETE FROM entries WHERE session_id ${condition}`, value);
+    this.reload();
   }
 
   /** Deletes pending dead letters about messages that were admitted since a moment. */

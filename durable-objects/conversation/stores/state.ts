@@ -72,10 +72,25 @@ export class StateStore {
 
   set<Name extends keyof ConversationState>(name: Name, value: ConversationState[Name]): void {
     const json = JSON.stringify(value);
-    if (this.#json.get(name) === json) return;
-    this.#storage.sql.exec("INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", name, json);
-    this.#json.set(name, json);
+    if (this.#json.get(name) !== json) {
+      this.#storage.sql.exec("INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", name, json);
+      this.#json.set(name, json);
+    }
     this.#values[name] = value;
+  }
+
+  /**
+   * Sets a value in memory only, for a row of another table that is written in the same transaction and holds it too.
+   * `persist` stores it before that row is deleted.
+   */
+  hold<Name extends keyof ConversationState>(name: Name, value: ConversationState[Name]): void {
+    this.#values[name] = value;
+  }
+
+  /** Stores a value that is held in memory. */
+  persist(name: keyof ConversationState): void {
+    const value = this.get(name);
+    if (value !== null) this.set(name, value);
   }
 
   remove(name: keyof ConversationState): void {

@@ -1,5 +1,5 @@
 import { admission, settle, start } from "../../../src/domain/turn.ts";
-import type { Admission, TurnState } from "../../../src/domain/turn.ts";
+import type { Admission, Turn, TurnState } from "../../../src/domain/turn.ts";
 import type { Storage } from "../../runtime/storage.ts";
 import type { Answer } from "../../../src/domain/submission.ts";
 import type { Inbound, NewTurn, StoredTurn, Work } from "./turn.ts";
@@ -21,23 +21,35 @@ type Row = {
   answer: string | null;
 };
 
-/** The turn queue and the locks of one conversation. Every method is synchronous, so two callers never both win a lock. */
+/**
+ * The turn queue and the locks of one conversation. Every method is synchronous, so two callers never both win a lock. The
+ * object is the only writer: pending turns are read once and kept in memory, settled ones stay on disk.
+ */
 export class TurnStore {
   readonly #storage: Storage;
-  /** Lower bound of pending turns; makes the scan cheap without an index. */
-  #firstPending = 0;
+  /** Queued and running turns in the order of their admission; null until they are read. */
+  #queue: StoredTurn[] | null = null;
+  /** Admission times, newest last, as far back as the rate limit looks; null until they are read. */
+  #admissions: number[] | null = null;
+  /** The turn whose first run began with its admission and that `start` has not returned yet. */
+  #begun: string | null = null;
 
   constructor(storage: Storage) {
     this.#storage = storage;
   }
 
-  /** Forgets what was read, after a transaction was rolled back. */
+  /** Forgets what was read: a transaction was rolled back, or rows were changed from outside. */
   reload(): void {
-    this.#firstPending = 0;
+    this.#queue = null;
+    this.#admissions = null;
+    this.#begun = null;
   }
 
   find(scope: string, requestId: string): StoredTurn | null {
-    return this.#one("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId);
+    const [row] = this.#storage.sql
+      .exec<Row>("SELECT * FROM turns WHERE scope = ? AND request_id = ?", scope, requestId)
+      .toArray();
+    return row ? toTurn(row) : null;
   }
 
   /** Decides about a request id, see `domain/turn.ts`; with the turn that has it. `hasWaiter` is called with that turn's id. */
@@ -51,20 +63,39 @@ export class TurnStore {
     return turn === null || kind === "new" ? { kind: "new" } : { kind, turn };
   }
 
-  /** Appends a turn to the queue. Replaces an expired turn with the same request id. */
-  enqueue(turn: NewTurn): void {
-    this.#storage.sql.exec(
-      `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at, inbound, work)
-       VALUES (?, ?, ?, ?, 'queued', 0, ?, ?, ?, ?)`,
-      turn.scope,
-      turn.requestId,
-      turn.turnId,
-      turn.sessionId,
-      turn.fingerprint,
-      turn.admittedAt,
-      turn.inbound ? JSON.stringify(turn.inbound) : null,
-      turn.work ? JSON.stringify(turn.work) : null,
-    );
+  /**
+   * Appends a turn to the queue. Replaces an expired turn with the same request id. With `leaseMs`, a turn that finds the
+   * queue empty begins its first run in the same write.
+   */
+  enqueue(turn: NewTurn, leaseMs: number | null = null): void {
+    const queue = this.#pending();
+    const { scope, requestId, turnId, sessionId, fingerprint, admittedAt, inbound = null, work = null } = turn;
+    const queued: Turn = { state: "queued", fence: 0, fingerprint, leaseUntil: null, expiresAt: null };
+    const begins = leaseMs !== null && queue.length === 0;
+    const lock = begins ? start(queued, leaseMs, admittedAt) : queued;
+    const [row] = this.#storage.sql
+      .exec<{ position: number }>(
+        `INSERT OR REPLACE INTO turns (scope, request_id, turn_id, session_id, state, fence, fingerprint, admitted_at,
+           lease_until, inbound, work)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING position`,
+        scope,
+        requestId,
+        turnId,
+        sessionId,
+        lock.state,
+        lock.fence,
+        fingerprint,
+        admittedAt,
+        lock.leaseUntil,
+        inbound && JSON.stringify(inbound),
+        work && JSON.stringify(work),
+      )
+      .toArray();
+    if (row === undefined) throw new Error("An insert returned no row");
+    const place = { position: row.position, scope, requestId, turnId, sessionId, admittedAt };
+    queue.push({ ...lock, ...place, inbound, work, answer: null });
+    this.#admissions?.push(admittedAt);
+    if (begins) this.#begun = turnId;
   }
 
   /** Makes a webhook message's turn runnable. */
@@ -75,6 +106,7 @@ export class TurnStore {
       JSON.stringify(work),
       turn.position,
     );
+    this.#change(turn, { sessionId, work, inbound: null });
   }
 
   /** Replaces the message of a pending turn: it was edited. */
@@ -85,6 +117,7 @@ export class TurnStore {
       JSON.stringify(value),
       turn.position,
     );
+    this.#change(turn, change);
   }
 
   /** Ends a turn without an answer. Its request id stays taken for `lifetimeMs`. */
@@ -95,20 +128,19 @@ export class TurnStore {
       now + lifetimeMs,
       turn.position,
     );
+    this.#remove(turn);
   }
 
   /** The oldest turn that is not settled: the one that runs or runs next. */
   next(): StoredTurn | null {
-    const head = this.#one(
-      "SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') ORDER BY position LIMIT 1",
-      this.#firstPending,
-    );
-    this.#firstPending = head?.position ?? this.#firstPending;
-    return head;
+    return this.#pending()[0] ?? null;
   }
 
   /** Starts a run: raises the fence and extends the lease. */
   start(turn: StoredTurn, leaseMs: number, now: number): StoredTurn {
+    const isBegun = this.#begun === turn.turnId;
+    this.#begun = null;
+    if (isBegun) return turn;
     const started = start(turn, leaseMs, now);
     this.#storage.sql.exec(
       "UPDATE turns SET state = ?, fence = ?, lease_until = ? WHERE position = ?",
@@ -117,53 +149,52 @@ export class TurnStore {
       started.leaseUntil,
       turn.position,
     );
+    this.#change(turn, started);
     return started;
   }
 
   /** Stores the answer for `lifetimeMs`. Returns false, and changes nothing, when the run has been replaced. */
   saveAnswer(turn: StoredTurn, answer: Answer, lifetimeMs: number, now: number): boolean {
-    const [current] = this.#storage.sql
-      .exec<{ state: TurnState; fence: number }>("SELECT state, fence FROM turns WHERE position = ?", turn.position)
+    const settled = settle(turn, turn.fence, lifetimeMs, now);
+    if (settled === null) return false;
+    const changed = this.#storage.sql
+      .exec<{ position: number }>(
+        `UPDATE turns SET state = ?, lease_until = NULL, expires_at = ?, work = NULL, answer = ?
+         WHERE state = 'running' AND fence = ? AND position = ? RETURNING position`,
+        settled.state,
+        settled.expiresAt,
+        JSON.stringify(answer),
+        turn.fence,
+        turn.position,
+      )
       .toArray();
-    const settled = current && settle({ ...turn, ...current }, turn.fence, lifetimeMs, now);
-    if (!settled) return false;
-    this.#storage.sql.exec(
-      "UPDATE turns SET state = ?, lease_until = NULL, expires_at = ?, work = NULL, answer = ? WHERE position = ?",
-      settled.state,
-      settled.expiresAt,
-      JSON.stringify(answer),
-      turn.position,
-    );
-    return true;
+    if (changed.length > 0) this.#remove(turn);
+    return changed.length > 0;
   }
 
   isQueued(turnId: string): boolean {
-    return this.#count("turn_id = ? AND state = 'queued'", turnId) > 0;
+    return this.#pending().some((turn) => turn.turnId === turnId && turn.state === "queued");
   }
 
   /** Counts queued and running turns. */
   pendingCount(): number {
-    return this.#count("position >= ? AND state IN ('queued', 'running')", this.#firstPending);
+    return this.#pending().length;
   }
 
   /** Queued and running turns of a session, oldest first. */
   pendingInSession(sessionId: string): StoredTurn[] {
-    return this.#storage.sql
-      .exec<Row>(
-        `SELECT * FROM turns WHERE position >= ? AND state IN ('queued', 'running') AND session_id = ? ORDER BY position`,
-        this.#firstPending,
-        sessionId,
-      )
-      .toArray()
-      .map(toTurn);
+    return this.#pending().filter((turn) => turn.sessionId === sessionId);
   }
 
   /** Admission time of the `n`th newest turn, or null when there are fewer. A limit of `n` per window compares it. */
   admissionTime(n: number): number | null {
-    const [row] = this.#storage.sql
-      .exec<{ admitted_at: number }>("SELECT admitted_at FROM turns ORDER BY position DESC LIMIT 1 OFFSET ?", n - 1)
-      .toArray();
-    return row?.admitted_at ?? null;
+    this.#admissions ??= this.#storage.sql
+      .exec<{ admitted_at: number }>("SELECT admitted_at FROM turns ORDER BY position DESC LIMIT ?", n)
+      .toArray()
+      .map(({ admitted_at }) => admitted_at)
+      .toReversed();
+    if (this.#admissions.length > 2 * n) this.#admissions = this.#admissions.slice(-n);
+    return this.#admissions.at(-n) ?? null;
   }
 
   /** Deletes expired turns and returns when the next one expires. */
@@ -173,16 +204,20 @@ export class TurnStore {
     return row?.at ?? null;
   }
 
-  #count(condition: string, binding: string | number): number {
-    const [row] = this.#storage.sql
-      .exec<{ n: number }>(`SELECT count(*) AS n FROM turns WHERE ${condition}`, binding)
-      .toArray();
-    return row?.n ?? 0;
+  #pending(): StoredTurn[] {
+    this.#queue ??= this.#storage.sql
+      .exec<Row>("SELECT * FROM turns WHERE state IN ('queued', 'running') ORDER BY position")
+      .toArray()
+      .map(toTurn);
+    return this.#queue;
   }
 
-  #one(query: string, ...bindings: (string | number)[]): StoredTurn | null {
-    const [row] = this.#storage.sql.exec<Row>(query, ...bindings).toArray();
-    return row ? toTurn(row) : null;
+  #change({ position }: StoredTurn, changes: Partial<StoredTurn>): void {
+    this.#queue = this.#pending().map((turn) => (turn.position === position ? { ...turn, ...changes } : turn));
+  }
+
+  #remove({ position }: StoredTurn): void {
+    this.#queue = this.#pending().filter((turn) => turn.position !== position);
   }
 }
 

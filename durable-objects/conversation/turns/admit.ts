@@ -29,6 +29,8 @@ type Options = {
   validatedBundles: WeakSet<InstanceBundle>;
   channel: Pick<ChannelDefinition, "addressedBy">;
   sessionTimeoutMs: number;
+  /** How long a run may take, in milliseconds. */
+  leaseMs: number;
   /** New turns of one conversation in a minute; 0 for no limit. */
   turnsPerMinute: number;
   now: number;
@@ -87,7 +89,7 @@ export function admit(
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const request = { traceId, channel, content, metadata, ...withWarnings(message.warnings) };
     const work = { ...request, user, authState, receivedAt, saidAt, origin: null };
-    turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work });
+    turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work }, options.leaseMs);
   });
   return { kind: "admitted", turnId, sessionId: session.id };
 }

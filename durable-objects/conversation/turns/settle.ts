@@ -33,7 +33,7 @@ export function settleTurn(
     const repliedAt = Math.max(now, session.lastMessageAt + 1);
     const spokenIn = stamped(session, "lastMessageAt", repliedAt);
     const after = { ...stamped(spokenIn, "lastAssistantMessageAt", repliedAt), tokenPlan: result.tokenPlan };
-    state.set("session", after);
+    state.hold("session", after);
     const entry: NewEntry = {
       id: turn.turnId,
       address: options.address,

@@ -41,6 +41,7 @@ export async function submit(
     validatedBundles,
     sessionTimeoutMs: sessionTimeoutMs(submission.bundle.config, config.sessionTimeoutMinutes),
     channel: channel(submission.channel),
+    leaseMs: config.lockExpirySeconds * 1000,
     turnsPerMinute: config.rateLimitUserPerMinute,
     now: now(),
   });
