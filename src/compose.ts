@@ -59,6 +59,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     endpoints: new Cache({ ...options, ttlMs: 24 * 3_600_000 }),
     apiKeys: new Cache(credentials),
     activeBrands: new Cache(credentials),
+    allowedOrigins: new Cache(credentials),
     tokenIssuers: new Cache(credentials),
     keySets: new KeySets({ fetch: fetchKeySet, now: Date.now }),
     knownUsers: new Cache({ ...options, isAbsent: isNobody }),

@@ -7,6 +7,7 @@ import type { Config } from "./config.ts";
 import type { Addresses } from "./domain/address.ts";
 import type { Db } from "./db/client.ts";
 import type { ApiKey, TokenIssuer } from "./db/credentials.ts";
+import type { OriginsByBrand } from "./db/origins.ts";
 import type { FoundUser, KnownUsers } from "./db/users.ts";
 import type { Read } from "./db/reader.ts";
 import type { Conversation } from "./rpc/conversation.ts";
@@ -29,6 +30,8 @@ export type IsolateCaches = {
   apiKeys: Cache<ApiKey | null>;
   /** Whether a brand is switched on, by id. */
   activeBrands: Cache<boolean>;
+  /** The browser origins of all brands, under one key. */
+  allowedOrigins: Cache<OriginsByBrand>;
   tokenIssuers: Cache<TokenIssuer | null>;
   keySets: KeySets;
   knownUsers: Cache<KnownUsers>;

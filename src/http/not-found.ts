@@ -6,14 +6,17 @@ import { errorResponse } from "./errors.ts";
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-/** 405 with `Allow` for a path that other methods have, 404 for one that none has. */
+/** The methods that have a route at a path. */
+export const methodsOf = (app: OpenAPIHono<AppEnv>, path: string): string[] =>
+  METHODS.filter((method) => app.router.match(method, path)[0].some(([[, route]]) => route.method === method));
+
+/** 405 with `Allow` for a path that has routes of other methods, else 404. */
 export const unknownRoute =
   (app: OpenAPIHono<AppEnv>): NotFoundHandler<AppEnv> =>
   (c) => {
-    const allowed = METHODS.filter((method) =>
-      app.router.match(method, c.req.path)[0].some(([[, route]]) => route.method === method),
-    );
-    if (allowed.length === 0) return errorResponse(c, new AppError("ROUTE_NOT_FOUND", "There is nothing at this path"));
+    const allowed = methodsOf(app, c.req.path);
+    if (allowed.length === 0)
+      return errorResponse(c, new AppError("ROUTE_NOT_FOUND", "There is no route at this path"));
     c.header("Allow", allowed.join(", "));
     return errorResponse(c, new AppError("METHOD_NOT_ALLOWED", `This path takes ${allowed.join(", ")}`));
   };

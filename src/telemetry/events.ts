@@ -80,6 +80,8 @@ export const EVENT = {
   keySetUnavailable: "key_set_unavailable",
   /** An entry of a brand's JWKS is not a supported public key; the others are used. */
   keyUnusable: "key_unusable",
+  /** The allowed origins could not be read; a browser's response is returned without CORS headers. */
+  allowedOriginsUnavailable: "allowed_origins_unavailable",
   /** The time of an API key's last use could not be written. */
   apiKeyTouchFailed: "api_key_touch_failed",
   /** Rows past their retention period were deleted. */

@@ -14,11 +14,11 @@ describe("an e-mail address", () => {
     ["ann@xn--mller-kva.de", "ann@xn--mller-kva.de"],
     ["ann@ｅxample。com", "ann@example.com"],
     ["ann@mail.example.co.uk", "ann@mail.example.co.uk"],
-  ])("%s is taken as %s", (sent, address) => {
+  ])("the e-mail address %s is stored as %s", (sent, address) => {
     expect(Email.parse(sent)).toBe(address);
   });
 
-  it("is the same in any spelling of its domain", () => {
+  it("an e-mail address is the same in any spelling of its domain", () => {
     const spellings = ["ann@MÜLLER.de", "ann@mu\u0308ller.de", "ANN@xn--mller-kva.DE"];
     expect(new Set(spellings.map((spelling) => Email.parse(spelling))).size).toBe(1);
   });
@@ -44,7 +44,7 @@ describe("an e-mail address", () => {
     'an"n@example.com',
     "ann@exam ple.com",
     `a@${"b".repeat(64)}.com`,
-  ])("%s is refused", (sent) => {
+  ])("%s is no e-mail address", (sent) => {
     expect(Email.safeParse(sent).success).toBe(false);
   });
 });

@@ -11,25 +11,28 @@ const post = (headers: Record<string, string>) =>
   });
 
 describe("a body with a content encoding", () => {
-  it.each(["gzip", "br", "deflate", "identity", "zstd, gzip"])("is refused: %s", async (encoding) => {
-    const response = await post({ "Content-Encoding": encoding });
-    expect([response.status, await response.json()]).toMatchObject([
-      415,
-      { error: { code: "UNSUPPORTED_MEDIA_TYPE" } },
-    ]);
-  });
+  it.each(["gzip", "br", "deflate", "identity", "zstd, gzip"])(
+    "a body with Content-Encoding: %s is refused",
+    async (encoding) => {
+      const response = await post({ "Content-Encoding": encoding });
+      expect([response.status, await response.json()]).toMatchObject([
+        415,
+        { error: { code: "UNSUPPORTED_MEDIA_TYPE" } },
+      ]);
+    },
+  );
 
-  it("is read when the header is empty", async () => {
+  it("a body with an empty Content-Encoding is read", async () => {
     expect((await post({ "Content-Encoding": "" })).status).toBe(422);
   });
 });
 
 describe("a trailing slash", () => {
-  it.each(["/live/", "/openapi.json/"])("of a path is as if it was not there: %s", async (path) => {
+  it.each(["/live/", "/openapi.json/"])("a path with a trailing slash is the path without it: %s", async (path) => {
     expect((await app.request(path)).status).toBe(200);
   });
 
-  it("leaves a wrong method wrong", async () => {
+  it("a path with a trailing slash refuses a wrong method", async () => {
     const response = await app.request("/live/", { method: "POST" });
     expect([response.status, response.headers.get("Allow")]).toEqual([405, "GET"]);
   });
@@ -41,17 +44,17 @@ describe("the header Cache-Control", () => {
     ["/api/v1/conversations", "GET"],
     ["/api/messages", "POST"],
     ["/nowhere", "GET"],
-  ])("keeps caches from storing %s", async (path, method) => {
+  ])("the answer of %s is not stored by caches", async (path, method) => {
     expect((await app.request(path, { method })).headers.get("Cache-Control")).toBe("no-store");
   });
 
-  it("lets caches keep the OpenAPI document, which is nobody's own", async () => {
+  it("the OpenAPI document may be stored by caches", async () => {
     expect((await app.request("/openapi.json")).headers.get("Cache-Control")).toBe("public, max-age=300");
   });
 });
 
 describe("the OpenAPI document", () => {
-  it("is built once", async () => {
+  it("the OpenAPI document is built once", async () => {
     const once = createTestApp(() => createTestDeps());
     let built = 0;
     const { getOpenAPI31Document } = once;

@@ -13,7 +13,7 @@ const faultOf = (headers: Record<string, string>, body: unknown = {}) => {
 };
 
 describe("the request id", () => {
-  it("is the body's, else Idempotency-Key's, else X-Request-ID's", () => {
+  it("the request id is the body's, else Idempotency-Key's, else X-Request-ID's", () => {
     const both = { "Idempotency-Key": "key", "X-Request-ID": "attempt" };
     expect(idOf(both, { request_id: "body" })).toBe("body");
     expect(idOf(both)).toBe("key");
@@ -21,7 +21,7 @@ describe("the request id", () => {
     expect(idOf({ "X-Request-ID": "attempt" })).toBe("attempt");
   });
 
-  it("is the same for every attempt when a proxy writes a new X-Request-ID for each", () => {
+  it("the request id stays the same when a proxy writes a new X-Request-ID for each attempt", () => {
     const attempts = ["a1", "a2"].map((attempt) => idOf({ "Idempotency-Key": "key", "X-Request-ID": attempt }));
     expect(attempts).toEqual(["key", "key"]);
   });
@@ -30,7 +30,7 @@ describe("the request id", () => {
     ['"order-42"', "order-42"],
     [' "order-42" ', "order-42"],
     ["order-42", "order-42"],
-  ])("of the header Idempotency-Key: %s is %s", (sent, id) => {
+  ])("the header Idempotency-Key: %s is the request id %s", (sent, id) => {
     expect(idOf({ "Idempotency-Key": sent })).toBe(id);
   });
 
@@ -40,13 +40,13 @@ describe("the request id", () => {
     ['"a', "INVALID_REQUEST_ID 422"],
     ['"a\\"b"', "INVALID_REQUEST_ID 422"],
     [`"${"a".repeat(129)}"`, "INVALID_REQUEST_ID 422"],
-  ])("is refused in the header Idempotency-Key: %s", (sent, fault) => {
+  ])("the header Idempotency-Key: %s is refused", (sent, fault) => {
     expect(faultOf({ "Idempotency-Key": sent })).toBe(fault);
   });
 });
 
 describe("the convention of Idempotency-Key", () => {
-  it("is asked for by the header alone, whatever X-Request-ID a proxy adds", () => {
+  it("Idempotency-Key alone asks for the original answer, whatever X-Request-ID a proxy adds", () => {
     const key = { "Idempotency-Key": "key" };
     expect(wantsReplay(header(key), {})).toBe(true);
     expect(wantsReplay(header({ ...key, "X-Request-ID": "attempt" }), { request_id: null })).toBe(true);
@@ -56,7 +56,7 @@ describe("the convention of Idempotency-Key", () => {
 });
 
 describe("the echoed X-Request-ID", () => {
-  it("is the request's own, else its request id", () => {
+  it("the echoed X-Request-ID is the request's own, else its request id", () => {
     expect(echoedRequestId(header({ "X-Request-ID": "attempt" }), "key")).toBe("attempt");
     expect(echoedRequestId(header({}), "key")).toBe("key");
     expect(echoedRequestId(header({ "X-Request-ID": "in valid" }), undefined)).toBeUndefined();

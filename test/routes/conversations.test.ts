@@ -240,7 +240,7 @@ it("a repeated query parameter counts once, by its first value", async ({ gatewa
 describe("a transcript", () => {
   const said = { role: "assistant", content: "We open at nine.", timestamp: "2026-11-22T10:00:00Z" };
 
-  it("of the assistant is taken with an API key only", async ({ gateway }) => {
+  it("a transcript of the assistant is taken with an API key only", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const path = `/api/v1/conversations/${id}/messages`;
@@ -258,7 +258,7 @@ describe("a transcript", () => {
     expect(contents(await ann.history(id))).toEqual([said.content]);
   });
 
-  it("is marked as recorded, and takes no key of the service's own", async ({ gateway }) => {
+  it("a transcript is marked as recorded and can't carry metadata keys of the service", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const forged = {

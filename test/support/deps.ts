@@ -84,6 +84,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     endpoints: new Cache(options),
     apiKeys: new Cache(options),
     activeBrands: new Cache(options),
+    allowedOrigins: new Cache(options),
     tokenIssuers: new Cache(options),
     keySets: new KeySets({ fetch: fetchKeySet, now }),
     knownUsers: new Cache(options),

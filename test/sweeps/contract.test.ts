@@ -13,26 +13,26 @@ const contract = createRoute({
 });
 
 describe("the type of a contract", () => {
-  it("accepts a handler that answers what the contract states", () => {
+  it("a handler that answers what its contract states compiles", () => {
     createRouter().openapi(contract, (c) => respond(c, 200, { text: "Hi" }, "Found"));
   });
 
-  it("refuses a handler that renames a field of its answer", () => {
+  it("a handler that renames a field of its answer does not compile", () => {
     // @ts-expect-error The contract's field is `text`.
     createRouter().openapi(contract, (c) => respond(c, 200, { words: "Hi" }, "Found"));
   });
 
-  it("refuses a handler that answers with another type of field", () => {
+  it("a handler that answers with another type of field does not compile", () => {
     // @ts-expect-error The contract's field is a string.
     createRouter().openapi(contract, (c) => respond(c, 200, { text: 7 }, "Found"));
   });
 
-  it("refuses a handler that answers with another status", () => {
+  it("a handler that answers with another status does not compile", () => {
     // @ts-expect-error The contract has no 202.
     createRouter().openapi(contract, (c) => respond(c, 202, { text: "Hi" }, "Found"));
   });
 
-  it("refuses a handler that answers with an untyped response", () => {
+  it("a handler that answers with an untyped response does not compile", () => {
     // @ts-expect-error A `Response` states nothing.
     createRouter().openapi(contract, () => new Response("Hi"));
   });
@@ -55,7 +55,7 @@ describe("the check of a response against its contract", () => {
   const error = (code: string) => ({ success: false, error: { code, message: "No", details: {} }, trace_id: "t1" });
   const LIST = "/api/v1/conversations";
 
-  it("passes what the contract states", () => {
+  it("a response that its contract states passes the check", () => {
     check("/live", 200, { status: "alive" });
     check(LIST, 403, error("FORBIDDEN"));
     check(LIST, 503, error("SERVICE_UNAVAILABLE"), { "Retry-After": "5" });
@@ -72,7 +72,7 @@ describe("the check of a response against its contract", () => {
     ["an error with another request's trace id", LIST, 403, { ...error("FORBIDDEN"), trace_id: "t2" }],
     ["a 503 that does not tell when to retry", LIST, 503, error("SERVICE_UNAVAILABLE")],
     ["a code that no unknown route has", "/nowhere", 403, error("FORBIDDEN")],
-  ])("finds %s", (_what, path, status, body) => {
+  ])("the check of a response finds %s", (_what, path, status, body) => {
     expect(() => check(path, status, body)).toThrow("against its contract");
   });
 });

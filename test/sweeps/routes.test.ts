@@ -109,7 +109,7 @@ describe("/openapi.json", () => {
     });
   });
 
-  it("names each operation once, in one of its tags, with a server", () => {
+  it("the OpenAPI document names each operation once, in one of its tags, with a server", () => {
     const operations = Object.values(document.paths).flatMap((methods) => Object.values(methods));
     const ids = operations.map(({ operationId }) => operationId);
     expect(ids).toEqual([...new Set(ids)].filter((id) => /^[a-z][A-Za-z]+$/.test(id ?? "")));
@@ -118,7 +118,7 @@ describe("/openapi.json", () => {
     expect((document as any).servers).toEqual([{ url: "/", description: expect.any(String) }]);
   });
 
-  it.each(routes)("states for %s the headers of its request and of every response", (route) => {
+  it.each(routes)("the OpenAPI document states the headers of %s and of its responses", (route) => {
     const operation = operationOf(route) as any;
     const sent = operation.parameters.filter((each: any) => each.in === "header").map(({ name }: any) => name);
     expect(sent).toEqual(expect.arrayContaining(["X-Trace-ID", "traceparent"]));
@@ -135,7 +135,7 @@ describe("/openapi.json", () => {
     expect(retried.filter(([, { headers }]) => !("Retry-After" in headers))).toEqual([]);
   });
 
-  it("has no pattern that needs a flag", () => {
+  it("the OpenAPI document has no pattern that needs a flag", () => {
     const patterns = [...JSON.stringify(document).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(
       ([, text = ""]) => JSON.parse(text) as string,
     );

@@ -128,7 +128,7 @@ describe.each(["required", "optional"])("with AUTH_MODE %s", (mode) => {
 });
 
 describe("a brand that is switched off", () => {
-  it("is off for its keys, its users' tokens and its guests", async ({ gateway }) => {
+  it("a brand that is switched off is off for its keys, its users' tokens and its guests", async ({ gateway }) => {
     const eve = await somebody(gateway, { brandId: GLOBEX, instanceId: INSTANCE.globex });
     const id = await eve.start();
     const say = { ...message(), instance_id: INSTANCE.globex };

@@ -17,11 +17,14 @@ export const brands = pgTable(
     retentionDays: integer("retention_days"),
     /** Whether message text may appear in spans. Off unless a brand asks for it. */
     captureContent: boolean("capture_content").notNull().default(false),
+    /** Origins of browsers that may call, as `https://shop.example`; `*` for any. */
+    allowedOriginsJson: jsonArray<string>("allowed_origins_json"),
     metadataJson: jsonObject("metadata_json"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
   },
   (table) => [
+    isArray("brands_allowed_origins_is_array", table.allowedOriginsJson),
     isObject("brands_metadata_is_object", table.metadataJson),
     check("brands_retention_days", sql`${table.retentionDays} between 1 and 36500`),
   ],

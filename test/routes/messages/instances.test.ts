@@ -7,7 +7,7 @@ const message = (instance_id: string) => ({ instance_id, request_id: crypto.rand
 
 describe("an instance", () => {
   it.for(["/api/messages", "/web/messages", "/app/messages"])(
-    "of WhatsApp or voice does not exist for %s, an instance of any chat channel does",
+    "an instance of WhatsApp or voice does not exist for %s, one of a chat channel does",
     async (path, { gateway }) => {
       const replies = [];
       for (const instance of [INSTANCE.whatsapp, VOICE, INSTANCE.chat]) {
@@ -19,7 +19,7 @@ describe("an instance", () => {
   );
 
   it.for([INSTANCE.chat, VOICE])(
-    "of another kind does not exist for a WhatsApp message: %s",
+    "an instance of another kind does not exist for a WhatsApp message: %s",
     async (id, { gateway }) => {
       const { status, body } = await gateway.send(
         "POST",
@@ -35,7 +35,7 @@ describe("an instance", () => {
     },
   );
 
-  it("named in upper case is the same instance, and its conversation the same", async ({ gateway }) => {
+  it("an instance id in upper case leads to the same conversation", async ({ gateway }) => {
     const say = (id: string) =>
       gateway.send("POST", "/web/messages", { ...message(id), user: { device_id: "upper" } }, ACME_KEY);
     const [lower, upper] = [await say(INSTANCE.chat), await say(INSTANCE.chat.toUpperCase())];
@@ -44,9 +44,12 @@ describe("an instance", () => {
 });
 
 describe("a message's metadata", () => {
-  it("takes no key of the service's own, and names what was removed", async ({ gateway }) => {
+  it("a message's metadata can't carry keys of the service", async ({ gateway }) => {
     const metadata = { page: 7, delivery: { state: "read" }, orchestrator_response: {}, fallback: true };
     const { body } = await gateway.send("POST", "/web/messages", { ...message(INSTANCE.chat), metadata }, ACME_KEY);
+    expect(body.data.warnings).toEqual(
+      ["delivery", "orchestrator_response", "fallback"].map((key) => `metadata.${key}: reserved, removed`),
+    );
     const path = `/api/v1/conversations/${body.data.session_id}/messages`;
     const said = (await gateway.get(path, ACME_KEY)).body.data.messages.find((each: any) => each.role === "user");
     expect(said.metadata).toEqual({ page: 7, channel: "web" });
