@@ -1,9 +1,14 @@
+import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 import { orchestratorBinding } from "./test/support/orchestrator-binding.ts";
 
 const workerd = ["test/durable-objects/*.test.ts"];
 const e2e = ["test/e2e/**/*.test.ts"];
+/** Files that replace a module: they can't share modules with others. */
+const mocking = ["test/channels/channel.test.ts"];
+/** The platform's classes outside the runtime. */
+const platform = { "cloudflare:workers": join(import.meta.dirname, "test/support/cloudflare-workers.ts") };
 
 export default defineConfig({
   test: {
@@ -12,14 +17,18 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["test/**/*.test.ts"],
-          exclude: [...workerd, ...e2e],
+          exclude: [...workerd, ...e2e, ...mocking],
           globalSetup: ["test/support/database-image.ts"],
+          alias: platform,
+          // Modules hold no state, so the files of a worker share them instead of loading each again.
+          isolate: false,
           // Far above any test's duration, so that a busy machine causes no failure.
           testTimeout: 30_000,
           hookTimeout: 60_000,
           expect: { poll: { timeout: 20_000 } },
         },
       },
+      { test: { name: "node-mocked", include: mocking, alias: platform, testTimeout: 30_000 } },
       {
         plugins: [
           cloudflareTest({
@@ -45,7 +54,9 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: e2e,
-          testTimeout: 60_000,
+          alias: platform,
+          globalSetup: ["test/support/database-image.ts", "test/support/worker-bundle.ts"],
+          testTimeout: 120_000,
           hookTimeout: 120_000,
           // Each file runs a service of several processes, which mostly wait: three at once, after the other projects.
           maxWorkers: 3,

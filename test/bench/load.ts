@@ -1,7 +1,7 @@
 import { Agent, request } from "node:http";
 
 /** The result of one request. */
-export type Sample = { status: number; ms: number; body: string };
+export type Sample = { status: number; ms: number; body: string; retryAfter?: string | undefined };
 /** A request for `node:http`. */
 export type Call = { method?: string; url: string; headers?: Record<string, string>; body?: string };
 
@@ -16,7 +16,14 @@ export function send({ method = "POST", url, headers = {}, body = "" }: Call): P
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk: string) => (text += chunk));
-    response.on("end", () => resolve({ status: response.statusCode ?? 0, ms: performance.now() - start, body: text }));
+    response.on("end", () =>
+      resolve({
+        status: response.statusCode ?? 0,
+        ms: performance.now() - start,
+        body: text,
+        retryAfter: response.headers["retry-after"],
+      }),
+    );
     response.on("error", reject);
   });
   outgoing.on("error", reject);

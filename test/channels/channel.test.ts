@@ -9,6 +9,7 @@ import type { InboundMessage } from "../../src/domain/inbound-message.ts";
 import { demoBundle } from "../support/bundle.ts";
 import { answering, conversationOver, objectDeps, submission } from "../support/conversation.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 /** A channel's name stands in one list; everything else about it is the value below. */
 vi.mock("../../src/domain/channel.ts", async (original) => {
@@ -92,7 +93,7 @@ describe("a channel that is added as one value", () => {
   it("takes a message once, answers it and delivers the reply as it renders it", async () => {
     const { sent, deliver, outbox } = conversation();
     expect(deliver(letter("l1"))).toMatchObject({ accepted: 1 });
-    await vi.waitUntil(() => sent.length === 2);
+    await vi.waitUntil(() => sent.length === 2, PATIENCE);
     const [entry] = outbox.pull(1_000_000).entries;
     const [inbound, reply] = entry?.messages ?? [];
     expect(inbound).toMatchObject({ role: "user", channelMessageId: "l1", metadata: { channel: "post" } });
@@ -112,14 +113,14 @@ describe("a channel that is added as one value", () => {
   it("sends its template when its own service window is closed", async () => {
     const { sent, deliver } = conversation();
     deliver(letter("l1", { sentAt: NOW - 3_600_000 }));
-    await vi.waitUntil(() => sent.length === 1);
+    await vi.waitUntil(() => sent.length === 1, PATIENCE);
     expect(sent).toEqual([["box 7", { recipient: "+16505551234", form: "reminder", reference: expect.any(String) }]]);
   });
 
   it("addresses contacts: a stale user id of the caller is replaced by the owner's", async () => {
     const { sent, deliver, state, submit } = conversation();
     deliver(letter("l1"));
-    await vi.waitUntil(() => sent.length === 2);
+    await vi.waitUntil(() => sent.length === 2, PATIENCE);
     const stale = { ...USER, id: "01a203c1-5b09-7963-9685-2aef74277b11" };
     const outcome = await submit(submission("r1", "And now?", { channel: POST, user: stale }));
     expect(outcome).toMatchObject({ kind: "answered", answer: { user_id: USER.id } });

@@ -10,6 +10,7 @@ import { readToEnd } from "../../src/clients/orchestrator/port.ts";
 import { answerWith, echo } from "../support/orchestrator.ts";
 import type { Behaviour } from "../support/orchestrator.ts";
 import { databaseTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const REQUESTS = 1_000;
 /** Each tenth is for an instance that does not exist. */
@@ -34,7 +35,7 @@ const sockets = (): number => process.getActiveResourcesInfo().filter((kind) => 
 async function expectNoMoreThanKept(before: number, { servers }: { servers: number }): Promise<void> {
   const kept = 2 * AT_ONCE * servers;
   // What was let go is closed a moment later.
-  await vi.waitUntil(() => sockets() <= before + kept, { timeout: 10_000 });
+  await vi.waitUntil(() => sockets() <= before + kept, PATIENCE);
   console.log(`${REQUESTS} requests: ${before} sockets before, ${sockets()} after, ${kept} may be kept`);
 }
 

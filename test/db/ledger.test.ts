@@ -10,6 +10,7 @@ import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -377,7 +378,7 @@ describe("a session", () => {
     ]).then(() => (isDone = true));
     const isUnderWay = async () =>
       (await database.query("select from pg_stat_activity where wait_event = 'PgSleep'")).length > 0;
-    await vi.waitUntil(async () => isDone || (await isUnderWay()), { interval: 5, timeout: 10_000 });
+    await vi.waitUntil(async () => isDone || (await isUnderWay()), { ...PATIENCE, interval: 5 });
     await write(answeredTurn(newest, { at: 3_000_000 }));
     expect(isDone).toBe(!database.isConcurrent);
     await goingOn;

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { query } from "../../scripts/neon-proxy/backend.ts";
-import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
+import { openImage } from "../support/database.ts";
+import type { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
 import { migrate, MIGRATIONS_FOLDER, rollback } from "../../scripts/database/migrate.ts";
 import { readMigrations } from "../../scripts/database/migrations.ts";
 import { isEmpty, seed } from "../../scripts/database/seed.ts";
@@ -12,8 +13,8 @@ const names = readMigrations(MIGRATIONS_FOLDER).map(({ name }) => name);
 
 let backend: EmbeddedBackend;
 beforeAll(async () => {
-  backend = await EmbeddedBackend.open();
-}, 60_000);
+  backend = await openImage("empty");
+});
 afterAll(() => backend.close());
 
 /** Everything a migration can make, as text: columns, constraints, indexes, functions, triggers, types. */
@@ -118,7 +119,7 @@ describe("a migration on a database in use", () => {
       join(folder, "0000_index.sql"),
       "CREATE TABLE IF NOT EXISTS t (id int);\n--> statement-breakpoint\nCREATE INDEX CONCURRENTLY IF NOT EXISTS t_id ON t (id);",
     );
-    const empty = await EmbeddedBackend.open();
+    const empty = await openImage("empty");
     expect(await migrate(empty, folder)).toEqual(["0000_index"]);
     expect(await migrate(empty, folder)).toEqual([]);
     const { rows } = await query(empty, "select indexname from pg_indexes where tablename = 't'");

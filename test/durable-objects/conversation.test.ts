@@ -6,6 +6,7 @@ import type { Conversation as ConversationPort, SessionCommand } from "../../src
 import { submission } from "../support/conversation.ts";
 import type { Stage } from "../support/orchestrator-binding.ts";
 import type { Submission } from "../../src/domain/submission.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 /** A conversation by its address. A stub is broken for good once its object has died, so each call takes a new one. */
 class Conversation {
@@ -47,7 +48,7 @@ const reached = (conversation: Conversation, requestId: string, wanted: string) 
   vi.waitFor(async () => {
     const turn = (await state(conversation)).find(({ request_id }) => request_id === requestId);
     expect(turn?.state).toBe(wanted);
-  }, 5_000);
+  }, PATIENCE);
 
 describe("a conversation on the platform", () => {
   it("a message is answered and the next one has it in its history", async () => {

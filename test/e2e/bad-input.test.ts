@@ -4,6 +4,7 @@ import { describe, expect, vi } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
 import type { Reply } from "../support/service.ts";
 import { serviceTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 /** Without an orchestrator: the development mock answers, "You said: ...". */
 const it = serviceTest.extend("env", { scope: "file" }, { RATE_LIMIT_USER_PER_MINUTE: "0" }).extend(
@@ -131,7 +132,7 @@ describe("text as people and machines mangle it", () => {
     expect(reply.body.data.text).toBe(Array.from(`You said: ${meant}`).slice(0, 10_000).join(""));
     const kept = () =>
       service.query("select content from messages where id = $1", [reply.body.data.inbound_message_id]);
-    await vi.waitFor(async () => expect(await kept()).toEqual([{ content: meant }]), { timeout: 15_000 });
+    await vi.waitFor(async () => expect(await kept()).toEqual([{ content: meant }]), PATIENCE);
   });
 
   it("metadata with __proto__, NULs and secrets is kept without them", async ({ service }) => {
@@ -142,14 +143,11 @@ describe("text as people and machines mangle it", () => {
     expect(reply.status).toBe(200);
     const kept = () =>
       service.query("select metadata_json from messages where id = $1", [reply.body.data.inbound_message_id]);
-    const [row] = await vi.waitFor(
-      async () => {
-        const rows = await kept();
-        expect(rows).toHaveLength(1);
-        return rows;
-      },
-      { timeout: 15_000 },
-    );
+    const [row] = await vi.waitFor(async () => {
+      const rows = await kept();
+      expect(rows).toHaveLength(1);
+      return rows;
+    }, PATIENCE);
     expect(JSON.parse(row?.["metadata_json"] ?? "null")).toEqual({
       constructor: { prototype: { admin: true } },
       "a b": "c d\ufffd",
@@ -280,6 +278,6 @@ it("the development mock states in each reply that it is for development only [I
     const line = service.log().find((line) => line.event === "mock_orchestrator" && line.trace_id === trace_id);
     if (line === undefined) throw new Error("Nothing was said");
     return line;
-  });
+  }, PATIENCE);
   expect(warning).toMatchObject({ level: "warn", message: expect.stringContaining("DEPRECATED") });
 });

@@ -1,10 +1,47 @@
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, vi } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { echo, gate, hang, startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
-import { startService } from "../support/service.ts";
-import type { Reply, Service } from "../support/service.ts";
+import { echo, gate, hang } from "../support/orchestrator.ts";
+import type { Reply } from "../support/service.ts";
+import { developmentTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
+const it = developmentTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url }))
+  .extend(
+    "callsFor",
+    { scope: "file" },
+    ({ orchestrator }) =>
+      (body: { content: string }) =>
+        orchestrator.calls.filter(({ adapter }) => adapter.message.content === body.content),
+  )
+  /** What Postgres has of a turn in the end. */
+  .extend(
+    "rowsOf",
+    { scope: "file" },
+    ({ service }) =>
+      (body: { request_id: string; content: string }) =>
+        service.query(
+          `select
+         (select string_agg(m.role || ': ' || m.content, ', ' order by m.seq) from messages m where m.session_id = q.session_id) as said,
+         (select count(*) from session_token_usage u where u.session_id = q.session_id) as usage,
+         (select string_agg(l.fence::text, ',') from idempotency_locks l where l.session_id = q.session_id) as fences
+       from (select session_id from messages where request_id = $1 limit 1) q`,
+          [body.request_id],
+        ),
+  )
+  .extend(
+    "eventually",
+    { scope: "file" },
+    ({ rowsOf }) =>
+      async (body: { request_id: string; content: string }, fences: string) =>
+        vi.waitFor(
+          async () =>
+            expect(await rowsOf(body)).toEqual([
+              { said: `user: ${body.content}, assistant: echo: ${body.content}`, usage: "1", fences },
+            ]),
+          PATIENCE,
+        ),
+  );
 
 const message = (otherwise: Record<string, unknown> = {}) => ({
   instance_id: INSTANCE.chat,
@@ -19,40 +56,16 @@ describe("the whole service is killed in the middle of a slow turn, and started 
   const slow = message();
   const answered = message();
   const abandoned = message();
-  let orchestrator: OrchestratorStandIn;
-  let service: Service;
   let firstAnswer: Reply;
   let replies: Reply[];
 
-  const callsFor = (body: { content: string }) =>
-    orchestrator.calls.filter(({ adapter }) => adapter.message.content === body.content);
   const processed = () => replies.filter(({ status }) => status === 200);
-  /** What Postgres has of a turn in the end. */
-  const rowsOf = (body: { request_id: string; content: string }) =>
-    service.query(
-      `select
-         (select string_agg(m.role || ': ' || m.content, ', ' order by m.seq) from messages m where m.session_id = q.session_id) as said,
-         (select count(*) from session_token_usage u where u.session_id = q.session_id) as usage,
-         (select string_agg(l.fence::text, ',') from idempotency_locks l where l.session_id = q.session_id) as fences
-       from (select session_id from messages where request_id = $1 limit 1) q`,
-      [body.request_id],
-    );
-  const eventually = async (body: { request_id: string; content: string }, fences: string) =>
-    vi.waitFor(
-      async () =>
-        expect(await rowsOf(body)).toEqual([
-          { said: `user: ${body.content}, assistant: echo: ${body.content}`, usage: "1", fences },
-        ]),
-      { timeout: 30_000, interval: 200 },
-    );
 
-  beforeAll(async () => {
-    orchestrator = await startOrchestrator();
-    service = await startService({ env: { ORCHESTRATOR_URL: orchestrator.url } });
+  it.beforeAll(async ({ orchestrator, service, callsFor }) => {
     // Everybody is known before: the ledger is quiet when the crash comes.
     orchestrator.behave(hang);
     const lost = [slow, abandoned].map((body) => service.say("/api/messages", body).catch(() => null));
-    await vi.waitUntil(() => callsFor(slow).length === 1 && callsFor(abandoned).length === 1, { timeout: 15_000 });
+    await vi.waitUntil(() => callsFor(slow).length === 1 && callsFor(abandoned).length === 1, PATIENCE);
     orchestrator.behave(echo);
     firstAnswer = await service.say("/api/messages", answered);
     await service.kill();
@@ -68,13 +81,9 @@ describe("the whole service is killed in the middle of a slow turn, and started 
       return reply;
     });
     // All but one are told at once; the one only when there is an answer.
-    await vi.waitUntil(() => told === CALLERS - 1, { timeout: 20_000 });
+    await vi.waitUntil(() => told === CALLERS - 1, PATIENCE);
     open();
     replies = await Promise.all(callers);
-  });
-  afterAll(async () => {
-    await service?.stop();
-    await orchestrator?.close();
   });
 
   it("after a crash one repeated request takes the turn over at once, and the others are told that it runs [I1.1]", () => {
@@ -83,12 +92,12 @@ describe("the whole service is killed in the middle of a slow turn, and started 
     expect([count("processed"), count("in_progress")]).toEqual([1, CALLERS - 1]);
   });
 
-  it("after a crash the turn runs once more with its own idempotency key [I1.4]", () => {
+  it("after a crash the turn runs once more with its own idempotency key [I1.4]", ({ callsFor }) => {
     const keys = callsFor(slow).map(({ headers }) => headers["idempotency-key"]);
     expect(keys).toEqual([keys[0], keys[0]]);
   });
 
-  it("after a crash the orphaned lock is gone, and a repeated request gets the answer [I1.3]", async () => {
+  it("after a crash the orphaned lock is gone, and a repeated request gets the answer [I1.3]", async ({ service }) => {
     const now = await service.say("/api/messages", slow);
     expect(now.body.error.details).toMatchObject({
       state: "completed",
@@ -96,21 +105,21 @@ describe("the whole service is killed in the middle of a slow turn, and started 
     });
   });
 
-  it("after a crash the second run alone has its message, answer, usage and lock stored", async () => {
+  it("after a crash the second run alone has its message, answer, usage and lock stored", async ({ eventually }) => {
     await eventually(slow, "2");
   });
 
-  it("after a crash an answer that was not written yet is written", async () => {
+  it("after a crash an answer that was not written yet is written", async ({ eventually }) => {
     expect(firstAnswer.status).toBe(200);
     await eventually(answered, "1");
   });
 
-  it("after a crash an earlier answer is remembered", async () => {
+  it("after a crash an earlier answer is remembered", async ({ service }) => {
     const again = await service.say("/api/messages", answered);
     expect(again.body.error.details.cached_response).toEqual(firstAnswer.body.data);
   });
 
-  it("after a crash a turn without a repeated request is answered", async () => {
+  it("after a crash a turn without a repeated request is answered", async ({ eventually }) => {
     await eventually(abandoned, "2");
   });
 });

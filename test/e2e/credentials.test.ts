@@ -1,11 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
 import { SignJWT } from "jose";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { ACME, ACME_KEY, GLOBEX, INSTANCE } from "../support/demo.ts";
-import { startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
-import { startService } from "../support/service.ts";
-import type { Reply, Service } from "../support/service.ts";
+import type { Reply } from "../support/service.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
 const JWT_SECRET = "a-secret-of-this-test-of-more-than-32-characters";
 const KEYS = {
@@ -16,19 +14,22 @@ const KEYS = {
 };
 
 /** As it is deployed: an empty ENVIRONMENT is production, and there credentials are required. */
-let service: Service;
-let orchestrator: OrchestratorStandIn;
+const it = serviceTest
+  .extend("env", { scope: "file" }, ({ orchestrator }) => ({
+    ENVIRONMENT: "",
+    JWT_SECRET,
+    ADDRESS_KEY: "an-address-key-that-only-tests-have",
+    ORCHESTRATOR_URL: orchestrator.url,
+  }))
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ service }) =>
+      (channel: string, otherwise: Record<string, unknown>, headers: Record<string, string> = {}) =>
+        service.say(`/${channel}/messages`, message(otherwise), headers),
+  );
 
-beforeAll(async () => {
-  orchestrator = await startOrchestrator();
-  service = await startService({
-    env: {
-      ENVIRONMENT: "",
-      JWT_SECRET,
-      ADDRESS_KEY: "an-address-key-that-only-tests-have",
-      ORCHESTRATOR_URL: orchestrator.url,
-    },
-  });
+it.beforeAll(async ({ service }) => {
   const rows = [
     [ACME, KEYS.acme, null, null],
     [GLOBEX, KEYS.globex, null, null],
@@ -43,10 +44,6 @@ beforeAll(async () => {
     );
   }
 });
-afterAll(async () => {
-  await service?.stop();
-  await orchestrator?.close();
-});
 
 const bearer = (credential: string) => ({ Authorization: `Bearer ${credential}` });
 const message = (otherwise: Record<string, unknown> = {}) => ({
@@ -56,8 +53,6 @@ const message = (otherwise: Record<string, unknown> = {}) => ({
   user: { device_id: randomUUID() },
   ...otherwise,
 });
-const say = (channel: string, otherwise: Record<string, unknown>, headers: Record<string, string> = {}) =>
-  service.say(`/${channel}/messages`, message(otherwise), headers);
 
 /** A token as Parley issues them, with what the test wants otherwise. */
 const token = (user: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET) =>
@@ -67,7 +62,7 @@ const token = (user: string, claims: Record<string, unknown> = {}, secret = JWT_
     .sign(new TextEncoder().encode(secret));
 
 describe("a brand's server", () => {
-  it("a brand's server without a key is refused and learns no instance", async () => {
+  it("a brand's server without a key is refused and learns no instance", async ({ say }) => {
     const replies = [await say("api", {}), await say("api", { instance_id: INSTANCE.unknown })];
     expect(replies.map(({ status, body }) => [status, body.error.code])).toEqual([
       [401, "UNAUTHORIZED"],
@@ -75,29 +70,29 @@ describe("a brand's server", () => {
     ]);
   });
 
-  it("a brand's server is accepted with its key", async () => {
+  it("a brand's server is accepted with its key", async ({ say }) => {
     expect((await say("api", {}, bearer(KEYS.acme))).status).toBe(200);
   });
 
-  it("a brand's key does not find another brand's instance", async () => {
+  it("a brand's key does not find another brand's instance", async ({ say }) => {
     const reply = await say("api", {}, bearer(KEYS.globex));
     expect(reply).toMatchObject({ status: 404, body: { error: { code: "RESOURCE_NOT_FOUND" } } });
   });
 
-  it.each([
+  it.for([
     ["nobody has", "parley_live_nobody"],
     ["is past its time", KEYS.expired],
     ["was revoked", KEYS.revoked],
     ["everybody has read in the README", ACME_KEY],
     ["is no credential at all", "x"],
-  ])("a key that %s is refused on every channel", async (_title, key) => {
+  ] as const)("a key that %s is refused on every channel", async ([, key], { say }) => {
     const replies = await Promise.all(["api", "web", "app"].map((channel) => say(channel, {}, bearer(key))));
     expect(replies.map(({ status }) => status)).toEqual([401, 401, 401]);
   });
 
-  it.each([["Basic YTpi"], ["Bearer"], ["Bearer a b"], ["Bearer x.y.z"]])(
+  it.for([["Basic YTpi"], ["Bearer"], ["Bearer a b"], ["Bearer x.y.z"]] as const)(
     "the Authorization header %o is refused",
-    async (Authorization) => {
+    async ([Authorization], { say }) => {
       expect((await say("api", {}, { Authorization })).status).toBe(401);
     },
   );
@@ -106,9 +101,9 @@ describe("a brand's server", () => {
 describe("somebody without credentials, on a brand's page", () => {
   const victim = { phone_e164: "+14155550188", email: "victim@example.com", device_id: "victims-device" };
 
-  it.each(["web", "app"])(
+  it.for(["web", "app"])(
     "a visitor without credentials is a guest on /%s, whatever identifiers they send",
-    async (channel) => {
+    async (channel, { say }) => {
       // The brand's server vouches for them; nobody else does.
       const known = await say(channel, { user: victim }, bearer(KEYS.acme));
       const claimed = await say(channel, { user: victim });
@@ -118,7 +113,7 @@ describe("somebody without credentials, on a brand's page", () => {
     },
   );
 
-  it("a visitor's identifiers are stored as unverified notes", async () => {
+  it("a visitor's identifiers are stored as unverified notes", async ({ say, service }) => {
     const user = { phone_e164: "+14155550199", email: "mine@example.com" };
     const { user_id } = (await say("web", { user })).body.data;
     const [row] = await service.query("select tier, metadata_json from users where id = $1", [user_id]);
@@ -126,15 +121,15 @@ describe("somebody without credentials, on a brand's page", () => {
     expect(await service.query("select 1 from user_identifiers where user_id = $1", [user_id])).toEqual([]);
   });
 
-  it("a visitor is refused by an instance without guests, even with a known phone number", async () => {
+  it("a visitor is refused by an instance without guests, even with a known phone number", async ({ say }) => {
     await say("web", { user: victim, instance_id: INSTANCE.guestless }, bearer(KEYS.acme));
     expect((await say("web", { user: victim, instance_id: INSTANCE.guestless })).status).toBe(401);
   });
 
-  it.each([
+  it.for([
     ["as a bearer", (t: string) => [{}, bearer(t)] as const],
     ["in the body", (t: string) => [{ user: { auth_token: t } }, {}] as const],
-  ])("a guest continues with the returned token, %s", async (_title, how) => {
+  ] as const)("a guest continues with the returned token, %s", async ([, how], { say }) => {
     const first = await say("web", { user: {} });
     const [otherwise, headers] = how(first.body.data.guest_token);
     const next = await say("web", { user: {}, ...otherwise }, headers);
@@ -146,27 +141,27 @@ describe("somebody without credentials, on a brand's page", () => {
 describe("somebody with a token", () => {
   let first: Reply;
   let mine: string;
-  beforeAll(async () => {
+  it.beforeAll(async ({ say }) => {
     first = await say("web", { user: { email: "holder@example.com" } }, bearer(KEYS.acme));
     mine = await token(first.body.data.user_id);
   });
 
-  it("a token identifies its user, whatever identifiers the body has", async () => {
+  it("a token identifies its user, whatever identifiers the body has", async ({ say }) => {
     const other = await say("web", { user: { email: "other@example.com" } }, bearer(KEYS.acme));
     const reply = await say("web", { user: { email: "other@example.com" } }, bearer(mine));
     expect(reply.body.data.user_id).toBe(first.body.data.user_id);
     expect(reply.body.data.user_id).not.toBe(other.body.data.user_id);
   });
 
-  it("a user's token may not act for the brand", async () => {
+  it("a user's token may not act for the brand", async ({ say }) => {
     expect(await say("api", {}, bearer(mine))).toMatchObject({ status: 403, body: { error: { code: "FORBIDDEN" } } });
   });
 
-  it("a user's token does not find another brand's instance", async () => {
+  it("a user's token does not find another brand's instance", async ({ say }) => {
     expect((await say("web", { instance_id: INSTANCE.globex }, bearer(mine))).status).toBe(404);
   });
 
-  it.each([
+  it.for([
     ["that has expired", (user: string) => token(user, { exp: 1_700_000_000 })],
     ["that never expires", (user: string) => token(user, { exp: undefined })],
     ["for somebody else's service", (user: string) => token(user, { aud: "elsewhere" })],
@@ -179,7 +174,7 @@ describe("somebody with a token", () => {
     ],
     ["for nobody there is", () => token(randomUUID())],
     ["that is not signed", (user: string) => token(user).then((t) => `eyJhbGciOiJub25lIn0.${t.split(".")[1]}.`)],
-  ])("a token that is %s is refused in the header and in the body", async (_title, make) => {
+  ] as const)("a token that is %s is refused in the header and in the body", async ([, make], { say }) => {
     const bad = await make(first.body.data.user_id);
     const replies = [await say("web", {}, bearer(bad)), await say("web", { user: { auth_token: bad } })];
     expect(replies.map(({ status, body }) => [status, body.error.code])).toEqual([
@@ -189,13 +184,16 @@ describe("somebody with a token", () => {
   });
 });
 
-it("the log holds no key, token or secret", () => {
+it("the log holds no key, token or secret", ({ service }) => {
   expect(service.log().filter(({ event }) => event === "request").length).toBeGreaterThan(20);
   for (const secret of [...Object.values(KEYS), JWT_SECRET]) expect(service.output()).not.toContain(secret);
   expect(service.output()).not.toMatch(/eyJ[\w-]+\.[\w-]+\./);
 });
 
-it("an empty ENVIRONMENT is production and refuses messages without an orchestrator [I4.1, A5.7.1]", async () => {
+it("an empty ENVIRONMENT is production and refuses messages without an orchestrator [I4.1, A5.7.1]", async ({
+  service,
+  say,
+}) => {
   await service.restart({ ORCHESTRATOR_URL: "" });
   const reply = await say("api", {}, bearer(KEYS.acme));
   expect(reply.body.error.code).toBe("ORCHESTRATION_ERROR");

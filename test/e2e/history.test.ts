@@ -6,6 +6,7 @@ import { describe, expect, vi } from "vitest";
 import { ACME, INSTANCE } from "../support/demo.ts";
 import type { Reply } from "../support/service.ts";
 import { serviceTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
@@ -91,13 +92,10 @@ describe("the history of a conversation, from the outside", () => {
       403,
       "You do not have permission to access this conversation",
     ]);
-    await vi.waitFor(
-      async () => {
-        const [row] = await service.query("select count(*) as n from messages where session_id = $1", [id]);
-        expect(row?.["n"]).toBe("50");
-      },
-      { timeout: 20_000, interval: 100 },
-    );
+    await vi.waitFor(async () => {
+      const [row] = await service.query("select count(*) as n from messages where session_id = $1", [id]);
+      expect(row?.["n"]).toBe("50");
+    }, PATIENCE);
     expect(contents(await call("GET", `/${id}/messages?limit=20&page=2`, ann.token))).toEqual(range(29, 10));
     expect((await call("GET", `/${id}/messages`, bob.token)).status).toBe(403);
   });
@@ -124,13 +122,11 @@ describe("the history of a conversation, from the outside", () => {
 
 describe("a brand's key, made by npm run key", () => {
   it("a key made by npm run key is shown once, limited to its scopes and void once revoked", async ({
-    service,
+    database,
     somebody,
     call,
   }) => {
-    // Each start of the service has a database endpoint of its own.
-    const database = [...service.output().matchAll(/^database\s+(\S+)/gm)].at(-1)?.[1] ?? "";
-    const env = { NEON_ENDPOINT: database };
+    const env = { NEON_ENDPOINT: database.endpoint };
     const key = await run("key.ts", ["--brand", ACME, "--name", "test", "--scopes", "conversations:read"], env);
     expect(key).toMatch(/^parley_[0-9A-Za-z]{10}_[0-9A-Za-z]{43}$/);
     const ann = await somebody("anne@example.com");
@@ -139,9 +135,9 @@ describe("a brand's key, made by npm run key", () => {
     expect([refused.status, refused.body.error.details]).toEqual([403, { scope: "conversations:write" }]);
 
     await run("key.ts", ["--revoke", key.split("_")[1] ?? ""], env);
-    await vi.waitFor(async () => expect((await call("GET", `/${ann.sessionId}/messages`, key)).status).toBe(401), {
-      timeout: 20_000,
-      interval: 200,
-    });
+    await vi.waitFor(
+      async () => expect((await call("GET", `/${ann.sessionId}/messages`, key)).status).toBe(401),
+      PATIENCE,
+    );
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
 import { after } from "../support/orchestrator.ts";
 import { serviceTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 /** Thirty when it shall be sure; a few when it shall be quick. */
 const KILLS = Number(process.env.KILLS ?? 4);
@@ -74,7 +75,7 @@ describe("a service that is killed again and again while people talk to it", () 
 
       const rows = () =>
         service.query("select request_id, role, content from messages where request_id like 'p%' order by seq");
-      await expect.poll(async () => (await rows()).length, { timeout: 60_000, interval: 500 }).toBe(memory.size * 2);
+      await expect.poll(async () => (await rows()).length, PATIENCE).toBe(memory.size * 2);
       const kept = Map.groupBy(await rows(), ({ request_id }) => request_id ?? "");
       for (const [requestId, answers] of memory) {
         const [, text] = JSON.parse(answers[0] ?? "[]") as [string, string];

@@ -1,58 +1,45 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
-import { startDatabaseProxy } from "../support/database-proxy.ts";
-import type { DatabaseProxy } from "../support/database-proxy.ts";
-import { startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
-import { freePort, startService } from "../support/service.ts";
-import type { Service } from "../support/service.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
 const CONVERSATIONS = 50;
 const PER_SECOND = 20;
 /** Half a minute of each when it shall be sure; a few seconds when it shall be quick. */
 const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
 
-let service: Service;
-let orchestrator: OrchestratorStandIn;
-let proxy: DatabaseProxy;
-
-beforeAll(async () => {
-  const databasePort = await freePort();
-  proxy = await startDatabaseProxy(`http://127.0.0.1:${databasePort}/sql`);
-  orchestrator = await startOrchestrator();
-  service = await startService({
-    env: {
-      DB_PORT: String(databasePort),
-      NEON_ENDPOINT: proxy.url,
-      ORCHESTRATOR_URL: orchestrator.url,
-      RATE_LIMIT_USER_PER_MINUTE: "0",
-      // Warm stays warm for as long as the faults last.
-      INSTANCE_CACHE_SECONDS: "3600",
-    },
-  });
-});
-
-afterAll(async () => {
-  await service.stop();
-  await orchestrator.close();
-  await proxy.close();
-});
-
-const person = (index: number) => ({ device_id: `device-${index}` });
-const say = (index: number, requestId: string) =>
-  service.say("/api/messages", {
-    instance_id: INSTANCE.chat,
-    request_id: requestId,
-    content: requestId,
-    user: person(index),
-  });
-
-/** Everything that was said, as Postgres has it, in the order of each conversation. */
-const written = async (prefix: string) =>
-  service.query(
-    `select session_id, request_id, role, content from messages where request_id like $1 order by session_id, seq`,
-    [`${prefix}%`],
+const it = serviceTest
+  .extend("env", { scope: "file" }, ({ orchestrator, proxy }) => ({
+    NEON_ENDPOINT: proxy.url,
+    ORCHESTRATOR_URL: orchestrator.url,
+    RATE_LIMIT_USER_PER_MINUTE: "0",
+    // Warm stays warm for as long as the faults last.
+    INSTANCE_CACHE_SECONDS: "3600",
+  }))
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ service }) =>
+      (index: number, requestId: string) =>
+        service.say("/api/messages", message(index, requestId)),
+  )
+  /** Everything that was said, as Postgres has it, in the order of each conversation. */
+  .extend(
+    "written",
+    { scope: "file" },
+    ({ service }) =>
+      async (prefix: string) =>
+        service.query(
+          `select session_id, request_id, role, content from messages where request_id like $1 order by session_id, seq`,
+          [`${prefix}%`],
+        ),
   );
+
+const message = (index: number, requestId: string) => ({
+  instance_id: INSTANCE.chat,
+  request_id: requestId,
+  content: requestId,
+  user: { device_id: `device-${index}` },
+});
 
 async function until(condition: () => Promise<boolean>, ms: number): Promise<void> {
   const deadline = Date.now() + ms;
@@ -63,15 +50,19 @@ async function until(condition: () => Promise<boolean>, ms: number): Promise<voi
 }
 
 describe("while Postgres can't be trusted", () => {
-  it("the conversations answer before the database fails", async () => {
-    const replies = await Promise.all(Array.from({ length: CONVERSATIONS }, (_, index) => say(index, `warm-${index}`)));
+  it("the conversations answer before the database fails", async ({ service }) => {
+    const replies = await Promise.all(
+      Array.from({ length: CONVERSATIONS }, (_, index) =>
+        service.insist("/api/messages", message(index, `warm-${index}`)),
+      ),
+    );
     expect(replies.map(({ status }) => status)).toEqual(Array.from({ length: CONVERSATIONS }, () => 200));
   });
 
-  it.each([["drop"], ["hang"], ["delay"], ["reset"], ["cut"]] as const)(
+  it.for(["drop", "hang", "delay", "reset", "cut"] as const)(
     'during the fault "%s" known conversations are answered, and everything is stored once and in order',
     { timeout: (SECONDS + 90) * 1000 },
-    async (fault) => {
+    async (fault, { proxy, say, written }) => {
       const before = proxy.felt(fault);
       proxy.always(fault);
       const replies: Promise<number>[] = [];
@@ -97,7 +88,11 @@ describe("while Postgres can't be trusted", () => {
     },
   );
 
-  it("an outage makes the service not ready and refuses first contacts until Postgres is back", async () => {
+  it("an outage makes the service not ready and refuses first contacts until Postgres is back", async ({
+    proxy,
+    say,
+    service,
+  }) => {
     await proxy.leave();
     const refused = await say(9_999, "first-contact");
     expect([refused.status, refused.body.error.code]).toEqual([503, "SERVICE_UNAVAILABLE"]);

@@ -4,6 +4,7 @@ import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { after, echo, gate } from "../support/orchestrator.ts";
 import type { LogLine } from "../support/service.ts";
 import { serviceTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const it = serviceTest
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url }))
@@ -39,7 +40,7 @@ const it = serviceTest
           const [line] = linesOf(traceId);
           if (line === undefined) throw new Error("There is no line yet");
           return line;
-        }),
+        }, PATIENCE),
   )
   .extend(
     "keyed",
@@ -194,7 +195,7 @@ describe("the same request id", () => {
     const { session_id } = processed[0]?.body.data ?? {};
     expect(orchestrator.calls.filter(({ adapter }) => adapter.session_id === session_id)).toHaveLength(1);
     const rows = () => service.query("select role from messages where session_id = $1 order by seq", [session_id]);
-    await vi.waitFor(async () => expect(await rows()).toHaveLength(2), { timeout: 10_000 });
+    await vi.waitFor(async () => expect(await rows()).toHaveLength(2), PATIENCE);
   });
 
   it("a repeated request during its run is told when to come back [A5.2.1, A5.2.2, A5.2.3, C6.6.3, C6.6.4]", async ({
@@ -205,7 +206,10 @@ describe("the same request id", () => {
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
     const first = service.say("/api/messages", body);
-    await vi.waitUntil(() => orchestrator.calls.some(({ adapter }) => adapter.message.content === body.content));
+    await vi.waitUntil(
+      () => orchestrator.calls.some(({ adapter }) => adapter.message.content === body.content),
+      PATIENCE,
+    );
     const second = await service.say("/api/messages", body);
     expect(second.body.error.details.state).toBe("in_progress");
     expect(second.status).toBe(409);

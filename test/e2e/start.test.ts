@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { freePort, startService } from "../support/service.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 it("a faulty configuration stops the start with one clear line per fault", async () => {
   const env = { ORCHESTRATOR_URL: "localhost", LOG_LEVEL: "loud", SESSION_TIMEOUT_MINUTES: "soon" };
@@ -43,5 +44,5 @@ it("a signal to npm ends every process that npm run dev started", async () => {
       () => true,
       () => false,
     );
-  await vi.waitUntil(async () => !(await isUp()), { timeout: 15_000 });
+  await vi.waitUntil(async () => !(await isUp()), PATIENCE);
 });

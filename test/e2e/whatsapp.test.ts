@@ -1,14 +1,9 @@
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { startDatabaseProxy } from "../support/database-proxy.ts";
-import type { DatabaseProxy } from "../support/database-proxy.ts";
+import { describe, expect, vi } from "vitest";
 import { ACME_KEY } from "../support/demo.ts";
-import { hang, startGraphApi, take } from "../support/graph-api.ts";
-import type { GraphApi, GraphCall } from "../support/graph-api.ts";
-import { echo, gate, startOrchestrator } from "../support/orchestrator.ts";
-import type { OrchestratorStandIn } from "../support/orchestrator.ts";
-import { freePort, startService } from "../support/service.ts";
-import type { Service } from "../support/service.ts";
+import { hang, take } from "../support/graph-api.ts";
+import type { GraphCall } from "../support/graph-api.ts";
+import { echo, gate } from "../support/orchestrator.ts";
 import { mangled } from "../support/mangle.ts";
 import {
   BUSINESS,
@@ -21,65 +16,86 @@ import {
   sign,
   text,
 } from "../support/whatsapp.ts";
+import { serviceTest } from "../support/fixtures.ts";
 
 /** Long enough for the alarm that finds what a crash left behind. */
 const PATIENCE = { timeout: 45_000, interval: 100 };
 
-let orchestrator: OrchestratorStandIn;
-let graph: GraphApi;
-let proxy: DatabaseProxy;
-let service: Service;
-
-beforeAll(async () => {
-  const port = await freePort();
-  [orchestrator, graph, proxy] = await Promise.all([
-    startOrchestrator(),
-    startGraphApi(),
-    startDatabaseProxy(`http://127.0.0.1:${port}/sql`),
-  ]);
-  service = await startService({
-    env: {
-      ORCHESTRATOR_URL: orchestrator.url,
-      WHATSAPP_API_BASE: graph.url,
-      WHATSAPP_ACCESS_TOKEN: "EAAtoken",
-      DB_PORT: String(port),
-      NEON_ENDPOINT: proxy.url,
-    },
-  });
+const it = serviceTest
+  .extend("env", { scope: "file" }, ({ orchestrator, graph, proxy }) => ({
+    ORCHESTRATOR_URL: orchestrator.url,
+    WHATSAPP_API_BASE: graph.url,
+    WHATSAPP_ACCESS_TOKEN: "EAAtoken",
+    NEON_ENDPOINT: proxy.url,
+  }))
+  /** Somebody writes. */
+  .extend("write", { scope: "file" }, ({ graph }) => async (body: string, from = newNumber()) => {
+    const message = text({ phone: from }, body);
+    expect(await graph.notify(messages(message))).toBe(200);
+    return message;
+  })
+  .extend(
+    "callsFor",
+    { scope: "file" },
+    ({ graph }) =>
+      (wamid: string): GraphCall[] =>
+        graph.calls.filter(({ body }) => body.context?.message_id === wamid),
+  )
+  .extend(
+    "waitForReply",
+    { scope: "file" },
+    ({ callsFor }) =>
+      (wamid: string) =>
+        vi.waitUntil(() => callsFor(wamid).find(({ id }) => id !== null), PATIENCE),
+  )
+  .extend(
+    "stored",
+    { scope: "file" },
+    ({ service }) =>
+      (wamid: string) =>
+        service.query("select role, content, session_id, metadata_json from messages where channel_message_id = $1", [
+          wamid,
+        ]),
+  )
+  .extend(
+    "waitForStored",
+    { scope: "file" },
+    ({ stored }) =>
+      (wamid: string) =>
+        vi.waitUntil(async () => (await stored(wamid))[0], PATIENCE),
+  )
+  .extend("deliveryOf", { scope: "file" }, ({ service }) => async (reply: GraphCall) => {
+    const [row] = await service.query("select metadata_json from messages where id = $1", [
+      reply.body.biz_opaque_callback_data,
+    ]);
+    return JSON.parse(row?.metadata_json ?? "{}").delivery;
+  })
+  .extend(
+    "waitForDelivery",
+    { scope: "file" },
+    ({ deliveryOf }) =>
+      (reply: GraphCall, state: string) =>
+        vi.waitUntil(async () => {
+          const delivery = await deliveryOf(reply);
+          return delivery?.state === state && delivery;
+        }, PATIENCE),
+  );
+it.beforeAll(({ graph, service }) => {
   graph.webhook = `${service.url}/webhooks/whatsapp`;
 });
-beforeEach(() => orchestrator.behave(echo));
-afterEach(() => proxy.back());
-afterAll(async () => {
-  await service?.stop();
-  await Promise.all([proxy?.close(), graph?.close(), orchestrator?.close()]);
-});
 
-/** Somebody writes. */
-const write = async (body: string, from = newNumber()) => {
-  const message = text({ phone: from }, body);
-  expect(await graph.notify(messages(message))).toBe(200);
-  return message;
-};
-const callsFor = (wamid: string): GraphCall[] => graph.calls.filter(({ body }) => body.context?.message_id === wamid);
-const waitForReply = (wamid: string) => vi.waitUntil(() => callsFor(wamid).find(({ id }) => id !== null), PATIENCE);
-const stored = (wamid: string) =>
-  service.query("select role, content, session_id, metadata_json from messages where channel_message_id = $1", [wamid]);
-const waitForStored = (wamid: string) => vi.waitUntil(async () => (await stored(wamid))[0], PATIENCE);
-const deliveryOf = async (reply: GraphCall) => {
-  const [row] = await service.query("select metadata_json from messages where id = $1", [
-    reply.body.biz_opaque_callback_data,
-  ]);
-  return JSON.parse(row?.metadata_json ?? "{}").delivery;
-};
-const waitForDelivery = (reply: GraphCall, state: string) =>
-  vi.waitUntil(async () => {
-    const delivery = await deliveryOf(reply);
-    return delivery?.state === state && delivery;
-  }, PATIENCE);
+it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
+it.afterEach(({ proxy }) => proxy.back());
 
 describe("a conversation on WhatsApp", () => {
-  it("a WhatsApp conversation with duplicate, batched, reordered and late statuses is stored completely", async () => {
+  it("a WhatsApp conversation with duplicate, batched, reordered and late statuses is stored completely", async ({
+    write,
+    waitForReply,
+    graph,
+    waitForDelivery,
+    waitForStored,
+    service,
+  }) => {
     const from = newNumber();
     const first = await write("Where is my order?", from);
     const reply = await waitForReply(first.id);
@@ -114,7 +130,7 @@ describe("a conversation on WhatsApp", () => {
     expect(states).toEqual(["read", undefined, "read", undefined]);
   });
 
-  it("every published example is stored once with its type", async () => {
+  it("every published example is stored once with its type", async ({ graph, waitForStored, stored }) => {
     const examples = fixtures().flatMap(({ payload }) => {
       const { value } = payload.entry[0].changes[0];
       const [item] = value.messages ?? [];
@@ -134,7 +150,12 @@ describe("a conversation on WhatsApp", () => {
     }
   });
 
-  it("a notification with one byte changed is 401 and stores nothing", async () => {
+  it("a notification with one byte changed is 401 and stores nothing", async ({
+    service,
+    write,
+    waitForStored,
+    stored,
+  }) => {
     const message = text({ phone: newNumber() }, "Hello");
     const body = JSON.stringify(messages(message));
     const reply = await service.say("/webhooks/whatsapp", body.replace("Hello", "hello"), {
@@ -148,7 +169,13 @@ describe("a conversation on WhatsApp", () => {
 });
 
 describe("a message is admitted", () => {
-  it("a message delivered fifty times at once is one turn and one reply", async () => {
+  it("a message delivered fifty times at once is one turn and one reply", async ({
+    orchestrator,
+    graph,
+    waitForDelivery,
+    waitForReply,
+    callsFor,
+  }) => {
     const message = text({ phone: newNumber() }, "Once");
     const before = orchestrator.calls.length;
     const statuses = await Promise.all(Array.from({ length: 50 }, () => graph.notify(messages(message))));
@@ -158,7 +185,13 @@ describe("a message is admitted", () => {
     expect(orchestrator.calls.length - before).toBe(1);
   });
 
-  it("a message is accepted while the orchestrator is slow and Postgres is silent", async () => {
+  it("a message is accepted while the orchestrator is slow and Postgres is silent", async ({
+    orchestrator,
+    proxy,
+    write,
+    callsFor,
+    waitForReply,
+  }) => {
     const { behaviour, open } = gate();
     orchestrator.behave(behaviour);
     proxy.always("hang");
@@ -171,7 +204,14 @@ describe("a message is admitted", () => {
     await waitForReply(known.id);
   });
 
-  it("a message delivered again costs no query, also from the brand's own system", async () => {
+  it("a message delivered again costs no query, also from the brand's own system", async ({
+    write,
+    waitForDelivery,
+    waitForReply,
+    service,
+    proxy,
+    graph,
+  }) => {
     const message = await write("Once");
     await waitForDelivery(await waitForReply(message.id), "sent");
     const request = {
@@ -194,7 +234,15 @@ describe("a message is admitted", () => {
 });
 
 describe("a crash", () => {
-  it("a crash right after the acknowledgement loses nothing, and the reply is sent once", async () => {
+  it("a crash right after the acknowledgement loses nothing, and the reply is sent once", async ({
+    orchestrator,
+    write,
+    service,
+    waitForReply,
+    waitForDelivery,
+    callsFor,
+    stored,
+  }) => {
     const { behaviour } = gate();
     orchestrator.behave(behaviour);
     const message = await write("Don't forget me");
@@ -207,7 +255,14 @@ describe("a crash", () => {
     expect(await stored(message.id)).toHaveLength(1);
   });
 
-  it("a reply interrupted by a crash is unknown, is not sent again and is settled by its status", async () => {
+  it("a reply interrupted by a crash is unknown, is not sent again and is settled by its status", async ({
+    graph,
+    write,
+    waitForReply,
+    service,
+    waitForDelivery,
+    callsFor,
+  }) => {
     graph.next(hang);
     const message = await write("On its way");
     const reply = await waitForReply(message.id);
@@ -221,7 +276,13 @@ describe("a crash", () => {
 });
 
 describe("a reply", () => {
-  it("a reply waits for the pair rate limit and is sent afterwards", async () => {
+  it("a reply waits for the pair rate limit and is sent afterwards", async ({
+    graph,
+    write,
+    waitForReply,
+    waitForDelivery,
+    callsFor,
+  }) => {
     graph.pairWindowMs = 3_000;
     const from = newNumber();
     const first = await write("One", from);
@@ -233,7 +294,13 @@ describe("a reply", () => {
     expect(callsFor(second.id).map(({ id }) => id === null)).toEqual([true, false]);
   });
 
-  it("a reply is sent again after a transient refusal", async () => {
+  it("a reply is sent again after a transient refusal", async ({
+    graph,
+    write,
+    waitForDelivery,
+    waitForReply,
+    callsFor,
+  }) => {
     graph.next((_call, response) => void response.writeHead(503).end(), take);
     const message = await write("Hello");
     await waitForDelivery(await waitForReply(message.id), "sent");
@@ -242,29 +309,33 @@ describe("a reply", () => {
 });
 
 describe("a notification that is mangled", () => {
-  it("a mangled notification never causes a server error and loses no neighbour", { timeout: 120_000 }, async () => {
-    const items = fixtures().flatMap(({ payload }) => payload.entry[0].changes[0].value.messages ?? []);
-    const good: string[] = [];
-    await fc.assert(
-      fc.asyncProperty(
-        fc.array(mangled(items), { maxLength: 5 }),
-        fc.array(mangled(items), { maxLength: 5 }),
-        mangled(fixtures().map(({ payload }) => payload.entry[0])),
-        async (before, after, entry) => {
-          const message = text({ phone: newNumber() }, "good");
-          good.push(message.id);
-          const payload = notification(change({ messages: [...before, message, ...after] }));
-          expect(await graph.notify({ ...payload, entry: [entry, ...payload.entry] })).toBe(200);
-        },
-      ),
-      { numRuns: 60 },
-    );
-    await vi.waitUntil(async () => {
-      const rows = await service.query(
-        "select 1 from messages where content = 'good' and channel_message_id in (select jsonb_array_elements_text($1::jsonb))",
-        [JSON.stringify(good)],
+  it(
+    "a mangled notification never causes a server error and loses no neighbour",
+    { timeout: 120_000 },
+    async ({ graph, service }) => {
+      const items = fixtures().flatMap(({ payload }) => payload.entry[0].changes[0].value.messages ?? []);
+      const good: string[] = [];
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(mangled(items), { maxLength: 5 }),
+          fc.array(mangled(items), { maxLength: 5 }),
+          mangled(fixtures().map(({ payload }) => payload.entry[0])),
+          async (before, after, entry) => {
+            const message = text({ phone: newNumber() }, "good");
+            good.push(message.id);
+            const payload = notification(change({ messages: [...before, message, ...after] }));
+            expect(await graph.notify({ ...payload, entry: [entry, ...payload.entry] })).toBe(200);
+          },
+        ),
+        { numRuns: 60 },
       );
-      return rows.length === good.length;
-    }, PATIENCE);
-  });
+      await vi.waitUntil(async () => {
+        const rows = await service.query(
+          "select 1 from messages where content = 'good' and channel_message_id in (select jsonb_array_elements_text($1::jsonb))",
+          [JSON.stringify(good)],
+        );
+        return rows.length === good.length;
+      }, PATIENCE);
+    },
+  );
 });

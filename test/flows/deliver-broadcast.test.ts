@@ -10,6 +10,7 @@ import type { Audience } from "../support/audience.ts";
 import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const ANYBODY = { kind: "anonymous" } as const;
 const TEXT = "We are open again";
@@ -281,7 +282,7 @@ describe("somebody who can't be reached", () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     deps.behave(({ userId }) => (userId === people[1] ? new Promise(() => undefined) : undefined));
     const consumed = consume(id);
-    await vi.waitFor(() => expect(deps.reached).toHaveLength(3));
+    await vi.waitFor(() => expect(deps.reached).toHaveLength(3), PATIENCE);
     await vi.advanceTimersByTimeAsync(CLAIM_MS / 2);
     vi.useRealTimers();
     await consumed;
@@ -298,7 +299,7 @@ describe("a broadcast that is cancelled", () => {
     const { promise: answered, resolve: letGo } = Promise.withResolvers<void>();
     deps.behave(() => answered);
     const consumers = Promise.all([consume(id), consume(id)]);
-    await vi.waitFor(() => expect(deps.reached).toHaveLength(2 * ROUND_SIZE));
+    await vi.waitFor(() => expect(deps.reached).toHaveLength(2 * ROUND_SIZE), PATIENCE);
 
     const answer = await cancel(deps, ANYBODY, id);
     expect(answer.counts).toEqual({ ...NONE, claimed: 2 * ROUND_SIZE, cancelled: 100 - 2 * ROUND_SIZE });
@@ -320,7 +321,7 @@ describe("a broadcast that is cancelled", () => {
       when (new.state = 'claimed') execute function claimed_too_late()`);
     const { id } = await broadcastTo(100);
     const consumers = Promise.allSettled([consume(id), consume(id)]);
-    await vi.waitFor(async () => expect((await counts(id)).pending).toBeLessThan(100), { interval: 5 });
+    await vi.waitFor(async () => expect((await counts(id)).pending).toBeLessThan(100), { ...PATIENCE, interval: 5 });
     await cancel(deps, ANYBODY, id);
     const outcomes = await consumers;
     await database.query("drop function claimed_too_late cascade");

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect } from "vitest";
 import { INSTANCE } from "../support/demo.ts";
 import { gatewayTest } from "../support/fixtures.ts";
+import { PATIENCE } from "../support/patience.ts";
 
 const it = gatewayTest
   .extend(
@@ -21,7 +22,7 @@ const it = gatewayTest
   /** Asks, and has it answered as soon as the orchestrator is called. */
   .extend("answered", { scope: "file" }, ({ say }) => async (requestId: string) => {
     const reply = say(requestId);
-    await expect.poll(() => calls.length).toBe(1);
+    await expect.poll(() => calls.length, PATIENCE).toBe(1);
     calls[0]?.answer("Hi");
     return reply;
   })
@@ -55,7 +56,7 @@ describe("somebody who sends a request twice", () => {
 
   it("a repeated request is told at once that the first runs, without a query [C6.6.3, C6.6.4]", async ({ say }) => {
     const first = say("twice");
-    await expect.poll(() => calls.length).toBe(1);
+    await expect.poll(() => calls.length, PATIENCE).toBe(1);
     // The orchestrator hasn't answered, and won't before this is over.
     for (let time = 0; time < 3; time += 1) {
       const { status, headers, body } = await say("twice");

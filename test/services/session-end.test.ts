@@ -118,11 +118,13 @@ describe("a conversation that is erased", () => {
         { instance_id: INSTANCE.chat, request_id: crypto.randomUUID(), content },
         ann.token,
       );
-    const before = asked.length;
-    const waiting = [say("running"), say("queued")];
-    await until(() => asked.length > before);
+    const running = say("running");
+    await until(() => asked.some(({ message }) => message.content === "running"));
+    const before = gateway.calls("submit");
+    const queued = say("queued");
+    await until(() => gateway.calls("submit") > before);
     expect((await ann.erase(id)).status).toBe(200);
-    for (const reply of await Promise.all(waiting)) {
+    for (const reply of await Promise.all([running, queued])) {
       expect([reply.status, reply.body.error.code]).toEqual([404, "RESOURCE_NOT_FOUND"]);
     }
     pause.resolve();

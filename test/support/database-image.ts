@@ -3,19 +3,28 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
 import { migrate } from "../../scripts/database/migrate.ts";
+import { seed } from "../../scripts/database/seed.ts";
 
-/** Names the file in which the workers of a test run find a migrated database. */
-export const DATABASE_IMAGE = "PARLEY_TEST_DATABASE_IMAGE";
+/** Names the folder of the database images of a test run, one file per kind. */
+export const DATABASE_IMAGES = "PARLEY_TEST_DATABASE_IMAGES";
 
-/** vitest global setup: migrates one database per run and leaves its image for `startDatabase()`. */
+/** Without tables; with the migrated tables; with the demo's rows as well. */
+export type ImageKind = "empty" | "migrated" | "seeded";
+
+/** vitest global setup: creates one database per run and keeps its image after each step for `startDatabase()`. */
 export async function setup(): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "parley-test-"));
-  const file = join(folder, "database.tar");
   const backend = await EmbeddedBackend.open();
+  const keep = async (kind: ImageKind) => {
+    const image = await backend.dump();
+    await writeFile(join(folder, kind), Buffer.from(await image.arrayBuffer()));
+  };
+  await keep("empty");
   await migrate(backend);
-  const image = await backend.dump();
-  await writeFile(file, Buffer.from(await image.arrayBuffer()));
+  await keep("migrated");
+  await seed(backend);
+  await keep("seeded");
   await backend.close();
-  process.env[DATABASE_IMAGE] = file;
+  process.env[DATABASE_IMAGES] = folder;
   return () => rm(folder, { recursive: true, force: true });
 }

@@ -1,4 +1,5 @@
 import { openAsBlob } from "node:fs";
+import { join } from "node:path";
 import { EmbeddedBackend } from "../../scripts/neon-proxy/pglite.ts";
 import { startEndpoint } from "../../scripts/neon-proxy/server.ts";
 import type { ObservedRequest } from "../../scripts/neon-proxy/server.ts";
@@ -6,7 +7,8 @@ import { query } from "../../scripts/neon-proxy/backend.ts";
 import { migrate } from "../../scripts/database/migrate.ts";
 import { PostgresBackend } from "../../scripts/neon-proxy/postgres.ts";
 import { seed } from "../../scripts/database/seed.ts";
-import { DATABASE_IMAGE } from "./database-image.ts";
+import { DATABASE_IMAGES } from "./database-image.ts";
+import type { ImageKind } from "./database-image.ts";
 import { startPostgres } from "./postgres.ts";
 import type { PostgresServer } from "./postgres.ts";
 
@@ -45,9 +47,10 @@ export interface TestDatabaseOptions {
 export async function startDatabase(options: TestDatabaseOptions = {}): Promise<TestDatabase> {
   const { seeded = false, concurrent = false } = options;
   const server = options.server ?? (concurrent ? await startPostgres() : null);
-  const backend = server === null ? await openMigrated() : new PostgresBackend(server);
-  if (server !== null) await migrate(backend);
-  if (seeded) await seed(backend);
+  const backend =
+    server === null
+      ? await openImage(seeded ? "seeded" : "migrated")
+      : await prepare(new PostgresBackend(server), seeded);
   const requests: ObservedRequest[] = [];
   const listeners = new Set<(request: ObservedRequest) => void>();
   const endpoint = await startEndpoint({
@@ -79,11 +82,18 @@ export async function startDatabase(options: TestDatabaseOptions = {}): Promise<
   };
 }
 
-/** A Postgres in memory with the real migrations, without an endpoint. */
-export async function openMigrated(): Promise<EmbeddedBackend> {
-  const image = process.env[DATABASE_IMAGE];
-  if (image !== undefined) return EmbeddedBackend.open({ image: await openAsBlob(image) });
-  const backend = await EmbeddedBackend.open();
+async function prepare(backend: PostgresBackend, seeded: boolean): Promise<PostgresBackend> {
   await migrate(backend);
+  if (seeded) await seed(backend);
+  return backend;
+}
+
+/** Opens an embedded Postgres from the image of this kind. */
+export async function openImage(kind: ImageKind): Promise<EmbeddedBackend> {
+  const images = process.env[DATABASE_IMAGES];
+  if (images !== undefined) return EmbeddedBackend.open({ image: await openAsBlob(join(images, kind)) });
+  const backend = await EmbeddedBackend.open();
+  if (kind !== "empty") await migrate(backend);
+  if (kind === "seeded") await seed(backend);
   return backend;
 }

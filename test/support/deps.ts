@@ -7,6 +7,7 @@ import { addresses } from "./addresses.ts";
 import { connect } from "../../src/db/client.ts";
 import { createReader } from "../../src/db/reader.ts";
 import type { Deps, IsolateCaches } from "../../src/deps.ts";
+import type { BroadcastTimer } from "../../src/rpc/broadcast-timer.ts";
 import type { Conversation } from "../../src/rpc/conversation.ts";
 import { ConcurrencyLimit } from "../../src/isolate/concurrency-limit.ts";
 import { RateLimits } from "../../src/isolate/rate-limits.ts";
@@ -67,10 +68,8 @@ export function createTestDeps({ endpoint = "http://127.0.0.1:1/sql", env, now, 
     orchestrator: createOrchestrator(config, null, log),
     conversation: conversations.at,
     conversations,
-    broadcastTimer: () => {
-      throw new Error("not part of this test");
-    },
-    enqueueBroadcast: () => Promise.reject(new Error("not part of this test")),
+    broadcastTimer: () => only<BroadcastTimer>({}),
+    enqueueBroadcast: () => Promise.reject(new Error("enqueueBroadcast is not part of this test")),
     carryEntry: () => undefined,
     background: (work) => void work,
     withinFloodLimit: () => Promise.resolve(true),
@@ -105,28 +104,28 @@ export type RecordedConversations = {
   at: (address: string) => Conversation;
 };
 
+/** An object with these methods; any other throws. */
+const only = <T extends object>(methods: Partial<T>): T =>
+  new Proxy(methods as T, {
+    get: (target, name) =>
+      Reflect.get(target, name) ??
+      (() => {
+        throw new Error(`${String(name)} is not part of this test`);
+      }),
+  });
+
 function recordConversations(): RecordedConversations {
   const recorded: RecordedConversations = {
     submissions: [],
     outcome: null,
-    at: (address) => ({
-      submit: async (sealed) => {
-        const submission = { ...sealed, bundle: JSON.parse(sealed.bundle) as Submission["bundle"] };
-        recorded.submissions.push({ address, submission });
-        return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
-      },
-      receive: () => Promise.reject(new Error("not part of this test")),
-      requestStatus: () => Promise.reject(new Error("not part of this test")),
-      acceptAlias: () => Promise.reject(new Error("not part of this test")),
-      record: () => Promise.reject(new Error("not part of this test")),
-      start: () => Promise.reject(new Error("not part of this test")),
-      transcribe: () => Promise.reject(new Error("not part of this test")),
-      expire: () => Promise.reject(new Error("not part of this test")),
-      erase: () => Promise.reject(new Error("not part of this test")),
-      unsaved: () => Promise.reject(new Error("not part of this test")),
-      pull: () => Promise.reject(new Error("not part of this test")),
-      confirm: () => Promise.reject(new Error("not part of this test")),
-    }),
+    at: (address) =>
+      only<Conversation>({
+        submit: async (sealed) => {
+          const submission = { ...sealed, bundle: JSON.parse(sealed.bundle) as Submission["bundle"] };
+          recorded.submissions.push({ address, submission });
+          return recorded.outcome?.(submission) ?? { kind: "answered", answer: answerTo(submission) };
+        },
+      }),
   };
   return recorded;
 }

@@ -1,4 +1,6 @@
 import { test } from "vitest";
+import { startBuiltService } from "./built-service.ts";
+import { startDatabaseProxy } from "./database-proxy.ts";
 import { startDatabase } from "./database.ts";
 import type { TestDatabaseOptions } from "./database.ts";
 import { startGateway } from "./gateway.ts";
@@ -44,8 +46,25 @@ export const gatewayTest = standInTest
     return gateway;
   });
 
+/**
+ * `service`: the built Worker in its runtime, with `env` over the variables of a development machine. `proxy` stands
+ * between it and `database` in a file whose `env` names it.
+ */
+export const serviceTest = databaseTest
+  .extend("proxy", file, async ({ database }, { onCleanup }) => {
+    const proxy = await startDatabaseProxy(database.endpoint);
+    onCleanup(() => proxy.close());
+    return proxy;
+  })
+  .extend("env", file, (): Record<string, string> => ({}))
+  .extend("service", file, async ({ env, database }, { onCleanup }) => {
+    const service = await startBuiltService({ env, database });
+    onCleanup(() => service.stop());
+    return service;
+  });
+
 /** `service`: the whole service as `npm run dev` starts it, with `env` as its environment. */
-export const serviceTest = standInTest
+export const developmentTest = standInTest
   .extend("env", file, (): Record<string, string> => ({}))
   .extend("service", file, async ({ env }, { onCleanup }) => {
     const service = await startService({ env });

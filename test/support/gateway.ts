@@ -1,4 +1,4 @@
-import { vi } from "vitest";
+import { Conversation } from "../../durable-objects/conversation.ts";
 import { createTestApp } from "./contract.ts";
 import type { Deps } from "../../src/deps.ts";
 import { pullLedger } from "../../src/flows/pull-ledger.ts";
@@ -8,18 +8,6 @@ import { startDatabase } from "./database.ts";
 import type { TestDatabase } from "./database.ts";
 import { sqliteStorage } from "./sqlite-storage.ts";
 import { createDeps } from "../../src/compose.ts";
-
-/** The platform's base class of objects, without the platform. */
-vi.doMock("cloudflare:workers", () => ({
-  DurableObject: class {
-    readonly ctx: unknown;
-    readonly env: unknown;
-    constructor(ctx: unknown, env: unknown) {
-      this.ctx = ctx;
-      this.env = env;
-    }
-  },
-}));
 
 /** `text` is the body, `body` its JSON. */
 type Reply = { status: number; headers: Headers; text: string; body: any };
@@ -40,6 +28,8 @@ export type Gateway = {
   send(method: string, path: string, body?: unknown, authorization?: string): Promise<Reply>;
   /** Writes all pending entries, as the queue's consumer does. */
   flush(): Promise<void>;
+  /** How often a method was called, of all conversations. */
+  calls(method: string): number;
   /** Addresses of all conversations called so far. */
   addresses(): string[];
   /** Restarts every object on its next call, over its storage or an empty one. */
@@ -54,10 +44,10 @@ export type Gateway = {
  * the platform is missing: `flush()` replaces the queue, and alarms don't run.
  */
 export async function startGateway({ env: variables, orchestrator }: GatewayOptions = {}): Promise<Gateway> {
-  const { Conversation } = await import("../../durable-objects/conversation.ts");
   const database = await startDatabase({ seeded: true });
   const proxy = await startDatabaseProxy(database.endpoint);
   const objects = new Map<string, { storage: ReturnType<typeof objectStorage>; object: object | null }>();
+  const calls = new Map<string, number>();
   const env = {
     ENVIRONMENT: "development",
     // Key of the isolate's caches: each gateway is its own isolate.
@@ -87,6 +77,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
         get:
           (_target, method: string) =>
           async (...args: unknown[]): Promise<unknown> => {
+            calls.set(method, (calls.get(method) ?? 0) + 1);
             const ctx = {
               id: { name },
               storage: at.storage,
@@ -128,6 +119,7 @@ export async function startGateway({ env: variables, orchestrator }: GatewayOpti
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
     flush: () => pullLedger(createDeps(env), [...objects.keys()]),
+    calls: (method) => calls.get(method) ?? 0,
     addresses: () => [...objects.keys()],
     evictAll: ({ emptied = false } = {}) => {
       if (emptied) objects.clear();

@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as pause } from "node:timers/promises";
 import { killTree } from "./processes.ts";
 
 export type Reply = {
@@ -23,6 +24,8 @@ export type Service = {
   url: string;
   /** Posts a body: an object as JSON, a string or bytes unchanged. */
   say(path: string, body: unknown, headers?: Record<string, string>): Promise<Reply>;
+  /** Posts as `say`, again and again while the service refuses for want of time (503): a slow machine does. */
+  insist(path: string, body: unknown, headers?: Record<string, string>): Promise<Reply>;
   request(path: string, init?: RequestInit): Promise<Reply>;
   /** Rows as Postgres text by column name, from the database's endpoint. */
   query(sql: string, params?: (string | null)[]): Promise<Record<string, string | null>[]>;
@@ -38,7 +41,7 @@ export type Service = {
   stop(): Promise<void>;
 };
 
-type Environment = Record<string, string>;
+export type Environment = Record<string, string>;
 
 export type ServiceOptions = {
   /** Environment besides ports and folder. The shell's environment is not inherited. */
@@ -52,6 +55,7 @@ const ROOT = join(import.meta.dirname, "../..");
 const SOURCES = ["src", "durable-objects", "scripts", "drizzle", "wrangler.toml", "package.json", "tsconfig.json"];
 const START_TIMEOUT_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 60_000;
+const RETRY_MS = 200;
 const INHERITED = ["PATH", "HOME", "TMPDIR", "TEMP", "USERPROFILE", "SystemRoot", "PATHEXT", "COMSPEC", "APPDATA"];
 
 /**
@@ -74,23 +78,10 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     throw error;
   });
 
-  const request: Service["request"] = async (path, init = {}) => {
-    const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...init });
-    const text = await response.text();
-    return { status: response.status, headers: response.headers, text, body: asJson(text) };
-  };
-
   return {
-    url,
-    request,
-    say: (path, body, headers = {}) =>
-      request(path, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", ...headers },
-        body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
-      }),
+    ...requestsTo(url),
     query: (sql, params = []) => queryEndpoint(running.database, sql, params),
-    log: () => printed.flatMap(asLogLine),
+    log: () => logLines(printed.join("\n")),
     output: () => printed.join("\n"),
     kill: () => running.kill(),
     restart: async (more = {}) => {
@@ -101,6 +92,33 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     stop: async () => {
       await running.stop();
       await remove();
+    },
+  };
+}
+
+/** Requests to a service. */
+export function requestsTo(url: string): Pick<Service, "url" | "request" | "say" | "insist"> {
+  const request: Service["request"] = async (path, init = {}) => {
+    const response = await fetch(`${url}${path}`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...init });
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, text, body: asJson(text) };
+  };
+  const say: Service["say"] = (path, body, headers = {}) =>
+    request(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+    });
+  return {
+    url,
+    request,
+    say,
+    insist: async (path, body, headers) => {
+      for (;;) {
+        const reply = await say(path, body, headers);
+        if (reply.status !== 503) return reply;
+        await pause(RETRY_MS);
+      }
     },
   };
 }
@@ -191,6 +209,9 @@ function asJson(text: string): unknown {
     return undefined;
   }
 }
+
+/** The JSON log lines of an output. */
+export const logLines = (output: string): LogLine[] => output.split("\n").flatMap(asLogLine);
 
 function asLogLine(line: string): LogLine[] {
   const value = line.startsWith("{") ? asJson(line) : undefined;

@@ -5,6 +5,7 @@ import { readToEnd } from "../../../src/clients/orchestrator/port.ts";
 import { createTestDeps } from "../../support/deps.ts";
 import { echo, startOrchestrator } from "../../support/orchestrator.ts";
 import type { OrchestratorStandIn } from "../../support/orchestrator.ts";
+import { PATIENCE } from "../../support/patience.ts";
 
 const TIMEOUT_MS = 300;
 
@@ -42,7 +43,7 @@ it("an aborted run aborts its call at once, also when it was aborted before it b
   const run = new AbortController();
   const waiting = ask(run.signal);
   const seen = standIn.calls.length;
-  await expect.poll(() => standIn.calls.length).toBeGreaterThan(seen);
+  await expect.poll(() => standIn.calls.length, PATIENCE).toBeGreaterThan(seen);
   run.abort(new Error("The lease of this run is over"));
   expect([await waiting, await ask(run.signal)]).toEqual(
     Array.from({ length: 2 }, () => "Error: The lease of this run is over"),

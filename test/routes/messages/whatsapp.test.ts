@@ -5,6 +5,7 @@ import { echo, gate } from "../../support/orchestrator.ts";
 import { somebody } from "../../support/people.ts";
 import { BUSINESS, newNumber } from "../../support/whatsapp.ts";
 import { gatewayTest } from "../../support/fixtures.ts";
+import { PATIENCE } from "../../support/patience.ts";
 
 const PATH = "/api/whatsapp/messages";
 
@@ -362,7 +363,7 @@ describe("a message that comes again", () => {
     const request = incoming({ metadata: { instance_id: INSTANCE.whatsapp } });
     const before = orchestrator.calls.length;
     const first = gateway.send("POST", PATH, request, ACME_KEY);
-    await vi.waitUntil(() => orchestrator.calls.length > before);
+    await vi.waitUntil(() => orchestrator.calls.length > before, PATIENCE);
     gateway.deps().caches.instances.invalidate();
     gateway.roundTrips();
     const again = await gateway.send("POST", PATH, request, ACME_KEY);

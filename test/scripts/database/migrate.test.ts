@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { query } from "../../../scripts/neon-proxy/backend.ts";
-import { EmbeddedBackend } from "../../../scripts/neon-proxy/pglite.ts";
+import { openImage } from "../../support/database.ts";
+import type { EmbeddedBackend } from "../../../scripts/neon-proxy/pglite.ts";
 import { migrate, rollback } from "../../../scripts/database/migrate.ts";
 import { isEmpty, seed } from "../../../scripts/database/seed.ts";
 
@@ -12,8 +13,8 @@ let backend: EmbeddedBackend;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "parley-migrations-"));
-  backend = await EmbeddedBackend.open();
-}, 60_000);
+  backend = await openImage("empty");
+});
 afterEach(async () => {
   await backend.close();
   await rm(folder, { recursive: true });

@@ -13,12 +13,13 @@ import type { PostgresOptions } from "../../../scripts/neon-proxy/postgres.ts";
 import { connect } from "../../../src/db/client.ts";
 import { write } from "../../../src/db/write.ts";
 import { createTestApp } from "../../support/contract.ts";
-import { openMigrated } from "../../support/database.ts";
+import { openImage } from "../../support/database.ts";
 import { startDatabaseProxy } from "../../support/database-proxy.ts";
 import { INSTANCE } from "../../support/demo.ts";
 import { createTestDeps } from "../../support/deps.ts";
 import { startPostgres } from "../../support/postgres.ts";
 import type { PostgresServer } from "../../support/postgres.ts";
+import { PATIENCE } from "../../support/patience.ts";
 
 /** null on a machine without a Postgres: there the embedded one is asked the same. */
 let server: PostgresServer | null;
@@ -32,7 +33,7 @@ async function withBackend(
   { name = "under_test", ...limits }: Partial<PostgresOptions> & { name?: string },
   test: (backend: Backend) => Promise<void>,
 ): Promise<void> {
-  const backend = server === null ? await openMigrated() : new PostgresBackend({ ...pool(name), ...limits });
+  const backend = server === null ? await openImage("migrated") : new PostgresBackend({ ...pool(name), ...limits });
   try {
     await test(backend);
   } finally {
@@ -172,8 +173,6 @@ describe("the pool before a real Postgres", () => {
         await Promise.all(times(15, () => query(backend, "select 1")));
       });
       await expect(query(closed as unknown as Backend, "select 1")).rejects.toMatchObject({ code: "57P01" });
-      await vi.waitUntil(async () => (await query(another, connections("true"))).rows[0]?.[0] === "0", {
-        timeout: 10_000,
-      });
+      await vi.waitUntil(async () => (await query(another, connections("true"))).rows[0]?.[0] === "0", PATIENCE);
     }));
 });

@@ -33,11 +33,17 @@ describe("the queue before the embedded database", () => {
 
   it("the queue lets its running task end at closing and refuses the rest", async () => {
     const queue = new TaskQueue();
-    const running = queue.run(() => new Promise<string>((resolve) => setTimeout(() => resolve("done"), 20)));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    const begun = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<string>();
+    const running = queue.run(() => {
+      begun.resolve();
+      return end.promise;
+    });
+    await begun.promise;
     const waiting = queue.run(async () => "never");
     const closed = queue.close();
     await expect(waiting).rejects.toMatchObject({ code: "57P01" });
+    end.resolve("done");
     await closed;
     expect(await running).toBe("done");
     await expect(queue.run(async () => "late")).rejects.toMatchObject({ code: "57P01" });

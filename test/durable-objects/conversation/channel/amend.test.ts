@@ -10,6 +10,7 @@ import {
   text,
   whatsappConversation,
 } from "../../../support/whatsapp-conversation.ts";
+import { PATIENCE } from "../../../support/patience.ts";
 
 describe("a message that was edited", () => {
   it("stands in the next prompt and in the history with its new words, and is marked", async () => {
@@ -38,9 +39,9 @@ describe("a message that was edited", () => {
       },
     });
     receive(text("a", 0, "first"), text("b", 1, "second"));
-    await vi.waitUntil(() => adapters.length === 1, { interval: 1 });
+    await vi.waitUntil(() => adapters.length === 1, { ...PATIENCE, interval: 1 });
     receive(edit("e", 60, "a", "first, edited"), edit("f", 61, "b", "second, edited"));
-    await vi.waitUntil(() => adapters.length === 2, { interval: 1 });
+    await vi.waitUntil(() => adapters.length === 2, { ...PATIENCE, interval: 1 });
     expect(signals[0]?.aborted).toBe(true);
     running.resolve();
     await settled();
@@ -128,7 +129,7 @@ describe("a message that was revoked", () => {
       },
     });
     receive(text("a", 0, "first"), text("b", 1, "second"));
-    await vi.waitUntil(() => adapters.length === 1, { interval: 1 });
+    await vi.waitUntil(() => adapters.length === 1, { ...PATIENCE, interval: 1 });
     receive(revoke("r", 60, "b"));
     gate.resolve();
     await settled();
@@ -146,7 +147,7 @@ describe("a message that was revoked", () => {
       },
     });
     receive(text("a", 0, "secret words"));
-    await vi.waitUntil(() => adapters.length === 1, { interval: 1 });
+    await vi.waitUntil(() => adapters.length === 1, { ...PATIENCE, interval: 1 });
     receive(revoke("r", 60, "a"));
     await settled();
     expect(signals[0]?.aborted).toBe(true);

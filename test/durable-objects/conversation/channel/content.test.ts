@@ -3,6 +3,7 @@ import { undeliverable } from "../../../../durable-objects/conversation/channel/
 import type { ChannelSender, RequestBody } from "../../../../src/channels/channel.ts";
 import { change, fixture, messages, notification } from "../../../support/whatsapp.ts";
 import { BUSINESS, item, PHONE, revoke, text, whatsappConversation } from "../../../support/whatsapp-conversation.ts";
+import { PATIENCE } from "../../../support/patience.ts";
 
 /** Takes every message; the id of the n-th is `ours-n`. */
 function recordingSender() {
@@ -146,7 +147,7 @@ describe("a user who opens the chat without writing", () => {
     receive(opened);
     receive(opened);
     await settled();
-    await vi.waitUntil(() => sent.length === 1, { interval: 1 });
+    await vi.waitUntil(() => sent.length === 1, { ...PATIENCE, interval: 1 });
     expect(sent).toMatchObject([{ type: "text", text: { body: "Welcome to Acme" } }]);
     expect(stored().map(({ role, content }) => [role, content])).toEqual([
       ["system", "[chat opened]"],

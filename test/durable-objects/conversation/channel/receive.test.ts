@@ -11,6 +11,7 @@ import { demoBundle } from "../../../support/bundle.ts";
 import { answering, conversationOver, objectDeps, submission } from "../../../support/conversation.ts";
 import { sqliteStorage } from "../../../support/sqlite-storage.ts";
 import { addresses } from "../../../support/addresses.ts";
+import { PATIENCE } from "../../../support/patience.ts";
 
 const DAY_MS = 86_400_000;
 const BUSINESS = { number: "+15550001111", phoneNumberId: "100" };
@@ -91,7 +92,7 @@ async function nextAlarm(conversation: ReturnType<typeof conversationAt>): Promi
 
 /** Waits until so many turns have run and are settled. */
 async function hasRun(count: number): Promise<void> {
-  await vi.waitUntil(() => ran.length === count, { interval: 1 });
+  await vi.waitUntil(() => ran.length === count, { ...PATIENCE, interval: 1 });
   await resting();
 }
 
@@ -125,7 +126,7 @@ describe("a message of a webhook", () => {
     const conversation = conversationAt(ADDRESS);
     const quiet = { kind: "reaction" } as const;
     conversation.receive(message("a", quiet), message("b", quiet), message("c", quiet));
-    await vi.waitUntil(() => pulled(conversation).entries.length === 3);
+    await vi.waitUntil(() => pulled(conversation).entries.length === 3, PATIENCE);
     const times = pulled(conversation).entries.map(({ messages }) => messages[0]!.createdAt - 900_000);
     expect(times).toEqual([0, 1, 2]);
   });
@@ -138,7 +139,7 @@ describe("a message of a webhook", () => {
     clock.now += 400;
     const quiet = { kind: "reaction", sentAt: Math.floor(repliedAt / 1_000) * 1_000 } as const;
     conversation.receive(message("b", quiet), message("c", { ...quiet, sentAt: repliedAt - 20_000 }));
-    await vi.waitUntil(() => pulled(conversation).entries.length === 3);
+    await vi.waitUntil(() => pulled(conversation).entries.length === 3, PATIENCE);
     const times = pulled(conversation).entries.map(({ messages }) => messages.at(-1)!.createdAt - repliedAt);
     expect(times).toEqual([1, 2, -20_000]);
   });
@@ -147,7 +148,7 @@ describe("a message of a webhook", () => {
     const conversation = conversationAt(ADDRESS);
     const quiet = message("w".repeat(500), { kind: "reaction" });
     conversation.receive(quiet);
-    await vi.waitUntil(() => pulled(conversation).entries.length === 1);
+    await vi.waitUntil(() => pulled(conversation).entries.length === 1, PATIENCE);
     expect(pulled(conversation).entries[0]!.messages[0]).toMatchObject({
       channelMessageId: quiet.id,
       requestId: expect.stringMatching(/^[0-9a-f]{64}$/),
@@ -220,7 +221,7 @@ describe("what a message turns out to be", () => {
     introduce = () => ({ kind: "rejected", reason, brandId });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
-    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected");
+    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected", PATIENCE);
     conversation.receive(message("a"));
     expect(deadLetters(conversation)).toMatchObject([{ kind: "dead_letter", reason, brandId }]);
     expect(ran).toEqual([]);
@@ -232,7 +233,7 @@ describe("what a message turns out to be", () => {
     introduce = () => ({ ...ready, bundle });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
-    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected");
+    await vi.waitUntil(() => find(conversation, "a")?.state === "rejected", PATIENCE);
     expect(deadLetters(conversation)).toMatchObject([{ reason: "not_configured" }]);
   });
 
@@ -240,7 +241,7 @@ describe("what a message turns out to be", () => {
     introduce = () => ({ kind: "known" });
     const conversation = conversationAt(ADDRESS);
     conversation.receive(message("a"));
-    await vi.waitUntil(() => find(conversation, "a")?.state === "done");
+    await vi.waitUntil(() => find(conversation, "a")?.state === "done", PATIENCE);
     expect(pulled(conversation)).toMatchObject({ entries: [], notices: [] });
   });
 
@@ -304,7 +305,7 @@ describe("a caller who waits behind a message that is long being prepared", () =
     asked.resolve(found);
     introduce = () => found;
     expect(await outcome).toMatchObject({ kind: "refused", code: "RESOURCE_NOT_FOUND" });
-    await vi.waitUntil(() => find(conversation, "d")?.state === "done");
+    await vi.waitUntil(() => find(conversation, "d")?.state === "done", PATIENCE);
     expect(ran).not.toContain("c");
     expect(deadLetters(conversation)).toMatchObject([
       {
@@ -370,7 +371,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     erased(conversation, sessionId);
     asked.resolve(preparation);
     conversation.receive(message("c", { kind: "reaction" }));
-    await vi.waitUntil(() => find(conversation, "c")?.state === "done");
+    await vi.waitUntil(() => find(conversation, "c")?.state === "done", PATIENCE);
     const { entries } = pulled(conversation);
     expect(entries.flatMap(({ messages }) => messages.map(({ channelMessageId }) => channelMessageId))).toEqual(["c"]);
     expect([deadLetters(conversation), ran]).toEqual([[], ["a"]]);
@@ -382,7 +383,7 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     conversation.receive(message("z"));
     clock.now += 1_000;
     conversation.receive(message("a"), message("b"));
-    await vi.waitUntil(() => find(conversation, "b")?.state === "rejected");
+    await vi.waitUntil(() => find(conversation, "b")?.state === "rejected", PATIENCE);
     erased(conversation, conversation.state.get("session")!.id);
     expect(deadLetters(conversation)).toMatchObject([{ payload: { message: { id: "z" } } }]);
   });
