@@ -26,13 +26,19 @@ export function savedWindow(unsaved: number, offset: number, limit: number): { o
 
 /**
  * Returns `limit` of all messages after the first `offset`, newest first. `unsaved` holds the newest `offset + limit`
- * unsaved messages; `saved` holds the `savedWindow` of the saved ones.
+ * unsaved messages; `saved` holds the `savedWindow` of the saved ones. With `cutAt`, the oldest of `unsaved`, older ones were
+ * left out: nothing older is on the page.
  */
 export function pageOf<Message extends Sorted>(
   unsaved: readonly Message[],
   saved: readonly Message[],
   { offset, limit }: { offset: number; limit: number },
+  cutAt: Sorted | null = null,
 ): Message[] {
+  if (cutAt !== null) {
+    const known = [...unsaved, ...saved.filter((message) => newestFirst(message, cutAt) < 0)];
+    return known.toSorted(newestFirst).slice(offset, offset + limit);
+  }
   const skipped = savedWindow(unsaved.length, offset, limit).offset;
   const [first] = saved;
   if (skipped === 0) return [...unsaved, ...saved].toSorted(newestFirst).slice(offset, offset + limit);

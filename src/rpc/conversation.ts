@@ -95,6 +95,17 @@ export type SessionCommand = SessionRequest & {
 /** The session is erased and can't return. null when the object did not have it. */
 export type Erased = { kind: "erased"; session: Session | null };
 
+/** Selects rows of a session that may not be in Postgres yet. */
+export type UnsavedRequest = SessionRequest & {
+  /** Messages, one message, messages without content and metadata, or usage. */
+  select: "messages" | { messageId: string } | "counts" | "usage";
+  /** Only older messages. */
+  before: Cursor | null;
+  /** The newest so many messages, at most so many bytes of them as JSON (one at least). */
+  limit: number;
+  maxBytes: number;
+};
+
 /** The part of a session that may not be in Postgres yet. */
 export type Unsaved = {
   session: Session;
@@ -102,6 +113,8 @@ export type Unsaved = {
   endedAt: number | null;
   /** Newest first. */
   messages: Message[];
+  /** Older ones of the `limit` were left out, because they are too many bytes. */
+  isCut: boolean;
   usage: LedgerUsage[];
 };
 
@@ -158,10 +171,8 @@ export type Conversation = {
   expire(ending: SessionCommand): Promise<Expired | Unknown | Refused>;
   /** Erases a session and its pending turns; their callers are refused. */
   erase(ending: SessionCommand): Promise<Erased | Unknown | Refused>;
-  /** Returns the newest `limit` messages of a session, older than `before`, that may not be in Postgres yet. */
-  unsaved(
-    request: SessionRequest & { before: Cursor | null; limit: number },
-  ): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
+  /** Returns rows of a session that may not be in Postgres yet. */
+  unsaved(request: UnsavedRequest): Promise<({ kind: "unsaved" } & Unsaved) | Unknown | Refused>;
   /** Entries that are not known to be in Postgres, oldest first, at most `maxBytes` of them (one at least). */
   pull(maxBytes: number): Promise<LedgerPull>;
   /** These entries are in Postgres (or in `dead_letters`). Returns how many are not known to be. */

@@ -7,7 +7,7 @@ import { encodeCursor } from "../domain/page.ts";
 import type { MessagePage, Pagination } from "../domain/page.ts";
 import type { Caller } from "../domain/principal.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
-import { MAX_UNSAVED, callerScope } from "./session.ts";
+import { callerScope } from "./session.ts";
 import { withUnsaved } from "./unsaved.ts";
 
 type HistoryPage = { messages: HistoryMessage[]; pagination: Pagination };
@@ -26,7 +26,7 @@ export async function history(
   const offset = before === null ? (page - 1) * limit : 0;
   // One more than the page, to know whether there is a next one.
   const wanted = { offset, limit: limit + 1 };
-  const request = { sessionId, caller, before, limit: offset + wanted.limit };
+  const request = { sessionId, caller, select: "messages", before, limit: offset + wanted.limit } as const;
 
   const found = await withUnsaved(deps, request, ({ messages }) =>
     deps.read(
@@ -41,10 +41,13 @@ export async function history(
   if (session === undefined) throw notFound("conversation", sessionId);
   authorize(caller, "conversations:read", conversationOf(session));
 
-  const messages = pageOf<HistoryMessage>(found.unsaved?.messages ?? [], found.saved?.messages ?? [], wanted);
+  const unsaved: HistoryMessage[] = found.unsaved?.messages ?? [];
+  // Unwritten messages that were left out are on the next page, and everything older with them.
+  const cutAt = found.unsaved?.isCut === true ? (unsaved.at(-1) ?? null) : null;
+  const messages = pageOf<HistoryMessage>(unsaved, found.saved?.messages ?? [], wanted, cutAt);
   const shown = messages.slice(0, limit);
-  const last = shown.at(-1);
-  const hasMore = messages.length > limit && last !== undefined;
+  const last = shown.at(-1) ?? cutAt;
+  const hasMore = (messages.length > limit || cutAt !== null) && last !== null;
   return {
     messages: shown,
     pagination: {
@@ -63,7 +66,7 @@ export async function findMessage(
   sessionId: string,
   messageId: string,
 ): Promise<HistoryMessage | null> {
-  const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
+  const request = { sessionId, caller, select: { messageId } };
   const { saved, unsaved } = await withUnsaved(deps, request, () =>
     deps.read(messageById(callerScope(caller), sessionId, messageId)),
   );

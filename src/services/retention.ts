@@ -63,7 +63,14 @@ async function eraseInObject(
   const caller: Caller = { kind: "brand", brandId, keyId: "retention", scopes: [] };
   const object = conversation(address);
   try {
-    const pending = await object.unsaved({ sessionId, caller, before: null, limit: 1 });
+    const pending = await object.unsaved({
+      sessionId,
+      caller,
+      select: "counts",
+      before: null,
+      limit: 1,
+      maxBytes: 1_000,
+    });
     if (pending.kind === "unsaved" && pending.messages.length > 0) return false;
     await object.erase({ sessionId, caller, session: null });
     return true;

@@ -23,16 +23,13 @@ export type SessionInfo = SessionSummary & {
   inactiveMinutes: number;
 };
 
-/** Unsaved messages beyond this number are counted only once they are in Postgres. */
-export const MAX_UNSAVED = 10_000;
-
 /** Returns a session in detail, including messages not in Postgres yet, or null. Refuses (403) another user's. */
 export async function sessionInfo(
   deps: Pick<Deps, "read" | "conversation" | "config" | "now">,
   caller: Caller,
   sessionId: string,
 ): Promise<SessionInfo | null> {
-  const request = { sessionId, caller, before: null, limit: MAX_UNSAVED };
+  const request = { sessionId, caller, select: "counts" } as const;
   const { saved, unsaved } = await withUnsaved(deps, request, ({ messages }) =>
     deps.read(sessionWithCounts(callerScope(caller), sessionId, messages.map(idOf))),
   );

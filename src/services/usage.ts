@@ -46,7 +46,7 @@ type ReadDeps = Pick<Deps, "read" | "conversation">;
 
 /** Compares a session's token plan with its usage, including usage not in Postgres yet. Refuses like `history`. */
 export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: string): Promise<UsageStats> {
-  const request = { sessionId, caller, before: null, limit: 0 };
+  const request = { sessionId, caller, select: "usage" } as const;
   const { saved, unsaved } = await withUnsaved(deps, request, ({ usage }) =>
     deps.read(usageByTemplate(callerScope(caller), sessionId, usage.map(idOf))),
   );

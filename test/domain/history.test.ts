@@ -36,4 +36,12 @@ describe("a page of history", () => {
   it("Postgres is asked for exactly one page when nothing is unsaved", () => {
     expect(savedWindow(0, 40, 21)).toEqual({ offset: 40, limit: 21 });
   });
+
+  it("nothing older than the messages that were left out is on a page", () => {
+    const at = (createdAt: number) => ({ createdAt, seq: createdAt });
+    const unsaved = [at(9), at(7)];
+    const page = { offset: 0, limit: 5 };
+    expect(pageOf(unsaved, [at(8), at(6), at(5)], page, at(7))).toEqual([at(9), at(8), at(7)]);
+    expect(pageOf(unsaved, [at(8), at(6), at(5)], { offset: 5, limit: 5 }, at(7))).toEqual([]);
+  });
 });

@@ -19,6 +19,9 @@ import { History, KEPT_FOR_HISTORY } from "./history.ts";
 /** How many pending entries one look-up names; the others are named by the next. */
 const MAX_LOOKED_UP = 100;
 
+/** Rows read at once: a row may be 2 MB. */
+const READ_AT_ONCE = 20;
+
 /**
  * Ledger entries in order: those that are not known to be in Postgres, and the newest of those that are, because the model
  * is told the history.
@@ -130,18 +133,24 @@ export class Outbox {
     return this.#pending.size;
   }
 
-  /** Entries of a session that are not known to be in Postgres, oldest first. */
-  pendingOfSession(sessionId: string): LedgerEntry[] {
-    if (this.#pending.size === 0) return [];
-    return this.#storage.sql
-      .exec<Row>(
-        "SELECT position, entry FROM entries WHERE position > ? AND session_id = ? ORDER BY position",
-        this.#writtenUpTo,
-        sessionId,
-      )
-      .toArray()
-      .filter(({ position }) => this.#pending.has(position))
-      .map(toEntry);
+  /** Entries of a session that are not known to be in Postgres, newest first. Reads a few at a time: they may be large. */
+  *pendingOfSession(sessionId: string): Generator<LedgerEntry> {
+    if (this.#pending.size === 0) return;
+    for (let before = Number.MAX_SAFE_INTEGER; ;) {
+      const rows = this.#storage.sql
+        .exec<Row>(
+          `SELECT position, entry FROM entries WHERE position > ? AND position < ? AND session_id = ?
+           ORDER BY position DESC LIMIT ${READ_AT_ONCE}`,
+          this.#writtenUpTo,
+          before,
+          sessionId,
+        )
+        .toArray();
+      for (const row of rows) if (this.#pending.has(row.position)) yield toEntry(row);
+      const last = rows.at(-1);
+      if (last === undefined || rows.length < READ_AT_ONCE) return;
+      before = last.position;
+    }
   }
 
   /** A session as its newest stored entry has it; null when there is none. */

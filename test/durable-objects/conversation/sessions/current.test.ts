@@ -67,7 +67,11 @@ describe("the session that what is said belongs to", () => {
 });
 
 describe("what a conversation tells of a session", () => {
-  const ask = (who: Caller) => unsaved(parts, { sessionId: session().id, caller: who, before: null, limit: 10 });
+  const ask = (who: Caller) =>
+    unsaved(parts, {
+      ...{ sessionId: session().id, caller: who, select: "messages" as const },
+      ...{ before: null, limit: 10, maxBytes: 1_000_000 },
+    });
 
   it("a session's state is shown to its user and their brand's server only", () => {
     startSession(session());
