@@ -53,6 +53,7 @@ function restoreSession({ state, turns, outbox }: Pick<Stores, "state" | "turns"
 /** True when the tables hold nothing: a refused first call has only created them. */
 export function isUnused({ storage }: Pick<Stores, "storage">): boolean {
   const tables = ["state", "turns", "entries", "recorded", "deliveries", "amendments"];
-  const union = tables.map((table) => `SELECT 1 FROM ${table}`).join(" UNION ALL ");
-  return storage.sql.exec(`${union} LIMIT 1`).toArray().length === 0;
+  // The platform's SQLite takes five terms of a UNION at most.
+  const conditions = tables.map((table) => `EXISTS (SELECT 1 FROM ${table})`).join(" OR ");
+  return storage.sql.exec(`SELECT 1 WHERE ${conditions}`).toArray().length === 0;
 }

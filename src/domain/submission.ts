@@ -17,6 +17,8 @@ export type Submission = {
   metadata: Record<string, unknown>;
   /** Changes of the metadata, by path; told with the answer. */
   warnings?: string[];
+  /** The channel's id of the quoted message. */
+  replyTo?: string | null;
   fingerprint: string;
   user: User;
   authState: AuthState;

@@ -50,7 +50,7 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   requireKey(deps.config, incoming.credential);
   const from = requirePhone("from", message.from);
   const to = requirePhone("to", message.to);
-  const { content, details } = requireContent(message);
+  const { content, details, files } = requireContent(message);
   const person = { phone: from, userId: null };
   const print = await fingerprint({ message, metadata: metadata.value, instanceId });
   const endpoint = deps.caches.endpoints.peek(instanceId ?? to);
@@ -74,7 +74,8 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   const outcome = await submitMessage(deps, address, {
     ...{ requestId, traceId: incoming.traceId, content, fingerprint: print, user, authState, bundle, openSession },
     channel: "whatsapp",
-    metadata: { ...metadata.value, whatsapp: { ...details, person } },
+    metadata: { ...metadata.value, ...files, whatsapp: { ...details, person } },
+    replyTo: typeof details.reply_to === "string" ? details.reply_to : null,
     warnings: metadata.warnings,
     receivedAt: incoming.receivedAt,
   });

@@ -88,7 +88,8 @@ export function admit(
     if (state.get("bundle") !== message.bundle) state.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const request = { traceId, channel, content, metadata, ...withWarnings(message.warnings) };
-    const work = { ...request, user, authState, receivedAt, saidAt, origin: null };
+    const { replyTo = null } = message;
+    const work = { ...request, user, authState, receivedAt, saidAt, origin: null, replyTo };
     turns.enqueue({ ...message, scope, turnId, sessionId: session.id, admittedAt: now, work }, options.leaseMs);
   });
   return { kind: "admitted", turnId, sessionId: session.id };

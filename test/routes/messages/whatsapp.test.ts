@@ -71,6 +71,18 @@ describe("what somebody sends", () => {
     expect(heard().message).toMatchObject({ content, channel: "whatsapp" });
   });
 
+  it("an image and a quoted message reach the orchestrator, and later turns know of the image", async ({
+    say,
+    heard,
+  }) => {
+    const from = newNumber();
+    await say({ message: { from, text: undefined, ...IMAGE, context: { id: "wamid.quoted" } } });
+    const attachments = [{ type: "image", id: "1", caption: "This one" }];
+    expect(heard().message.metadata).toMatchObject({ attachments, quoted: { channel_message_id: "wamid.quoted" } });
+    await say({ message: { from } });
+    expect(heard().history[0]).toEqual({ role: "user", content: "[image: This one]", attachments });
+  });
+
   it("a message of each type is stored with its parts [G1.4.5]", async ({ say, gateway }) => {
     const location = { latitude: 1, longitude: 2 };
     const { body } = await say({ message: { type: "location", location, text: undefined } });
