@@ -39,7 +39,7 @@ export function applyAmendment(stores: Stores, message: InboundMessage, options:
     );
   }
   if (revocation !== undefined && !keepRevoked) {
-    const ids = known.amendments.map((amendment) => amendment.id);
+    const ids = known.amendments.filter(({ edit }) => edit !== null).map((amendment) => amendment.id);
     for (const channelMessageId of ids) {
       outbox.amend({ channelMessageId }, (stored) =>
         stored.role === role ? amend(stored, revocation, false) : stored,

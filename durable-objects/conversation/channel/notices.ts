@@ -16,8 +16,9 @@ export function noteAmendments(
   const revocation = known.amendments.find(({ edit }) => edit === null);
   const isBlanked = !keepsRevoked(state.get("bundle")?.config?.policy);
   for (const { role, at, edit } of revocation === undefined ? known.amendments : [revocation]) {
-    const ids =
-      edit === null && isBlanked ? [known.root, ...known.amendments.map((amendment) => amendment.id)] : [known.root];
+    // The rows of the edits hold words too.
+    const edits = edit === null && isBlanked ? known.amendments.filter((amendment) => amendment.edit !== null) : [];
+    const ids = [known.root, ...edits.map((amendment) => amendment.id)];
     for (const channelMessageId of ids) {
       outbox.addNotice({ kind: "amendment", brandId, instanceId, channelMessageId, role, at, edit, isBlanked });
     }
