@@ -2,17 +2,18 @@ import { DurableObject } from "cloudflare:workers";
 import type * as rpc from "../src/rpc/conversation.ts";
 import type { LedgerPull, WrittenEntries } from "../src/domain/ledger.ts";
 import type { ObjectDeps } from "../src/deps.ts";
-import { firstAlarmMs, submit } from "./conversation/turns/submit.ts";
-import { receive } from "./conversation/channel/receive.ts";
-import { send, undeliverable } from "./conversation/channel/send.ts";
-import { acceptAlias, forwardingTarget } from "./conversation/channel/forwarding.ts";
+import { submit } from "./conversation/turns/submit.ts";
+import { accept, isKnown, knownMessages } from "./conversation/channel/accept.ts";
+import { FORWARDING_LOOP, route } from "./conversation/channel/route.ts";
+import { recordAndSend } from "./conversation/channel/record-outbound.ts";
+import { acceptAlias, assignNumber, releaseNumber } from "./conversation/channel/forwarding.ts";
 import { start } from "./conversation/sessions/start.ts";
 import { erase, TOMBSTONE_MS } from "./conversation/sessions/erase.ts";
 import { expire } from "./conversation/sessions/expire.ts";
 import { createConversation } from "./conversation/create.ts";
 import type { Components } from "./conversation/create.ts";
 import { requestStatus } from "./conversation/turns/status.ts";
-import { record } from "./conversation/sessions/record.ts";
+import { isRecorded } from "./conversation/sessions/record.ts";
 import { transcribe } from "./conversation/sessions/transcribe.ts";
 import { unsaved } from "./conversation/sessions/unsaved.ts";
 import type { Refused } from "../src/domain/errors.ts";
@@ -46,56 +47,58 @@ export class Conversation extends DurableObject<Env> implements rpc.Conversation
   }
 
   async submit(submission: WireSubmission): Promise<SubmitOutcome> {
-    return this.#call((conversation, forwardsTo) =>
-      forwardsTo === null
-        ? submit(conversation, this.#deps, submission)
-        : this.#deps.conversation(forwardsTo).submit(submission),
-    );
+    return this.#call((conversation) => {
+      const next = route(conversation, submission.via);
+      if (next.kind === "loop") return FORWARDING_LOOP;
+      if (next.kind === "here" || isKnown(conversation, submission.requestId)) {
+        return submit(conversation, this.#deps, submission);
+      }
+      return this.#deps.conversation(next.to).submit({ ...submission, openSession: null, via: next.via });
+    });
   }
 
   async receive(arrival: rpc.WebhookBatch): Promise<rpc.Received> {
-    const { messages, statuses } = arrival;
-    if (messages.length === 0 && this.#isBlank()) return { accepted: 0, duplicates: 0, unmatched: statuses };
-    return this.#call(async (conversation) => {
-      const forwardsTo = await forwardingTarget(conversation, arrival.aliases);
-      if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).receive(arrival);
-      const received = receive(conversation, arrival);
-      conversation.alarm.noLaterThan(this.#deps.now() + firstAlarmMs());
-      conversation.runner.runNext();
-      return received;
-    });
+    const { messages, statuses: unmatched } = arrival;
+    if (messages.length === 0 && this.#isBlank()) return { accepted: 0, duplicates: 0, unmatched };
+    return this.#call((conversation) => accept(conversation, arrival));
   }
 
   async requestStatus(request: rpc.StatusQuery): Promise<rpc.RequestStatus | rpc.Unknown> {
     if (this.#isBlank()) return { kind: "unknown" };
-    return this.#call((conversation, forwardsTo) =>
-      forwardsTo === null
-        ? requestStatus(conversation, request, {
-            address: this.#address,
-            hasWaiter: conversation.runner.hasWaiter,
-            now: this.#deps.now(),
-          })
-        : this.#deps.conversation(forwardsTo).requestStatus(request),
-    );
+    return this.#call((conversation) => {
+      const next = route(conversation, request.via);
+      if (next.kind === "forward" && !isKnown(conversation, request.requestId)) {
+        return this.#deps.conversation(next.to).requestStatus({ ...request, via: next.via });
+      }
+      const { runner, address } = conversation;
+      return requestStatus(conversation, request, { address, hasWaiter: runner.hasWaiter, now: this.#deps.now() });
+    });
   }
 
-  async acceptAlias(main: string, established: boolean): Promise<rpc.AliasOutcome> {
-    return this.#call((conversation) => acceptAlias(conversation, this.#address, main, established));
+  async acceptAlias(...claim: Parameters<rpc.Conversation["acceptAlias"]>): Promise<rpc.AliasOutcome> {
+    return this.#call((conversation) => acceptAlias(conversation, ...claim));
+  }
+
+  async assignNumber(home: rpc.Home): Promise<rpc.AssignOutcome> {
+    return this.#call((conversation) => assignNumber(conversation, home));
+  }
+
+  async releaseNumber(path: readonly string[]): Promise<void> {
+    return this.#call((conversation) => releaseNumber(conversation, path));
+  }
+
+  async knownMessages(ids: readonly string[], via?: rpc.Via): Promise<string[]> {
+    return this.#isBlank() ? [] : this.#call((conversation) => knownMessages(conversation, ids, via));
   }
 
   async record(recording: rpc.Recording): Promise<rpc.RecordOutcome | rpc.Undeliverable> {
-    return this.#call((conversation, forwardsTo) => {
-      if (forwardsTo !== null) return this.#deps.conversation(forwardsTo).record(recording);
-      const { messages, outbound = null } = recording;
-      const outcome = record(conversation, recording, {
-        address: this.#address,
-        now: this.#deps.now(),
-        undeliverable: (message) => outbound && undeliverable(conversation, message, outbound),
-      });
-      if (outcome.kind !== "recorded") return outcome;
-      if (outbound !== null) for (const message of messages) send(conversation, message, outbound, null);
-      conversation.notifyLedger();
-      return outcome;
+    return this.#call((conversation) => {
+      const next = route(conversation, recording.via);
+      if (next.kind === "loop") return FORWARDING_LOOP;
+      if (next.kind === "forward" && !isRecorded(conversation, recording.messages)) {
+        return this.#deps.conversation(next.to).record({ ...recording, openSession: null, via: next.via });
+      }
+      return recordAndSend(conversation, recording, { address: this.#address, now: this.#deps.now() });
     });
   }
 
@@ -189,12 +192,12 @@ export class Conversation extends DurableObject<Env> implements rpc.Conversation
     return this.ctx.storage.sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").toArray().length === 0;
   }
 
-  /** Calls a verb with the address all calls are forwarded to, if any. A refused first call leaves no tables behind. */
-  async #call<T>(verb: (conversation: Components, forwardsTo: string | null) => T | Promise<T>): Promise<T> {
+  /** Calls a verb. A refused first call leaves no tables behind. */
+  async #call<T>(verb: (conversation: Components) => T | Promise<T>): Promise<T> {
     const conversation = this.#open();
     this.#calls += 1;
     try {
-      return await verb(conversation, conversation.state.get("forwardsTo"));
+      return await verb(conversation);
     } finally {
       this.#calls -= 1;
       if (this.#isNew && this.#calls === 0 && this.#conversation === conversation) {

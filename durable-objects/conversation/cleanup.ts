@@ -5,6 +5,9 @@ import type { ObjectDeps } from "../../src/deps.ts";
 import type { Stores } from "./stores.ts";
 import { forgetRecorded } from "./sessions/record.ts";
 
+/** An address with one of these is kept for ever: it forwards, or knows which numbers lead to it. */
+const LEADS_ELSEWHERE = ["forwardsTo", "reassignedTo", "numbers"] as const;
+
 type Options = {
   deps: Pick<ObjectDeps, "config">;
   /** Deletes everything the object stores. */
@@ -36,8 +39,7 @@ export function cleanUp(
     return roundUp(earliest(nextExpiry, session.lastMessageAt + timeoutMs + 1));
   }
   outbox.forgetHistory();
-  // A forwarding address keeps only its target, permanently.
-  if (nextExpiry === null && state.get("forwardsTo") === null) empty();
+  if (nextExpiry === null && !LEADS_ELSEWHERE.some((name) => state.get(name) !== null)) empty();
   return roundUp(nextExpiry);
 }
 

@@ -6,12 +6,14 @@ import { pendingMessage, pullMessage } from "../../src/domain/ledger-message.ts"
 import { Alarm } from "../runtime/alarm.ts";
 import type { Storage } from "../runtime/storage.ts";
 import type { ChannelContext } from "./channel/context.ts";
+import { learnAliases } from "./channel/forwarding.ts";
 import { resolve } from "./channel/resolve.ts";
 import { announceDelivery, isServiceWindowOpen, queue } from "./channel/send.ts";
 import { DeliverySender } from "./channel/sender.ts";
 import { cleanUp } from "./cleanup.ts";
 import { LedgerNotifier } from "./ledger-notifier.ts";
 import { openStores } from "./stores.ts";
+import { firstAlarmMs } from "./turns/submit.ts";
 import { runTurn } from "./turns/run.ts";
 import { TurnRunner } from "./turns/runner.ts";
 import { EVENT } from "../../src/telemetry/events.ts";
@@ -78,6 +80,8 @@ export function createConversation({
     deliveries: stores.deliveries,
     sender: deps.sender,
     isWindowOpen: (channel, at) => isServiceWindowOpen({ ...stores, deps }, channel, at),
+    learned: ({ phoneNumberId }, recipient) =>
+      background(learnAliases(channel, { number: null, phoneNumberId }, recipient)),
     changed: (messageId) => announceDelivery({ ...stores, notifyLedger }, messageId),
     background,
     wake,
@@ -85,7 +89,11 @@ export function createConversation({
     random: Math.random,
     log,
   });
-  const channel: ChannelContext = { ...stores, address, deps, deliverySender, notifyLedger, cancelTurns };
+  const startTurns = () => {
+    wake(now() + firstAlarmMs());
+    runner.runNext();
+  };
+  const channel: ChannelContext = { ...stores, address, deps, deliverySender, notifyLedger, startTurns, cancelTurns };
   const runner = new TurnRunner({
     turns: stores.turns,
     leaseMs: config.lockExpirySeconds * 1000,

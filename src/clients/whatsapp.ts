@@ -1,7 +1,7 @@
 import type { ChannelSender, Remedy } from "../channels/channel.ts";
 import { identity, phoneOf, userIdOf } from "../channels/whatsapp/contact.ts";
 import { record, records, text } from "../channels/whatsapp/json.ts";
-import { readError } from "../channels/whatsapp/webhook.ts";
+import { readError } from "../channels/whatsapp/status.ts";
 import { withDeadline } from "../domain/deadline.ts";
 import type { DeliveryError } from "../domain/delivery.ts";
 import type { ChannelIdentity } from "../domain/inbound-message.ts";

@@ -114,6 +114,30 @@ export const quotedMessage = (
     ([row]) => row ?? null,
   );
 
+/** The address of the conversation with this message of the instance, by its id or the channel's id of its first part. */
+export const addressOfSent = (
+  key: InstanceKey,
+  { messageId, channelMessageId }: { messageId: string | null; channelMessageId: string },
+): Query<string | null> =>
+  query(
+    build
+      .select({ address: sessions.address })
+      .from(instances)
+      .innerJoin(
+        messages,
+        and(
+          eq(messages.instanceId, instances.id),
+          messageId === null
+            ? eq(messages.channelMessageId, channelMessageId)
+            : sql`(${messages.id} = ${messageId}::uuid or ${messages.channelMessageId} = ${channelMessageId})`,
+        ),
+      )
+      .innerJoin(sessions, eq(sessions.id, messages.sessionId))
+      .where(instanceIs(key))
+      .limit(1),
+    ([row]) => row?.address ?? null,
+  );
+
 /** Whether the instance has a message with this id of its channel, of whatever age. */
 export const isChannelMessageKnown = (key: InstanceKey, channelMessageId: string): Query<boolean> =>
   query(

@@ -1,4 +1,4 @@
-import { hmacSha256Sync } from "./crypto.ts";
+import { hex, hmacSha256Sync } from "./crypto.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "./inbound-message.ts";
 import { canonicalNumber } from "./phone-number.ts";
 
@@ -20,6 +20,12 @@ export type Addresses = {
   /** The id of the first session at an address: two callers that begin it at once make the same one. */
   firstSessionId: (address: string) => string;
 };
+
+/** An address is made of a phone number, or of a channel's id of a contact. */
+export type AddressKind = "number" | "id";
+
+/** Another address of a contact. `kind` is null where it is not known. */
+export type Alias = { address: string; kind: AddressKind | null };
 
 const ADDRESS = /^[0-9a-f]{22}$/;
 const SESSION_ID = /^[0-9a-f]{8}-([0-9a-f]{4})-8([0-9a-f]{3})-b([0-9a-f]{3})-([0-9a-f]{12})$/;
@@ -47,12 +53,30 @@ export function createAddresses(key: string): Addresses {
   };
 }
 
+/** The addresses of each id of these identities. */
+export const aliasesOf = (
+  addresses: Addresses,
+  business: ChannelEndpoint,
+  identities: readonly ChannelIdentity[],
+): Alias[] =>
+  identities.flatMap(({ phone, userId }) => [
+    ...(phone === null
+      ? []
+      : [{ address: addresses.whatsapp(business, { phone, userId: null }), kind: "number" as const }]),
+    ...(userId === null
+      ? []
+      : [{ address: addresses.whatsapp(business, { phone: null, userId }), kind: "id" as const }]),
+  ]);
+
 /** The id of a session: a UUID (version 8) of a 32-bit number and the address. */
 export function sessionIdAt(name: string, number: number): string {
   const address = ADDRESS.test(name) ? name : hmacSha256Sync("", name).slice(0, 22);
   const first = number.toString(16).padStart(8, "0");
   return `${first}-${address.slice(0, 4)}-8${address.slice(4, 7)}-b${address.slice(7, 10)}-${address.slice(10)}`;
 }
+
+/** An address that nobody can compute: of a conversation that only its forwarding address leads to. */
+export const newAddress = (): string => hex(crypto.getRandomValues(new Uint8Array(11)));
 
 /** The id of a later session at an address. Random, so that the id of one session tells nothing of the next one's. */
 export const newSessionId = (address: string): string =>

@@ -37,15 +37,23 @@ export type DeliveryStatus = {
   reference: string | null;
   state: DeliveryState;
   error: DeliveryError | null;
+  /** Set when the message failed because only a template is accepted now. */
+  needsTemplate?: boolean;
 };
 
-/** Sent with a message and returned by its statuses: the message's id and the number of the part. */
-export const referenceOf = (messageId: string, part: number): string =>
-  part === 1 ? messageId : `${messageId}/${part}`;
+/**
+ * Sent with a message and returned by its statuses: the message's id, the number of the part from the second on, and the
+ * address of the conversation, `<id>/2@<address>`.
+ */
+export const referenceOf = (messageId: string, part: number, address: string): string =>
+  `${messageId}${part === 1 ? "" : `/${part}`}@${address}`;
 
-/** Reads the message id and part number of a reference; null for a reference of another system. */
-export function readReference(reference: string | null): { messageId: string; part: number } | null {
-  const [, messageId, part = "1"] =
-    /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\/(\d{1,3}))?$/.exec(reference ?? "") ?? [];
-  return messageId === undefined ? null : { messageId, part: Number(part) };
+const REFERENCE = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\/(\d{1,3}))?(?:@([0-9a-f]{22}))?$/;
+
+/** Reads a reference; null for one of another system. References of former versions have no address. */
+export function readReference(
+  reference: string | null,
+): { messageId: string; part: number; address: string | null } | null {
+  const [, messageId, part = "1", address = null] = REFERENCE.exec(reference ?? "") ?? [];
+  return messageId === undefined ? null : { messageId, part: Number(part), address };
 }

@@ -56,8 +56,12 @@ export type InboundMessage = {
   role: Role;
   person: ChannelIdentity;
   business: ChannelEndpoint;
-  /** What the person goes by from now on, when this message tells that it changed. */
-  became: ChannelIdentity | null;
+  /** The group the message was written in; null for a private message. */
+  groupId: string | null;
+  /** Other identities the webhook names for the person. */
+  otherIdentities: ChannelIdentity[];
+  /** The person's identity from now on, when this message is a notice that it changed. */
+  newIdentity: ChannelIdentity | null;
   /** Never empty. */
   content: string;
   /** Epoch milliseconds of the channel's clock. */

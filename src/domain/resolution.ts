@@ -23,7 +23,13 @@ export type Resolution =
   /** Postgres is unavailable. */
   | { kind: "unavailable" };
 
-export type RejectionReason = "no_instance" | "no_config" | "not_configured" | "guests_not_accepted" | "not_prepared";
+export type RejectionReason =
+  | "no_instance"
+  | "no_config"
+  | "not_configured"
+  | "guests_not_accepted"
+  | "group_message"
+  | "not_prepared";
 
 /** The conversation that received a message: its address, and its owner once known. */
 export type ConversationRef = {

@@ -33,8 +33,8 @@ export type Submission = {
   receivedAt: number;
 };
 
-/** A submission as sent over RPC: the bundle is JSON text, which the object parses only when it has changed. */
-export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string };
+/** A submission as sent over RPC: the bundle is JSON text, which the object parses only when it has changed. `via` are the addresses that forwarded it. */
+export type WireSubmission = Omit<Submission, "bundle"> & { bundle: string; via?: readonly string[] };
 
 /** The answer to the first caller, stored for duplicates. Field names are the API's. */
 export const Answer = z.object({

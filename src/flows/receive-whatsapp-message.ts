@@ -1,4 +1,5 @@
 import { describe } from "../channels/whatsapp/message.ts";
+import { text } from "../channels/whatsapp/json.ts";
 import { phoneOf } from "../channels/whatsapp/contact.ts";
 import type { Deps } from "../deps.ts";
 import { AppError, invalid } from "../domain/errors.ts";
@@ -50,6 +51,8 @@ export async function receiveWhatsAppMessage(deps: Deps, incoming: IncomingWhats
   requireKey(deps.config, incoming.credential);
   const from = requirePhone("from", message.from);
   const to = requirePhone("to", message.to);
+  if (from === to) throw invalid("from", "from must not be the number of the business");
+  if (text(message.group_id) !== null) throw invalid("message", "Messages of groups are not answered");
   const { content, details, files } = requireContent(message);
   const person = { phone: from, userId: null };
   const print = await fingerprint({ message, metadata: metadata.value, instanceId });

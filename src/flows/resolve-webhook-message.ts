@@ -38,7 +38,7 @@ export async function resolveWebhookMessage(
 
 async function introduce(
   deps: IntroduceDeps,
-  { id, person, business, became, sentAt }: InboundMessage,
+  { id, groupId, person, business, newIdentity, sentAt }: InboundMessage,
   { address, owner, quoted = null }: ConversationRef,
 ): Promise<Resolution> {
   const key: InstanceKey = { endpoint: business };
@@ -46,13 +46,14 @@ async function introduce(
   const mayBeKnown = owner === null || sentAt < deps.now() - SENT_AGAIN_MS;
   const [bundle, found, isKnown, quotedByOwner] = await Promise.all([
     findInstanceBy(deps, key),
-    findWhatsAppUsers(deps, correspondent),
+    groupId === null ? findWhatsAppUsers(deps, correspondent) : [],
     mayBeKnown && deps.read(isChannelMessageKnown(key, id)),
     owner === null || quoted === null ? null : deps.read(quotedMessage(owner, quoted)),
   ]);
   if (isKnown) return { kind: "known" };
   if (bundle === null) return { kind: "rejected", reason: "no_instance", brandId: null };
   const { instance } = bundle;
+  if (groupId !== null) return { kind: "rejected", reason: "group_message", brandId: instance.brandId };
   if (bundle.config === null) return { kind: "rejected", reason: "no_config", brandId: instance.brandId };
   try {
     requireReady(bundle, instance.id, null);
@@ -64,7 +65,7 @@ async function introduce(
   const known = owner?.brandId === instance.brandId ? owner.userId : null;
   const speaker = await resolveWhatsAppUser(deps, instance, correspondent, found, known);
   if (speaker === null) return { kind: "rejected", reason: "guests_not_accepted", brandId: instance.brandId };
-  if (became !== null) await renameWhatsAppUser(deps, instance, speaker.user.id, { was: person, became });
+  if (newIdentity !== null) await renameWhatsAppUser(deps, instance, speaker.user.id, { was: person, newIdentity });
   return {
     kind: "ready",
     bundle,

@@ -1,3 +1,4 @@
+import type { AddressKind, Alias } from "../domain/address.ts";
 import type { Channel } from "../domain/channel.ts";
 import type { DeliveryStatus } from "../domain/delivery.ts";
 import type { Refused } from "../domain/errors.ts";
@@ -23,6 +24,7 @@ export type Recording = {
   messages: RecordedMessage[];
   /** Set when the messages are also sent through a channel. */
   outbound?: Outbound | null;
+  via?: Via;
 };
 
 /** Recipient, sending number and fallback template of messages sent through a channel. */
@@ -123,24 +125,30 @@ export type Unknown = { kind: "unknown" };
 
 /** Webhook messages and statuses of one conversation, before any lookup. */
 export type WebhookBatch = {
+  /** What the address the batch comes to is made of. */
+  kind: AddressKind;
   /** Oldest first. */
   messages: InboundMessage[];
-  /** Statuses of messages sent to this user. */
-  statuses: DeliveryStatus[];
-  /** Other addresses of this user, from messages that carry two of the user's ids. */
-  aliases: string[];
+  statuses: AddressedStatus[];
+  /** Other addresses of this contact, from messages that carry several ids of it. */
+  aliases: Alias[];
+  via?: Via;
   traceId: string;
   /** Epoch milliseconds. */
   receivedAt: number;
 };
 
+/** A delivery status, and the addresses of the recipient it names: they are learnt where the status is known. */
+export type AddressedStatus = DeliveryStatus & { aliases?: Alias[] };
+
 /** Counts of new and duplicate messages, and the statuses that match no message of this conversation. */
-export type Received = { accepted: number; duplicates: number; unmatched: DeliveryStatus[] };
+export type Received = { accepted: number; duplicates: number; unmatched: AddressedStatus[] };
 
 /** A request id, before any lookup. */
 export type StatusQuery = {
   requestId: string;
   fingerprint: string;
+  via?: Via;
   /** The instance named by the caller, if any. */
   instanceId: string | null;
 };
@@ -148,8 +156,24 @@ export type StatusQuery = {
 /** The outcome of a request id and the conversation's brand; only callers of that brand may see it. */
 export type RequestStatus = { kind: "status"; brandId: string; outcome: SubmitOutcome };
 
-/** `follow`: the conversation is at address `to`, and the asking address forwards to it. */
-export type AliasOutcome = { kind: "joined" } | { kind: "follow"; to: string };
+/** The addresses that have forwarded a call, in order; empty for a call that comes directly. */
+export type Via = readonly string[];
+
+/** A conversation that claims other addresses of its contact. `foundedAt` is null while it has no messages. */
+export type Home = { address: string; foundedAt: number | null; kind: AddressKind };
+
+/**
+ * `joined`: the address forwards to the home. `follow`: it forwards to another one, which is to be asked. `precedes`: its
+ * own conversation takes precedence. `separate`: it has a conversation, and only an address without one was claimed.
+ */
+export type AliasOutcome =
+  | { kind: "joined" }
+  | { kind: "follow"; to: string }
+  | { kind: "precedes" }
+  | { kind: "separate" };
+
+/** `follow`: the home has no messages, and the number leads to a conversation that may have some. */
+export type AssignOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
 /** Methods of a conversation. The Durable Object implements them; its stub has the same shape. */
 export type Conversation = {
@@ -159,8 +183,14 @@ export type Conversation = {
   receive(arrival: WebhookBatch): Promise<Received>;
   /** Returns the outcome of a known request id without a lookup. */
   requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown>;
-  /** Forwards this address to `main`, unless this one has a conversation and `main` has none (`established`). */
-  acceptAlias(main: string, established: boolean): Promise<AliasOutcome>;
+  /** Forwards this address to `home`, unless its own conversation takes precedence. */
+  acceptAlias(home: Home, claim: { kind: AddressKind | null; onlyUnfounded: boolean }): Promise<AliasOutcome>;
+  /** Forwards direct calls to this phone number's address to `home`. */
+  assignNumber(home: Home): Promise<AssignOutcome>;
+  /** Forwards direct calls to this phone number's address to a new conversation: its holder has left it. */
+  releaseNumber(path: readonly string[]): Promise<void>;
+  /** Returns which of these webhook messages were received here, or where this address forwards to. */
+  knownMessages(ids: readonly string[], via?: Via): Promise<string[]>;
   /** Records messages outside a turn. Returns before they are in Postgres. */
   record(recording: Recording): Promise<RecordOutcome | Undeliverable>;
   /** Starts a session before its first message. A repeated call returns the session unchanged. */

@@ -87,12 +87,12 @@ export async function renameWhatsAppUser(
   deps: Pick<Deps, "db" | "caches">,
   instance: Instance,
   userId: string,
-  change: { was: ChannelIdentity; became: ChannelIdentity },
+  change: { was: ChannelIdentity; newIdentity: ChannelIdentity },
 ): Promise<void> {
-  const { was, became } = change;
+  const { was, newIdentity } = change;
   await moveIdentifiers(deps.db, { brandId: instance.brandId, channel: "whatsapp" }, userId, {
-    to: identifiersOf(became),
-    from: became.phone === null ? [] : identifiersOf(was),
+    to: identifiersOf(newIdentity),
+    from: newIdentity.phone === null ? [] : identifiersOf(was),
   });
   deps.caches.knownUsers.invalidate();
   deps.caches.newUsers.invalidate();

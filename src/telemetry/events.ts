@@ -39,6 +39,10 @@ export const EVENT = {
   /** A started session is not in Postgres yet; the ledger writes it later. */
   sessionWriteDeferred: "session_write_deferred",
 
+  /** Addresses of a contact forward to each other; the loop is cut, and the call succeeds when it is repeated. */
+  forwardingLoop: "forwarding_loop",
+  /** Another address of a contact could not be claimed; a later message claims it. */
+  aliasClaimFailed: "alias_claim_failed",
   /** A webhook held something the gateway does not process. */
   webhookSkipped: "webhook_skipped",
   /** A conversation could not store webhook messages; Meta is told to send them again. */

@@ -49,7 +49,9 @@ const letter = (id: string, changes: Partial<InboundMessage> = {}): InboundMessa
   role: "user",
   person: { phone: "+16505551234", userId: null },
   business: { number: null, phoneNumberId: "box 7" },
-  became: null,
+  groupId: null,
+  otherIdentities: [],
+  newIdentity: null,
   content: "Is it ready?",
   sentAt: NOW,
   metadata: {},
@@ -77,6 +79,7 @@ function conversation() {
   const parts = conversationOver({ storage: sqliteStorage(), deps });
   const deliver = (message: InboundMessage) => {
     const received = receive(parts, {
+      kind: "number",
       messages: [message],
       statuses: [],
       aliases: [],

@@ -35,16 +35,27 @@ describe("the state of a delivery", () => {
 
 describe("a reference", () => {
   const id = "01900000-0000-7000-8000-000000000002";
+  const address = "0123456789abcdef012345";
 
   it.each([1, 2, 117])("a reference names part %i of its message", (part) => {
-    expect(readReference(referenceOf(id, part))).toEqual({ messageId: id, part });
+    expect(readReference(referenceOf(id, part, address))).toEqual({ messageId: id, part, address });
   });
 
-  it("the reference of a single part is the message id", () => {
-    expect(referenceOf(id, 1)).toBe(id);
+  it("the reference of a single part is the message id and the conversation's address", () => {
+    expect(referenceOf(id, 1, address)).toBe(`${id}@${address}`);
   });
 
-  it.each([null, "", "something else", `${id}/`, `${id}/x`, `${id} `])("%j is not a reference of ours", (reference) => {
-    expect(readReference(reference)).toBeNull();
+  it.each([
+    [id, 1],
+    [`${id}/3`, 3],
+  ])("a reference of a former version has no address: %s", (reference, part) => {
+    expect(readReference(reference)).toEqual({ messageId: id, part, address: null });
   });
+
+  it.each([null, "", "something else", `${id}/`, `${id}/x`, `${id} `, `${id}@`, `${id}@not-an-address`])(
+    "%j is not a reference of ours",
+    (reference) => {
+      expect(readReference(reference)).toBeNull();
+    },
+  );
 });

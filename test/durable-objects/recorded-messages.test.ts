@@ -73,7 +73,10 @@ describe("a message that is recorded and sent", () => {
 
   it("a recorded message follows a conversation to its new address", async () => {
     const [old, home] = [newAddress(), newAddress()];
-    await at(old).acceptAlias(home, true);
+    await at(old).acceptAlias(
+      { address: home, foundedAt: 1, kind: "number" },
+      { kind: "number", onlyUnfounded: false },
+    );
     await at(old).record(recording());
     expect(await entries(old)).toEqual([]);
     expect(await entries(home)).toHaveLength(1);

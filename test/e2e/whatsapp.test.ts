@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, vi } from "vitest";
 import { ACME_KEY } from "../support/demo.ts";
-import { hang, take } from "../support/graph-api.ts";
+import { hang, messageIdOf, take } from "../support/graph-api.ts";
 import type { GraphCall } from "../support/graph-api.ts";
 import { echo, gate } from "../support/orchestrator.ts";
 import { mangled } from "../support/mangle.ts";
@@ -65,9 +65,7 @@ const it = serviceTest
         vi.waitUntil(async () => (await stored(wamid))[0], PATIENCE),
   )
   .extend("deliveryOf", { scope: "file" }, ({ service }) => async (reply: GraphCall) => {
-    const [row] = await service.query("select metadata_json from messages where id = $1", [
-      reply.body.biz_opaque_callback_data,
-    ]);
+    const [row] = await service.query("select metadata_json from messages where id = $1", [messageIdOf(reply)]);
     return JSON.parse(row?.metadata_json ?? "{}").delivery;
   })
   .extend(

@@ -141,7 +141,7 @@ describe("a person's two ids", () => {
   it("two ids follow an id change, and the former number is free", async ({ identifiers }) => {
     const speaker = await resolve("+16505551234", "US.1");
     const was = { phone: "+16505551234", userId: "US.1" };
-    await renameWhatsAppUser(deps, instance, speaker!.user.id, { was, became: { phone: null, userId: "US.2" } });
+    await renameWhatsAppUser(deps, instance, speaker!.user.id, { was, newIdentity: { phone: null, userId: "US.2" } });
     expect((await identifiers()).map(({ identifier_value }) => identifier_value)).toEqual([
       "+16505551234",
       "US.1",
@@ -149,7 +149,7 @@ describe("a person's two ids", () => {
     ]);
     await renameWhatsAppUser(deps, instance, speaker!.user.id, {
       was,
-      became: { phone: "+16505559999", userId: null },
+      newIdentity: { phone: "+16505559999", userId: null },
     });
     expect((await identifiers()).map(({ identifier_value }) => identifier_value)).toEqual(["+16505559999", "US.2"]);
   });

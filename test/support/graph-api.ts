@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { readReference } from "../../src/domain/delivery.ts";
 import { APP_SECRET, change, newWamid, notification, sign } from "./whatsapp.ts";
 
 /** One POST to `/{version}/{phone_number_id}/messages`. */
@@ -14,6 +15,10 @@ export type GraphCall = {
   /** The id of an accepted message. */
   id: string | null;
 };
+
+/** The id of the message a call sent. */
+export const messageIdOf = ({ body }: Pick<GraphCall, "body">): string =>
+  readReference(body.biz_opaque_callback_data)?.messageId ?? "";
 
 export type Behaviour = (call: GraphCall, response: ServerResponse) => void | Promise<void>;
 

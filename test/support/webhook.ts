@@ -1,4 +1,5 @@
 import { vi } from "vitest";
+import { messageIdOf } from "./graph-api.ts";
 import type { GraphCall } from "./graph-api.ts";
 import { APP_SECRET, change, messages, newNumber, notification, sign, text } from "./whatsapp.ts";
 import { gatewayTest } from "./fixtures.ts";
@@ -85,7 +86,7 @@ export const webhookTest = gatewayTest
         const message = text({ phone: from }, body);
         await notify(messages(message));
         const reply = await waitForReply(message.id);
-        return { reply, from, messageId: reply.body.biz_opaque_callback_data as string };
+        return { reply, from, messageId: messageIdOf(reply) };
       },
   )
   .extend("delivery", { scope: "file" }, ({ gateway }) => async (messageId: string) => {

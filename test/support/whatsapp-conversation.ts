@@ -77,7 +77,14 @@ export function whatsappConversation({
   const parts = conversationOver({ storage: sqliteStorage(), deps, address: ADDRESS });
   const receivePayload = (payload: unknown): void => {
     const messages: InboundMessage[] = readWebhook(payload, clock.now).messages;
-    receiveBatch(parts, { messages, statuses: [], aliases: [], traceId: "trace", receivedAt: clock.now });
+    receiveBatch(parts, {
+      kind: "number",
+      messages,
+      statuses: [],
+      aliases: [],
+      traceId: "trace",
+      receivedAt: clock.now,
+    });
     parts.runner.runNext();
   };
   const receive = (...items: Record<string, unknown>[]): void => receivePayload(messagesOf(...items));

@@ -12,6 +12,8 @@ export type ChannelContext = Stores & {
   deliverySender: Pick<DeliverySender, "sendNext">;
   /** Tells the ledger that entries wait. */
   notifyLedger: () => void;
+  /** Runs the next turn, and sets the alarm that watches it. */
+  startTurns: () => void;
   /** Rejects the waiters of these turns and aborts the run of one. A turn that is still pending runs again. */
   cancelTurns: (turnIds: readonly string[]) => void;
 };

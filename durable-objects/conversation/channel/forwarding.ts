@@ -1,74 +1,204 @@
-import type { Conversation, AliasOutcome } from "../../../src/rpc/conversation.ts";
+import type { AliasOutcome, AssignOutcome, Home, Via } from "../../../src/rpc/conversation.ts";
+import { aliasesOf, newAddress } from "../../../src/domain/address.ts";
+import type { Alias } from "../../../src/domain/address.ts";
+import type { ChannelEndpoint, ChannelIdentity } from "../../../src/domain/inbound-message.ts";
+import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
+import { EVENT } from "../../../src/telemetry/events.ts";
+import type { Reassignment, StateStore } from "../stores/state.ts";
 import type { ChannelContext } from "./context.ts";
-import type { StateStore } from "../stores/state.ts";
-import type { TurnStore } from "../stores/turns.ts";
+import { MAX_HOPS } from "./route.ts";
 
 /**
- * One person may have several addresses: by phone number, and by ids of the channel. The conversation is at one of them,
- * the others pass on. Who is asked (`join`) answers at once and asks nobody, so two of them never wait for each other.
+ * One contact may have several addresses: by phone numbers and by ids of the channel. The conversation is at one of them,
+ * its home, and the others forward. Ids belong to one contact for ever, so `forwardsTo` is never changed; phone numbers
+ * change hands, so `reassignedTo` is. An address forwards only to one of a better rank, and a rank only improves: so no
+ * order of claims makes a circle.
  */
 
-type Parts = { state: StateStore; turns: TurnStore };
+type Context = Pick<ChannelContext, "state" | "address"> & {
+  deps: Pick<ChannelContext["deps"], "conversation" | "log" | "now">;
+};
 
-/** Whether a conversation is here: then this address is not given up for one where there is none. */
-const isEstablished = ({ state, turns }: Parts): boolean => state.get("owner") !== null || turns.next() !== null;
+/** Marks that messages other than system notices are here: this conversation is not given up for an empty one. */
+export function markFounded(state: StateStore, now: number): void {
+  if (state.get("foundedAt") === null) state.set("foundedAt", now);
+}
 
-/** Answers another address of the same person. */
-export function acceptAlias(parts: Parts, address: string, main: string, established: boolean): AliasOutcome {
-  const forwardsTo = parts.state.get("forwardsTo");
-  if (forwardsTo === main) return { kind: "joined" };
-  if (!established && forwardsTo !== null) return { kind: "follow", to: forwardsTo };
-  if (!established && isEstablished(parts)) return { kind: "follow", to: address };
-  parts.state.set("forwardsTo", main);
+const homeOf = ({ state, address }: Pick<Context, "state" | "address">): Home => ({
+  address,
+  foundedAt: state.get("foundedAt"),
+  kind: state.get("addressKind") ?? "number",
+});
+
+/** The older conversation wins; among equals the phone number's, then the lower address. */
+function precedes(one: Home, other: Home): boolean {
+  const [a, b] = [one, other].map(({ foundedAt }) => foundedAt ?? Number.POSITIVE_INFINITY);
+  if (a !== b) return (a ?? 0) < (b ?? 0);
+  if (one.kind !== other.kind) return one.kind === "number";
+  return one.address < other.address;
+}
+
+/**
+ * Answers a home that claims this address. `kind` is the address's own when the claim names it, null when the claim
+ * followed another address here. With `onlyUnfounded` two conversations that both have messages stay apart.
+ */
+export function acceptAlias(
+  context: Pick<Context, "state" | "address"> & { deps: Pick<Context["deps"], "now"> },
+  home: Home,
+  { kind, onlyUnfounded }: { kind: Alias["kind"] | null; onlyUnfounded: boolean },
+): AliasOutcome {
+  const { state, deps } = context;
+  if (kind !== null) state.set("addressKind", kind);
+  if (kind === "number" && state.get("reassignedTo") !== null) {
+    reassign(state, { address: home.address, kind: "assigned" }, deps.now());
+    return { kind: "joined" };
+  }
+  const forwardsTo = state.get("forwardsTo");
+  if (forwardsTo !== null) return forwardsTo === home.address ? { kind: "joined" } : { kind: "follow", to: forwardsTo };
+  if (onlyUnfounded && state.get("foundedAt") !== null) return { kind: "separate" };
+  if (precedes(homeOf(context), home)) return { kind: "precedes" };
+  state.set("forwardsTo", home.address);
   return { kind: "joined" };
 }
 
 /**
- * Makes other addresses of the person pass on to this one, each once; or finds that the conversation is there already,
- * and passes on itself from now on.
+ * Makes other addresses of the contact forward here, each once. When the conversation is at one of them, this address
+ * forwards to it from now on (`forwardsTo`). Returns an address when this batch alone belongs there.
  */
 export async function claimAliases(
-  parts: Parts,
-  address: string,
-  aliases: readonly string[],
-  at: (address: string) => Pick<Conversation, "acceptAlias">,
-): Promise<void> {
-  const { state } = parts;
+  context: Context,
+  aliases: readonly Alias[],
+  onlyUnfounded: boolean,
+): Promise<string | null> {
+  const { state, address } = context;
+  let elsewhere: string | null = null;
   for (const alias of aliases) {
-    if (alias === address || state.get("aliases")?.includes(alias)) continue;
-    const outcome = await at(alias).acceptAlias(address, isEstablished(parts));
-    if (outcome.kind === "follow") {
-      // Nobody has said anything here while we asked: there is nothing to give up.
-      if (!isEstablished(parts)) return state.set("forwardsTo", outcome.to);
-      await at(alias).acceptAlias(address, true);
-    }
-    state.set("aliases", [...(state.get("aliases") ?? []), alias]);
+    if (alias.address === address || state.get("aliases")?.includes(alias.address)) continue;
+    const outcome = await claim(context, alias, onlyUnfounded);
+    if (state.get("forwardsTo") !== null) return null;
+    if (outcome.kind === "separate") elsewhere ??= outcome.to;
+    if (outcome.kind !== "done") continue;
+    state.set("aliases", [...(state.get("aliases") ?? []), alias.address]);
+    if (alias.kind === "number") rememberNumber(state, alias.address);
+  }
+  return elsewhere;
+}
+
+/** Claims the addresses of a recipient as the channel names it, so that the next message from there comes here. */
+export async function learnAliases(
+  context: Context & { deps: Pick<ChannelContext["deps"], "addresses"> },
+  business: ChannelEndpoint,
+  recipient: ChannelIdentity,
+): Promise<void> {
+  const { state, address, deps } = context;
+  if (state.get("forwardsTo") !== null) return;
+  try {
+    await claimAliases(context, aliasesOf(deps.addresses, business, [recipient]), false);
+  } catch (error) {
+    // The next message that is sent tells the recipient again.
+    deps.log.warn(EVENT.aliasClaimFailed, { error, address });
   }
 }
 
-/** The address that messages for this one are forwarded to, after its aliases were claimed; null when they stay here. */
-export async function forwardingTarget(
-  context: Pick<ChannelContext, "state" | "turns" | "address"> & { deps: Pick<ChannelContext["deps"], "conversation"> },
-  aliases: readonly string[],
-): Promise<string | null> {
+type ClaimOutcome = { kind: "done" } | { kind: "failed" } | { kind: "separate"; to: string };
+
+async function claim(context: Context, alias: Alias, onlyUnfounded: boolean): Promise<ClaimOutcome> {
   const { state, address, deps } = context;
-  if (state.get("forwardsTo") === null) await claimAliases(context, address, aliases, deps.conversation);
-  return state.get("forwardsTo");
+  let target = alias.address;
+  let kind: Alias["kind"] | null = alias.kind;
+  for (let hops = 0; hops < MAX_HOPS; hops += 1) {
+    if (target === address) return { kind: "done" };
+    const asked = homeOf(context);
+    const outcome = await deps.conversation(target).acceptAlias(asked, { kind, onlyUnfounded });
+    if (outcome.kind === "separate") return { kind: "separate", to: target };
+    // Another claim may have linked this address during the call.
+    if (outcome.kind === "joined" || state.get("forwardsTo") !== null) return { kind: "done" };
+    if (outcome.kind === "follow") [target, kind] = [outcome.to, null];
+    // A message that arrived here during the call may have improved the rank that was compared.
+    else if (asked.foundedAt === state.get("foundedAt")) {
+      state.set("forwardsTo", target);
+      return { kind: "done" };
+    }
+  }
+  deps.log.error(EVENT.forwardingLoop, { address: target, hops: MAX_HOPS });
+  return { kind: "failed" };
 }
 
 /**
- * The person goes on under another phone number: what passed on to here passes on to there, and whoever is given the old
- * number begins anew. Asked again it does the same.
+ * Assigns this phone number to a conversation: calls that come directly are forwarded there. A home without messages does
+ * not take a number from a conversation that may have some: it is told to follow.
  */
-export async function moveAliases(
-  { state }: Pick<Parts, "state">,
-  to: string,
-  at: (address: string) => Pick<Conversation, "acceptAlias">,
-): Promise<void> {
-  for (const alias of state.get("aliases") ?? []) if (alias !== to) await at(alias).acceptAlias(to, true);
+export function assignNumber(
+  { state, address, deps }: Pick<Context, "state" | "address"> & { deps: Pick<Context["deps"], "now"> },
+  home: Home,
+): AssignOutcome {
+  state.set("addressKind", "number");
+  const founded = state.get("foundedAt") === null ? null : address;
+  const current = state.get("reassignedTo")?.address ?? state.get("forwardsTo") ?? founded;
+  if (current === home.address) return { kind: "joined" };
+  if (home.foundedAt === null && current !== null) return { kind: "follow", to: current };
+  reassign(state, home.address === address ? null : { address: home.address, kind: "assigned" }, deps.now());
+  return { kind: "joined" };
 }
 
-/** Forgets whose conversation this was. */
-export function clearOwner(state: StateStore): void {
-  for (const name of ["owner", "session", "aliases", "lastHeardAt"] as const) state.remove(name);
+/**
+ * The contact of the conversation on this path gave up this phone number: the next message from it is another user's.
+ * A number that has another holder already is left alone.
+ */
+export function releaseNumber(
+  { state, deps }: Pick<Context, "state"> & { deps: Pick<Context["deps"], "now"> },
+  path: readonly string[],
+): void {
+  const current = state.get("reassignedTo");
+  if (current !== null && !path.includes(current.address)) return;
+  reassign(state, { address: newAddress(), kind: "released" }, deps.now());
+}
+
+/** Messages that went to the former target may be delivered again: it is asked about them while they can be. */
+function reassign(state: StateStore, next: Reassignment | null, now: number): void {
+  const former = state.get("reassignedTo")?.address ?? state.get("forwardsTo");
+  const formers = (state.get("formerTargets") ?? []).filter(({ until }) => until > now);
+  if (former !== null) formers.push({ address: former, until: now + WEBHOOK_MEMORY_MS });
+  state.set("formerTargets", formers);
+  if (next === null) state.remove("reassignedTo");
+  else state.set("reassignedTo", next);
+}
+
+export function rememberNumber(state: StateStore, number: string): void {
+  const numbers = state.get("numbers") ?? [];
+  if (!numbers.includes(number)) state.set("numbers", [...numbers, number]);
+}
+
+/**
+ * Follows a contact to another phone number: the new one is assigned to this conversation, the old ones are released.
+ * Repeated it changes nothing. `old` is the number the notice names, `via` the hops it came by.
+ */
+export async function changeNumber(
+  context: Context,
+  { old, next, via }: { old: string | null; next: string; via: Via },
+): Promise<void> {
+  const { state, address, deps } = context;
+  if (old === next) return;
+  await deps.conversation(next).assignNumber(homeOf(context));
+  rememberNumber(state, next);
+  const isOwnNumber = state.get("addressKind") === "number";
+  const given = new Set([
+    ...(state.get("numbers") ?? []),
+    ...(old === null ? [] : [old]),
+    ...(isOwnNumber ? [address] : []),
+  ]);
+  given.delete(next);
+  for (const number of given) {
+    if (number === address) releaseNumber(context, [address, ...via]);
+    else await deps.conversation(number).releaseNumber([address, ...via]);
+  }
+  state.set("numbers", [next]);
+}
+
+/** Follows a new phone number to the conversation that is there, when there is none here. */
+export async function followNumber(context: Context, next: string): Promise<void> {
+  const { state, address, deps } = context;
+  if (state.get("foundedAt") !== null || next === address) return;
+  const outcome = await deps.conversation(next).assignNumber(homeOf(context));
+  if (outcome.kind === "follow") await claimAliases(context, [{ address: outcome.to, kind: null }], false);
 }

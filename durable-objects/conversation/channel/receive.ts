@@ -5,11 +5,11 @@ import { requestIdOf } from "../../../src/domain/idempotency.ts";
 import { WEBHOOK_MEMORY_MS } from "../../../src/domain/inbound-message.ts";
 import type { InboundMessage } from "../../../src/domain/inbound-message.ts";
 import type { WebhookBatch, Received } from "../../../src/rpc/conversation.ts";
-import { EVENT } from "../../../src/telemetry/events.ts";
 import type { Stores } from "../stores.ts";
 import type { StoredTurn } from "../stores/turn.ts";
 import { amended, applyAmendment } from "./amend.ts";
 import type { ChannelContext } from "./context.ts";
+import { markFounded } from "./forwarding.ts";
 import { announceDelivery } from "./send.ts";
 
 /** Webhook messages that may wait in one conversation: more than callers get, since a webhook is not refused for one. */
@@ -21,8 +21,8 @@ type Options = { address: string; now: number };
  * Stores webhook messages at the end of the queue, each id once, and applies statuses. Synchronous: when it returns
  * everything is written, and nothing has been looked up.
  */
-export function receive(context: Omit<ChannelContext, "deliverySender">, batch: WebhookBatch): Received {
-  const { address, deps, storage, turns, deliveries } = context;
+export function receive(context: ChannelContext, batch: WebhookBatch): Received {
+  const { address, deps, storage, turns, deliveries, deliverySender } = context;
   const options = { address, now: deps.now() };
   const { accepted, interrupted } = storage.transactionSync(() => {
     let accepted = 0;
@@ -41,7 +41,8 @@ export function receive(context: Omit<ChannelContext, "deliverySender">, batch: 
     if (messageId !== null) announceDelivery(context, messageId);
     return messageId === null;
   });
-  if (unmatched.length > 0) deps.log.info(EVENT.deliveryStatusUnmatched, { count: unmatched.length, address });
+  // A status may have queued a template.
+  if (batch.statuses.length > 0) deliverySender.sendNext();
   return { accepted, duplicates: batch.messages.length - accepted, unmatched };
 }
 
@@ -67,6 +68,7 @@ function enqueue(
   turns.enqueue({ ...turn, inbound: { message, traceId, receivedAt, saidAt } });
   state.set("lastSaidAt", admittedAt);
   state.set("lastSentAt", saidAt);
+  if (message.role !== "system") markFounded(state, now);
   // Opening the chat opens the service window as a message does.
   if (message.role === "user" || message.kind === "welcome")
     state.set("lastHeardAt", Math.max(message.sentAt, state.get("lastHeardAt") ?? 0));

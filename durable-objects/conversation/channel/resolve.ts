@@ -13,7 +13,6 @@ import { quotedIn } from "../turns/quote.ts";
 import type { Inbound, Origin, StoredTurn, Work } from "../stores/turn.ts";
 import type { ChannelContext } from "./context.ts";
 import { noteAmendments, noteContact, withoutRevoked } from "./notices.ts";
-import { clearOwner, moveAliases } from "./forwarding.ts";
 import { reject } from "./receive.ts";
 import { recordMessage } from "./record.ts";
 import { send } from "./send.ts";
@@ -31,13 +30,8 @@ type Resolved = Exclude<Resolution, { kind: "unavailable" }>;
  */
 export async function resolve(context: ChannelContext, turn: InboundTurn, attempt: number): Promise<boolean> {
   try {
-    const { message } = turn.inbound;
     const resolution = await lookUp(context, turn.inbound);
     if (resolution.kind === "unavailable") return false;
-    if (resolution.kind === "ready" && message.became !== null && message.became.phone !== null) {
-      const { addresses, conversation } = context.deps;
-      await moveAliases(context, addresses.whatsapp(message.business, message.became), conversation);
-    }
     commit(context, turn, resolution);
   } catch (error) {
     if (attempt < MAX_ATTEMPTS) throw error;
@@ -88,7 +82,7 @@ async function lookUp(
   const isElsewhere = replyTo !== null && quotedIn(context, replyTo) === null;
   const quoted = isElsewhere ? { channelMessageId: replyTo, messageId: deliveries.messageOf(replyTo) } : null;
   const found = await deps.resolveWebhookMessage(message, { address, owner, quoted });
-  if (found.kind !== "unavailable" || owner === null || bundle === null || message.became !== null) return found;
+  if (found.kind !== "unavailable" || owner === null || bundle === null || message.newIdentity !== null) return found;
   return { kind: "ready", bundle, user: { id: owner.userId, tier: "verified" }, openSession: null };
 }
 
@@ -127,7 +121,6 @@ function apply(stores: Stores, { scope, requestId }: InboundTurn, resolution: Re
     const greeting = greetingOf(turn, resolution);
     recordMessage(stores, turn, inbound, withoutRevoked(stores, inbound, work), session, { ...options, greeting });
     noteAmendments(stores, inbound, session);
-    if (inbound.became !== null && inbound.became.phone !== null) clearOwner(stores.state);
     return;
   }
 

@@ -5,7 +5,7 @@ import { EVENT } from "../../../src/telemetry/events.ts";
 import type { ChannelContext } from "./context.ts";
 import { WINDOW_CLOSED } from "./sender.ts";
 
-type Context = Pick<ChannelContext, "state" | "deliveries" | "outbox" | "deps" | "notifyLedger">;
+type Context = Pick<ChannelContext, "address" | "state" | "deliveries" | "outbox" | "deps" | "notifyLedger">;
 
 /** Queues a message for delivery and sends it. */
 export function send(
@@ -33,7 +33,7 @@ export function queue(
     deps.log.error(EVENT.deliveryEndpointMissing, { message_id: messageId });
     return;
   }
-  const reference = (part: number) => referenceOf(messageId, part);
+  const reference = (part: number) => referenceOf(messageId, part, context.address);
   const now = deps.now();
   const fallback = template && delivery.renderTemplate(person, reference(1), template);
   const requests =

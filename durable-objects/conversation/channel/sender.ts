@@ -1,6 +1,7 @@
 import { backoff, jittered } from "../../../src/domain/backoff.ts";
 import type { ChannelSender, RequestBody, SendOutcome } from "../../../src/channels/channel.ts";
 import type { Channel } from "../../../src/domain/channel.ts";
+import type { ChannelIdentity } from "../../../src/domain/inbound-message.ts";
 import type { DeliveryError } from "../../../src/domain/delivery.ts";
 import type { Logger } from "../../../src/telemetry/logger.ts";
 import type { DeliveryStore } from "../stores/deliveries.ts";
@@ -34,6 +35,8 @@ type Options = {
   isWindowOpen: (channel: Channel, now: number) => boolean;
   /** Called when a message's delivery has changed. */
   changed: (messageId: string) => void;
+  /** Called with the recipient as the channel names it, which may differ from the one the part was sent to. */
+  learned: (part: DeliveryPart, recipient: ChannelIdentity) => void;
   background: (work: Promise<void>) => void;
   /** Asks to be woken at a time. */
   wake: (at: number) => void;
@@ -99,7 +102,10 @@ export class DeliverySender {
 
   #take(part: DeliveryPart, outcome: SendOutcome): void {
     const { deliveries, log, now } = this.#options;
-    if (outcome.kind === "sent") return deliveries.markSent(part, outcome.id);
+    if (outcome.kind === "sent") {
+      if (outcome.recipient !== null) this.#options.learned(part, outcome.recipient);
+      return deliveries.markSent(part, outcome.id);
+    }
     const line = { message_id: part.messageId, code: outcome.error.code, attempts: part.attempts + 1 };
     if (outcome.kind === "unknown") {
       log.warn(EVENT.deliveryUnknown, line);

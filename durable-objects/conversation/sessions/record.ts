@@ -1,5 +1,6 @@
 import type { StoredEntry } from "../../../src/domain/ledger.ts";
 import type { RecordedMessage, Recording, RecordOutcome, Undeliverable } from "../../../src/rpc/conversation.ts";
+import { markFounded } from "../channel/forwarding.ts";
 import { uuidv7 } from "../../../src/domain/ids.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
@@ -28,9 +29,16 @@ export function record(
     if (reason !== null) return reason;
   }
   const session = sessionFor(state, turns.pendingCount() > 0, { ...recording, ...options });
-  stores.storage.transactionSync(() => appendEntry(stores, session, recording.messages, { ...options, enters: true }));
+  stores.storage.transactionSync(() => {
+    if (recording.outbound) markFounded(state, options.now);
+    appendEntry(stores, session, recording.messages, { ...options, enters: true });
+  });
   return { kind: "recorded", sessionId: session.id };
 }
+
+/** Whether all of these messages were recorded here. */
+export const isRecorded = ({ storage }: Pick<Stores, "storage">, messages: readonly { id: string }[]): boolean =>
+  messages.every(({ id }) => storage.sql.exec("SELECT 1 FROM recorded WHERE message_id = ?", id).toArray().length > 0);
 
 /** Appends the messages that are new to a session as one entry; null when none is. Call in a transaction. */
 export function appendEntry(

@@ -121,12 +121,15 @@ export class DeliveryStore {
   }
 
   /** Applies a delivery status. Returns the id of its message, or null when it matches no message sent from here. */
-  applyStatus({ id, reference, state, error }: DeliveryStatus): string | null {
+  applyStatus({ id, reference, state, error, needsTemplate = false }: DeliveryStatus): string | null {
     const named = readReference(reference);
     const [row] = named
       ? this.#rows("SELECT * FROM deliveries WHERE message_id = ? AND part = ?", named.messageId, named.part)
       : this.#rows("SELECT * FROM deliveries WHERE channel_message_id = ? ORDER BY position DESC LIMIT 1", id);
     if (row === undefined) return null;
+    // A status of the request that the template has replaced.
+    if (row.replaced_id === id) return row.message_id;
+    if (needsTemplate && row.template !== null && row.sent_template === null) return this.#replace(row, id);
     this.#run(
       "UPDATE deliveries SET channel_message_id = coalesce(channel_message_id, ?) WHERE position = ?",
       id,
@@ -177,15 +180,30 @@ export class DeliveryStore {
     return row?.at ?? null;
   }
 
+  /** Queues the template instead of the message, all parts of which were refused. Once: a sent template is kept. */
+  #replace({ position, message_id }: DeliveryRow, id: string): string {
+    this.#run("DELETE FROM deliveries WHERE message_id = ? AND part > 1", message_id);
+    this.#run(
+      `UPDATE deliveries SET state = 'queued', request = template, channel_message_id = NULL, replaced_id = ?, error = NULL
+       WHERE position = ?`,
+      id,
+      position,
+    );
+    return message_id;
+  }
+
   #advance(position: number, reported: DeliveryState, error: DeliveryError | null): void {
     const [row] = this.#rows("SELECT * FROM deliveries WHERE position = ?", position);
     if (row === undefined) return;
     const state = advance(visible(row), reported);
     if (state !== reported) return;
     this.#run(
-      "UPDATE deliveries SET state = ?, error = ?, request = NULL, template = NULL WHERE position = ?",
+      `UPDATE deliveries SET state = ?, error = ?, request = NULL,
+         template = CASE WHEN ? IN ('sent', 'unknown') THEN template END WHERE position = ?`,
       state,
       error === null ? null : JSON.stringify(error),
+      // A status may still tell that only the template is accepted.
+      state,
       position,
     );
   }

@@ -17,6 +17,7 @@ export type DeliveryRow = {
   attempts: number;
   due_at: number;
   channel_message_id: string | null;
+  replaced_id: string | null;
   error: string | null;
   announced: string | null;
 };

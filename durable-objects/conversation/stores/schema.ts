@@ -71,4 +71,10 @@ export const MIGRATIONS: readonly string[] = [
      edit TEXT,
      expires_at INTEGER NOT NULL
    ) WITHOUT ROWID`,
+  `UPDATE turns SET inbound = json_set(inbound, '$.message.newIdentity', json_extract(inbound, '$.message.became'),
+     '$.message.groupId', NULL, '$.message.otherIdentities', json('[]')) WHERE inbound IS NOT NULL`,
+  // The channel's id of the request that a template has replaced.
+  `ALTER TABLE deliveries ADD COLUMN replaced_id TEXT`,
+  // Conversations that were there before their age was kept are the oldest.
+  `INSERT OR IGNORE INTO state (name, value) SELECT 'foundedAt', '0' FROM state WHERE name = 'owner'`,
 ];

@@ -1,7 +1,11 @@
+import type { AddressKind } from "../../../src/domain/address.ts";
 import type { ContactProfile } from "../../../src/domain/inbound-message.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
 import type { Session } from "../../../src/domain/session.ts";
 import type { Storage } from "../../runtime/storage.ts";
+
+/** `assigned` to a conversation, or `released` by its last holder: then the address is a new one. */
+export type Reassignment = { address: string; kind: "assigned" | "released" };
 
 /** A conversation's key-value state. */
 export type ConversationState = {
@@ -28,10 +32,20 @@ export type ConversationState = {
   marketing: { value: "stop" | "resume"; at: number };
   /** When the user last wrote, by the channel's clock. Opens the 24-hour service window. */
   lastHeardAt: number;
-  /** The address all calls to this one are forwarded to. */
+  /** The address of the contact's conversation: calls to this one are forwarded there, for ever. */
   forwardsTo: string;
-  /** Addresses that forward to this one. */
+  /** Where direct calls to this phone number's address go, when it has had another holder or conversation. */
+  reassignedTo: Reassignment;
+  /** Where direct calls went before. Messages that are delivered again are recognised there. */
+  formerTargets: { address: string; until: number }[];
+  /** What this address is made of. */
+  addressKind: AddressKind;
+  /** When the first message that is no system notice was stored here: the older conversation is the contact's. */
+  foundedAt: number;
+  /** Other addresses of the contact that this one has claimed. */
   aliases: string[];
+  /** Addresses of phone numbers whose direct calls lead here. They are released when the contact changes numbers. */
+  numbers: string[];
   /** The instance as of the last message. Turns that outlive their caller run with it. */
   bundle: InstanceBundle;
 };

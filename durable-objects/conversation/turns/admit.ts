@@ -2,6 +2,7 @@ import type { ChannelDefinition } from "../../../src/channels/channel.ts";
 import { buildAdapter } from "../../../src/domain/adapter.ts";
 import type { AdapterInput } from "../../../src/domain/adapter.ts";
 import { requestScope } from "../../../src/domain/idempotency.ts";
+import { markFounded } from "../channel/forwarding.ts";
 import { withWarnings } from "../../../src/domain/message.ts";
 import { inboundMessageIdOf, newTurnId } from "../../../src/domain/ids.ts";
 import type { InstanceBundle } from "../../../src/domain/instance.ts";
@@ -85,6 +86,7 @@ export function admit(
 
   storage.transactionSync(() => {
     setCurrentSession(state, said, now);
+    if (options.channel.addressedBy === "contact") markFounded(state, now);
     if (state.get("bundle") !== message.bundle) state.set("bundle", message.bundle);
     const { traceId, channel, content, metadata, user, authState, receivedAt } = message;
     const request = { traceId, channel, content, metadata, ...withWarnings(message.warnings) };

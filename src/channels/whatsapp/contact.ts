@@ -4,13 +4,16 @@ import { truncate } from "../../domain/text.ts";
 import { record, records, text } from "./json.ts";
 import type { Json } from "./json.ts";
 
-/** `CC.` and letters and digits; taken as anything that can't be mistaken for something else. */
+/** `US.13491208655302741918`, or `US.ENT.` and digits for a parent account. */
+export const BUSINESS_SCOPED_ID = /^[A-Z]{2}\.(?:ENT\.)?[A-Za-z0-9]{1,128}$/;
+
+/** The ids of fields that hold a user id are accepted in any alphabet without separators. */
 const USER_ID = /^[A-Za-z0-9._-]{1,160}$/;
 
-/** The longest id of a message that is taken for one; they have some 60 characters. */
+/** Message ids have about 60 characters. */
 const MAX_ID = 512;
 
-/** A message's id, whatever it looks like. */
+/** A message id is opaque. */
 export function messageIdOf(value: unknown): string | null {
   const id = text(value);
   return id !== null && id.length <= MAX_ID ? id : null;
@@ -28,7 +31,7 @@ export const userIdOf = (value: unknown): string | null => {
   return id !== null && USER_ID.test(id) ? id : null;
 };
 
-/** Whose number it is that was written to. `display_phone_number` comes in several spellings. */
+/** The business's end of a change. `display_phone_number` comes in several spellings. */
 export function endpointOf(metadata: unknown): ChannelEndpoint | null {
   const { display_phone_number, phone_number_id } = record(metadata);
   const endpoint = { number: phoneOf(display_phone_number), phoneNumberId: userIdOf(phone_number_id) };
@@ -36,22 +39,25 @@ export function endpointOf(metadata: unknown): ChannelEndpoint | null {
 }
 
 /**
- * Who sent a message: what it says itself, and what the matching contact of the same change adds. Either id may be left
- * out. null when there is neither.
+ * The sender of a message, by its own ids and those of the matching contact of the same change; either id may be missing.
+ * null without any id. When the change has one sender and one contact, the contact is the sender however it is spelled,
+ * and its number is another identity of theirs.
  */
-export function senderOf(message: Json, contacts: unknown): ChannelIdentity | null {
+export function senderOf(message: Json, contacts: unknown, isOnlySender: boolean): Sender | null {
   const candidates = records(contacts).map(({ wa_id, user_id }) => ({
     phone: phoneOf(wa_id),
     userId: userIdOf(user_id),
   }));
-  const said = { phone: phoneOf(message.from), userId: userIdOf(message.from_user_id) };
-  const nobody = said.phone === null && said.userId === null;
-  const contact = candidates.find(({ phone, userId }) =>
-    nobody
-      ? candidates.length === 1
-      : (said.phone !== null && phone === said.phone) || (said.userId !== null && userId === said.userId),
-  );
-  return identity(said.phone ?? contact?.phone ?? null, said.userId ?? contact?.userId ?? null);
+  const named = { phone: phoneOf(message.from), userId: userIdOf(message.from_user_id) };
+  const only = candidates.length === 1 && isOnlySender ? candidates[0] : undefined;
+  const contact =
+    candidates.find(
+      ({ phone, userId }) =>
+        (named.phone !== null && phone === named.phone) || (named.userId !== null && userId === named.userId),
+    ) ?? only;
+  const person = identity(named.phone ?? contact?.phone ?? null, named.userId ?? contact?.userId ?? null);
+  if (person === null) return null;
+  return { person, otherIdentities: contact === undefined ? [] : identitiesBeside(person, contact) };
 }
 
 const MAX_NAME = 256;
@@ -67,6 +73,15 @@ export function profileOf({ phone, userId }: ChannelIdentity, contacts: unknown)
   );
   return names.length === 0 ? null : (Object.fromEntries(names) as ContactProfile);
 }
+
+/** Each id of an identity that another one of the same contact does not have. */
+export const identitiesBeside = (person: ChannelIdentity, { phone, userId }: ChannelIdentity): ChannelIdentity[] => [
+  ...(phone === null || phone === person.phone ? [] : [{ phone, userId: null }]),
+  ...(userId === null || userId === person.userId ? [] : [{ phone: null, userId }]),
+];
+
+/** The sender's identity, and others the change names for them. */
+export type Sender = { person: ChannelIdentity; otherIdentities: ChannelIdentity[] };
 
 /** An identity with at least one id, or null. */
 export const identity = (phone: string | null, userId: string | null): ChannelIdentity | null =>

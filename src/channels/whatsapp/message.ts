@@ -1,13 +1,14 @@
-import type { ChannelEndpoint, ChannelIdentity, ContactProfile, InboundMessage } from "../../domain/inbound-message.ts";
+import type { ChannelEndpoint, ContactProfile, InboundMessage } from "../../domain/inbound-message.ts";
 import { MAX_CONTENT } from "../../domain/message.ts";
 import { fitMetadata, sanitizeData } from "../../domain/sanitize.ts";
 import { truncate } from "../../domain/text.ts";
 import { isRecord } from "../../domain/json.ts";
 import { formatIso } from "../../domain/time.ts";
 import { readContextFields, readContent } from "./content.ts";
-import { record, text } from "./json.ts";
+import { text } from "./json.ts";
 import type { Json } from "./json.ts";
-import { identity, messageIdOf, phoneOf, userIdOf } from "./contact.ts";
+import { messageIdOf } from "./contact.ts";
+import type { Sender } from "./contact.ts";
 
 /** Room for the rest of a message's metadata is left: 64 KB is what a message may have. */
 const MAX_WHATSAPP_BYTES = 48 * 1024;
@@ -47,9 +48,8 @@ export function describe(message: Json): Description {
   };
 }
 
-type Circumstances = {
+type Circumstances = Sender & {
   id: string;
-  person: ChannelIdentity;
   business: ChannelEndpoint;
   receivedAt: number;
   profile?: ContactProfile | null;
@@ -58,10 +58,10 @@ type Circumstances = {
 /** Kinds that are notices of the channel about the user, not the user's words. */
 const NOTICES: readonly InboundMessage["kind"][] = ["system", "welcome"];
 
-/** A message of a person, normalised. */
+/** A message with its sender, normalised. */
 export function readMessage(
   message: Json,
-  { id, person, business, receivedAt, profile }: Circumstances,
+  { id, person, otherIdentities, business, receivedAt, profile }: Circumstances,
 ): InboundMessage {
   const { kind, content, details, files } = describe(message);
   const sentAt = timeOf(message.timestamp, receivedAt);
@@ -77,9 +77,11 @@ export function readMessage(
     channel: "whatsapp",
     kind,
     role: NOTICES.includes(kind) ? "system" : "user",
+    groupId: text(message.group_id),
     person,
+    otherIdentities,
     business,
-    became: kind === "system" ? successorOf(record(message.system)) : null,
+    newIdentity: null,
     content: words,
     sentAt,
     metadata,
@@ -101,20 +103,4 @@ function amendmentOf(
   // An edited caption may come without the file, which stays.
   const file = isRecord(media) && media.id !== undefined ? { media } : {};
   return { target, edit: { content, metadata: { ...files, whatsapp: { ...details, ...file, kind, raw } } } };
-}
-
-/** System messages carry the new ids only; the old ones are the sender's. */
-function successorOf({ type, wa_id, user_id }: Json): ChannelIdentity | null {
-  if (type === "user_changed_number") return identity(phoneOf(wa_id), userIdOf(user_id));
-  return type === "user_changed_user_id" ? identity(null, userIdOf(user_id)) : null;
-}
-
-const BODY_IDS = /\bfrom (\S+) to (\S+)/;
-
-/** Who a system message is about when it has no sender: the old id stands in it, or only in its sentence. */
-export function subjectOf(message: Json): ChannelIdentity | null {
-  const { previous_user_id, body, wa_id, user_id } = record(message.system);
-  const [, before] = BODY_IDS.exec(text(body) ?? "") ?? [];
-  const previous = userIdOf(previous_user_id) ?? (phoneOf(before) === null ? userIdOf(before) : null);
-  return identity(phoneOf(before) ?? phoneOf(wa_id), previous ?? userIdOf(user_id));
 }

@@ -1,19 +1,15 @@
-import { DELIVERY_STATES } from "../../domain/delivery.ts";
-import type { DeliveryError, DeliveryStatus, DeliveryState } from "../../domain/delivery.ts";
-import type { ChannelEndpoint, ChannelIdentity, InboundMessage } from "../../domain/inbound-message.ts";
-import { sanitizeData } from "../../domain/sanitize.ts";
-import { truncate } from "../../domain/text.ts";
-import { formatIso } from "../../domain/time.ts";
-import { readContent } from "./content.ts";
-import { number, record, records, text } from "./json.ts";
-import type { Json } from "./json.ts";
-import { readMessage, subjectOf, timeOf } from "./message.ts";
+import type { ChannelEndpoint, InboundMessage } from "../../domain/inbound-message.ts";
 import { endpointOf, identity, messageIdOf, phoneOf, profileOf, senderOf, userIdOf } from "./contact.ts";
+import type { Sender } from "./contact.ts";
+import { readContent } from "./content.ts";
+import { record, records, text } from "./json.ts";
+import type { Json } from "./json.ts";
+import { readMessage } from "./message.ts";
+import { readIdUpdate, readNotice, readPreference } from "./notice.ts";
+import { readStatus } from "./status.ts";
+import type { Status } from "./status.ts";
 
-/** A status of a message we sent, and whom it was sent to. */
-export type Status = { person: ChannelIdentity; business: ChannelEndpoint; status: DeliveryStatus };
-
-/** Something nothing was made of, told so that it can be logged: never with what somebody said. */
+/** Something that is not processed, by kind and type: never with what a user said. */
 export type Skipped = {
   what: string;
   type: string | null;
@@ -24,14 +20,16 @@ export type Skipped = {
 export type WhatsAppWebhook = { messages: InboundMessage[]; statuses: Status[]; skipped: Skipped[] };
 
 /**
- * Reads a notification of the WhatsApp Cloud API: every entry, every change, every message, echo, status and change of an
- * id in it, whatever its neighbours are like. Nothing is refused; what is not understood is passed over and told.
+ * Reads a notification of the WhatsApp Cloud API: every item of every change, whatever its neighbours are like. Nothing is
+ * refused; what is not processed is listed in `skipped`.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
  */
 export function readWebhook(payload: unknown, receivedAt: number): WhatsAppWebhook {
-  const changes = records(record(payload).entry).flatMap(({ changes }) => records(changes));
+  const { object, entry } = record(payload);
+  const changes =
+    object === "whatsapp_business_account" ? records(entry).flatMap(({ changes }) => records(changes)) : [];
   const read = changes.map((change) => readChange(change, receivedAt));
-  if (read.length === 0) read.push(nothingBut("notification", null));
+  if (read.length === 0) read.push(nothingBut("notification", text(object)));
   return {
     messages: read.flatMap(({ messages }) => messages),
     statuses: read.flatMap(({ statuses }) => statuses),
@@ -45,126 +43,96 @@ const nothingBut = (what: string, type: string | null, value?: Json): WhatsAppWe
   skipped: [{ what, type, ...(value && { value }) }],
 });
 
+type Change = { value: Json; business: ChannelEndpoint; receivedAt: number };
+
+/** The fields that are processed. Others may hold messages too, as `history` does: of other times, or not to us. */
+const FIELDS: Record<string, (change: Change) => WhatsAppWebhook> = {
+  messages: readMessages,
+  smb_message_echoes: readEchoes,
+  user_id_update: readIdUpdates,
+  user_preferences: readPreferences,
+};
+
 function readChange({ field, value }: Json, receivedAt: number): WhatsAppWebhook {
   if (field === "account_update") return nothingBut("change", field, record(value));
-  const { metadata, contacts, messages, message_echoes, statuses, user_id_update, errors } = record(value);
-  const { user_preferences } = record(value);
-  const business = endpointOf(metadata);
-  const items = [messages, message_echoes, statuses, user_id_update, user_preferences].flatMap((list) => records(list));
-  if (business === null || (items.length === 0 && !Array.isArray(errors))) return nothingBut("change", text(field));
+  const name = text(field) ?? "";
+  const business = endpointOf(record(value).metadata);
+  const read = Object.hasOwn(FIELDS, name) ? FIELDS[name] : undefined;
+  if (read === undefined || business === null) return nothingBut("change", text(field));
+  const found = read({ value: record(value), business, receivedAt });
+  const isEmpty = [found.messages, found.statuses, found.skipped].every((list) => list.length === 0);
+  return isEmpty ? nothingBut("change", text(field)) : found;
+}
+
+function readMessages({ value, business, receivedAt }: Change): WhatsAppWebhook {
+  const { contacts, messages, statuses, errors } = value;
   const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
-  const keep = (what: string, item: Json, result: InboundMessage | null) => {
-    if (result === null) found.skipped.push({ what, type: text(item.type) });
-    else found.messages.push(result);
-  };
-  for (const item of records(messages)) {
-    // What couldn't be delivered to us comes without its content, and the error may stand beside it.
+  const items = records(messages);
+  const senders = new Set(items.map(({ from, from_user_id }) => text(from) ?? text(from_user_id)));
+  for (const item of items) {
+    // A message that could not be delivered to us has no content, and its error may stand beside it.
     const beside = item.errors === undefined && readContent(item).kind === "unsupported" ? { errors } : {};
-    keep("message", item, message({ ...beside, ...item }, contacts, business, receivedAt));
-  }
-  for (const item of records(message_echoes)) keep("echo", item, echo(item, business, receivedAt));
-  for (const item of records(user_id_update)) keep("user_id_update", item, idUpdate(item, business, receivedAt));
-  for (const item of records(user_preferences)) {
-    keep("user_preferences", item, preference(item, contacts, business, receivedAt));
+    const sender = senderOf(item, contacts, senders.size === 1);
+    const result = message({ ...beside, ...item }, sender, { contacts, business, receivedAt });
+    if (typeof result === "string") found.skipped.push({ what: result, type: text(item.type) });
+    else found.messages.push(result);
   }
   for (const item of records(statuses)) {
-    const news = status(item, business);
-    if (news === null) found.skipped.push({ what: "status", type: text(item.status) });
-    else found.statuses.push(news);
+    const result = readStatus(item, records(contacts), business);
+    if (result === null) found.skipped.push({ what: "status", type: text(item.type) ?? text(item.status) });
+    else found.statuses.push(result);
   }
   for (const { code } of records(errors)) found.skipped.push({ what: "error", type: text(code) });
   return found;
 }
 
-function message(item: Json, contacts: unknown, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
-  const person = senderOf(item, contacts) ?? subjectOf(item);
-  const id = messageIdOf(item.id);
-  if (person === null || id === null) return null;
-  return readMessage(item, { id, person, business, receivedAt, profile: profileOf(person, contacts) });
-}
-
-/** What the business itself wrote in its app on the phone. */
-function echo(item: Json, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
-  const person = identity(phoneOf(item.to), userIdOf(item.to_user_id));
-  const id = messageIdOf(item.id);
-  if (person === null || id === null) return null;
-  return { ...readMessage(item, { id, person, business, receivedAt }), role: "assistant", became: null };
-}
-
-/** A new business-scoped id of somebody. It has no message id, but it is the same however often it comes. */
-function idUpdate(item: Json, business: ChannelEndpoint, receivedAt: number): InboundMessage | null {
-  const { previous, current } = record(item.user_id);
-  const person = identity(phoneOf(item.wa_id), userIdOf(previous));
-  const userId = userIdOf(current);
-  if (person === null || userId === null) return null;
-  const sentAt = timeOf(item.timestamp, receivedAt);
-  return {
-    id: `user_id_update:${text(previous) ?? ""}:${userId}`,
-    channel: "whatsapp",
-    kind: "system",
-    role: "system",
-    person,
-    business,
-    became: { phone: null, userId },
-    content: text(item.detail) ?? "[user_id_update]",
-    sentAt,
-    metadata: { whatsapp: { sent_at: formatIso(sentAt), person, kind: "system", system: "user_id_update" } },
-  };
-}
-
-/** The user stopped or resumed marketing messages. It has no message id, so one is made of what identifies it. */
-function preference(
+/** The message, or as what it is skipped. The business's own number is never a user. */
+function message(
   item: Json,
-  contacts: unknown,
-  business: ChannelEndpoint,
-  receivedAt: number,
-): InboundMessage | null {
-  const person = identity(phoneOf(item.wa_id), userIdOf(item.user_id));
-  const value = text(item.value);
-  if (person === null || text(item.category) !== "marketing_messages" || (value !== "stop" && value !== "resume")) {
-    return null;
-  }
-  const sentAt = timeOf(item.timestamp, receivedAt);
-  const profile = profileOf(person, contacts);
-  return {
-    id: `user_preferences:${person.phone ?? person.userId ?? ""}:${value}:${text(item.timestamp) ?? ""}`,
-    channel: "whatsapp",
-    kind: "preference",
-    role: "system",
-    person,
-    business,
-    became: null,
-    content: text(item.detail) ?? `[marketing messages: ${value}]`,
-    sentAt,
-    metadata: {
-      whatsapp: { sent_at: formatIso(sentAt), person, kind: "preference", preference: sanitizeData(item) },
-    },
-    profile,
-    marketing: value,
-  };
-}
-
-/** `sent` and what comes after it; anything else is no state of ours. */
-const stateOf = (status: unknown): DeliveryState | null =>
-  DELIVERY_STATES.find((state) => state === status && state !== "queued" && state !== "unknown") ?? null;
-
-function status(item: Json, business: ChannelEndpoint): Status | null {
-  const person = identity(phoneOf(item.recipient_id), userIdOf(item.recipient_user_id));
+  sender: Sender | null,
+  { contacts, business, receivedAt }: Omit<Change, "value"> & { contacts: unknown },
+): InboundMessage | "message" | "own_message" {
+  const notice = item.type === "system" ? readNotice(item, sender) : null;
+  const subject = notice ?? sender;
   const id = messageIdOf(item.id);
-  const state = stateOf(item.status);
-  if (person === null || id === null || state === null) return null;
-  const [error] = records(item.errors).map(readError);
-  return {
-    person,
-    business,
-    status: { id, reference: text(item.biz_opaque_callback_data), state, error: error ?? null },
-  };
+  if (subject === null || id === null) return "message";
+  if (subject.person.phone !== null && subject.person.phone === business.number) return "own_message";
+  const profile = profileOf(subject.person, contacts);
+  const read = readMessage(item, { ...subject, id, business, receivedAt, profile });
+  return { ...read, newIdentity: notice?.newIdentity ?? null };
 }
 
-const MAX_REASON = 1_000;
+/** Messages the business wrote in the WhatsApp app on its phone. */
+function readEchoes({ value, business, receivedAt }: Change): WhatsAppWebhook {
+  const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
+  for (const item of records(value.message_echoes)) {
+    const person = identity(phoneOf(item.to), userIdOf(item.to_user_id));
+    const id = messageIdOf(item.id);
+    if (person === null || id === null) found.skipped.push({ what: "echo", type: text(item.type) });
+    else {
+      const read = readMessage(item, { id, person, otherIdentities: [], business, receivedAt });
+      found.messages.push({ ...read, role: "assistant" });
+    }
+  }
+  return found;
+}
 
-/** Meta's error, of a status or an answer. Branch on the code: titles change. */
-export function readError({ code, title, message, error_data }: Json): DeliveryError {
-  const reason = text(record(error_data).details) ?? text(message) ?? text(title) ?? "No reason was given";
-  return { code: number(code) ?? text(code) ?? "UNKNOWN", reason: truncate(reason, MAX_REASON) };
+function readIdUpdates({ value, business, receivedAt }: Change): WhatsAppWebhook {
+  const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
+  for (const item of records(value.user_id_update)) {
+    const result = readIdUpdate(item, business, receivedAt);
+    if (result === null) found.skipped.push({ what: "user_id_update", type: null });
+    else found.messages.push(result);
+  }
+  return found;
+}
+
+function readPreferences({ value, business, receivedAt }: Change): WhatsAppWebhook {
+  const found: WhatsAppWebhook = { messages: [], statuses: [], skipped: [] };
+  for (const item of records(value.user_preferences)) {
+    const result = readPreference(item, value.contacts, business, receivedAt);
+    if (result === null) found.skipped.push({ what: "user_preferences", type: null });
+    else found.messages.push(result);
+  }
+  return found;
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { readWebhook } from "../../../src/channels/whatsapp/webhook.ts";
 import { wantsReply } from "../../../src/domain/inbound-message.ts";
 import { mangled, strange } from "../../support/mangle.ts";
-import { change, fixture, fixtures, messages, newWamid, notification, text } from "../../support/whatsapp.ts";
+import { BUSINESS, change, fixture, fixtures, messages, newWamid, notification, text } from "../../support/whatsapp.ts";
 
 const NOW = Date.parse("2026-11-22T12:00:00Z");
 const read = (payload: unknown) => readWebhook(payload, NOW);
@@ -244,7 +244,7 @@ describe("an event that is no message", () => {
 
   it("about the business's account is passed on whole", () => {
     const value = { event: "DISABLED_UPDATE", phone_number: "15550001111", ban_info: { waba_ban_state: ["DISABLE"] } };
-    expect(read({ entry: [{ changes: [{ field: "account_update", value }] }] }).skipped).toEqual([
+    expect(read(notification({ field: "account_update", value })).skipped).toEqual([
       { what: "change", type: "account_update", value },
     ]);
   });
@@ -333,8 +333,8 @@ describe("somebody goes by another id from now on", () => {
       { phone: "+15557654321", userId: "US.1" },
       { phone: null, userId: "US.2" },
     ],
-  ])("an identity notice is read: %s", (_what, payload, person, became) => {
-    expect(only(payload)).toMatchObject({ kind: "system", person, became });
+  ])("an identity notice is read: %s", (_what, payload, person, newIdentity) => {
+    expect(only(payload)).toMatchObject({ kind: "system", person, newIdentity });
   });
 
   it("an identity update delivered twice is the same message", () => {
@@ -345,13 +345,122 @@ describe("somebody goes by another id from now on", () => {
   });
 });
 
+describe("an identity is never taken out of a sentence", () => {
+  const notice = (system: Record<string, unknown>) =>
+    only(messages({ id: "w", type: "system", system: { type: "user_changed_user_id", ...system } }));
+
+  it.each([
+    ["a number in the user's name", "User from 15551234567 to x changed from US.1 to US.2", "US.1"],
+    ["an id in the user's name", "User changed from US.9 to US.8 changed from US.1 to US.2", "US.1"],
+  ])("the last two ids of the sentence count, whatever stands before them: %s", (_what, body, previous) => {
+    expect(notice({ user_id: "US.2", body })).toMatchObject({
+      person: { phone: null, userId: previous },
+      newIdentity: { phone: null, userId: "US.2" },
+    });
+  });
+
+  it.each([
+    ["the new id is not at its end", "User from 15551234567 to x changed"],
+    ["the former id is a number", "User A changed from 15551234567 to US.2"],
+    ["the former id is a word", "User A changed from nobody to US.2"],
+    ["its end is another id", "User A changed from US.1 to US.3"],
+    ["there is none", undefined],
+  ])("nothing is linked when %s, and the notice is kept with the new id", (_what, body) => {
+    expect(notice({ user_id: "US.2", body })).toMatchObject({
+      kind: "system",
+      person: { phone: null, userId: "US.2" },
+      otherIdentities: [],
+      newIdentity: null,
+    });
+  });
+
+  it("the id in `previous_user_id` counts, whatever the sentence says", () => {
+    expect(
+      notice({ user_id: "US.2", previous_user_id: "US.7", body: "User A changed from US.1 to US.2" }).person,
+    ).toEqual({ phone: null, userId: "US.7" });
+  });
+
+  it("a number changed without a sender links nothing: the former number stands in the sentence only", () => {
+    const system = {
+      type: "user_changed_number",
+      wa_id: "16505550002",
+      body: "A changed from 16505550001 to 16505550002",
+    };
+    expect(only(messages({ id: "w", type: "system", system }))).toMatchObject({
+      person: { phone: "+16505550002", userId: null },
+      newIdentity: null,
+    });
+  });
+});
+
+describe("only messages to the business are read", () => {
+  const value = { messages: [text({ phone: "16505550001" }, "Hello")], statuses: [{ id: "w", status: "read" }] };
+
+  it.each(["history", "smb_app_state_sync", "message_echoes", "calls", "tomorrow", "constructor", ""])(
+    "the field %s is skipped, also with messages in it",
+    (field) => {
+      expect(read(notification(change(value, field)))).toMatchObject({
+        messages: [],
+        statuses: [],
+        skipped: [{ what: "change" }],
+      });
+    },
+  );
+
+  it("each field holds its own kind of item", () => {
+    const echo = { ...text({ phone: "15550001111" }, "We called"), to: "16505550001" };
+    expect(read(notification(change({ message_echoes: [echo] })))).toMatchObject({ messages: [] });
+    expect(read(notification(change(value, "smb_message_echoes")))).toMatchObject({ messages: [], statuses: [] });
+  });
+
+  it.each(["page", "instagram", undefined, 7])("a notification of the object %s is skipped", (object) => {
+    expect(read({ ...messages(text({ phone: "16505550001" }, "Hello")), object })).toMatchObject({
+      messages: [],
+      skipped: [{ what: "notification" }],
+    });
+  });
+
+  it("a message of the business's own number is skipped", () => {
+    expect(
+      read(messages(text({ phone: BUSINESS.number }, "It is me"), text({ phone: "16505550001" }, "Hello"))),
+    ).toMatchObject({
+      messages: [{ content: "Hello" }],
+      skipped: [{ what: "own_message", type: "text" }],
+    });
+  });
+});
+
 describe("statuses of what we sent", () => {
+  it.each(["payment", "order", "call"])("a status of the type %s is not about delivery", (type) => {
+    const status = { id: "wamid.1", recipient_id: "16505550001", status: "failed", type };
+    expect(
+      read(notification(change({ statuses: [status, { ...status, status: "read", type: "message" }] }))),
+    ).toMatchObject({
+      statuses: [{ status: { state: "read" } }],
+      skipped: [{ what: "status", type }],
+    });
+  });
+
+  it("a status of a group's message is skipped", () => {
+    const status = { id: "wamid.1", recipient_id: "120363", recipient_type: "group", status: "read" };
+    expect(read(notification(change({ statuses: [status] }))).statuses).toEqual([]);
+  });
+
+  it("a status needs no recipient", () => {
+    expect(read(notification(change({ statuses: [{ id: "wamid.1", status: "read" }] }))).statuses).toMatchObject([
+      { recipients: [], status: { id: "wamid.1", state: "read" } },
+    ]);
+  });
+
   it("a status carries the delivery state, our reference and the failure reason", () => {
     const failed = fixture("pywa-message_status-failed");
     failed.entry[0].changes[0].value.statuses[0].biz_opaque_callback_data = "ours";
     expect(read(failed).statuses).toEqual([
       {
-        person: { phone: "+972987654321", userId: null },
+        recipients: [
+          { phone: "+972987654321", userId: null },
+          { phone: null, userId: "US.13491208655302741918" },
+        ],
         business: { number: "+972123456789", phoneNumberId: "1122334455667" },
         status: {
           id: "wamid.xyzxyz",

@@ -1,6 +1,9 @@
 import type { Evidence } from "../evidence.ts";
 import { Finding } from "./finding.ts";
 
+/** The message and part of a reference, without the address of its conversation. */
+const partOf = (reference: unknown): string => String(reference).split("@", 1)[0] ?? "";
+
 /** A webhook message is stored once and answered once, and its reply is never sent twice. */
 export function auditWhatsApp({ webhookMessages, sends, rows }: Evidence): Finding {
   const finding = new Finding("WhatsApp", "A message is stored once and answered once; no reply is sent twice");
@@ -8,7 +11,7 @@ export function auditWhatsApp({ webhookMessages, sends, rows }: Evidence): Findi
   const replies = new Map(rows.messages.flatMap((row) => (row.role === "assistant" ? [[row.turnId, row]] : [])));
   const taken = Map.groupBy(
     sends.filter(({ id }) => id !== null),
-    ({ body }) => body.biz_opaque_callback_data as string,
+    ({ body }) => partOf(body.biz_opaque_callback_data),
   );
   for (const [reference, calls] of taken) {
     finding.check(calls.length === 1, () => `${reference} was sent ${calls.length} times`);

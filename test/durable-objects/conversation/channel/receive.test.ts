@@ -1,10 +1,8 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import { acceptAlias, forwardingTarget } from "../../../../durable-objects/conversation/channel/forwarding.ts";
 import { receive as receiveBatch } from "../../../../durable-objects/conversation/channel/receive.ts";
 import { erase } from "../../../../durable-objects/conversation/sessions/erase.ts";
 import type { StoredTurn } from "../../../../durable-objects/conversation/stores/turn.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
-import type { Conversation } from "../../../../src/rpc/conversation.ts";
 import type { InboundMessage } from "../../../../src/domain/inbound-message.ts";
 import type { Resolution } from "../../../../src/domain/resolution.ts";
 import { demoBundle } from "../../../support/bundle.ts";
@@ -26,7 +24,9 @@ const message = (id: string, changes: Partial<InboundMessage> = {}): InboundMess
   role: "user",
   person: PHONE,
   business: BUSINESS,
-  became: null,
+  groupId: null,
+  otherIdentities: [],
+  newIdentity: null,
   content: `says ${id}`,
   sentAt: 900_000,
   metadata: { whatsapp: { kind: "text" } },
@@ -56,10 +56,6 @@ function conversationAt(address: string) {
   storages.set(address, storage);
   const { deps } = objectDeps({
     now: () => clock.now,
-    conversation: (other) =>
-      ({
-        acceptAlias: async (main, established) => acceptAlias(conversationAt(other), other, main, established),
-      }) as Conversation,
     resolveWebhookMessage: async (inbound) => {
       introduced.push(inbound.id);
       return introduce(inbound);
@@ -71,7 +67,14 @@ function conversationAt(address: string) {
   });
   const conversation = conversationOver({ storage, deps, address });
   const receive = (...messages: InboundMessage[]) => {
-    const arrival = { messages, statuses: [], aliases: [], traceId: "trace", receivedAt: clock.now };
+    const arrival = {
+      kind: "number" as const,
+      messages,
+      statuses: [],
+      aliases: [],
+      traceId: "trace",
+      receivedAt: clock.now,
+    };
     const received = receiveBatch(conversation, arrival);
     conversation.runner.runNext();
     return received;
@@ -294,13 +297,20 @@ describe("a caller who waits behind a message that is long being prepared", () =
   });
 
   const BRAND = "00000000-0000-4000-8000-000000000002";
-  const became = { phone: "+16505559999", userId: null };
-  it.each([
-    ["changes hands", {}, { ...ready, bundle: demoBundle({ brandId: BRAND }), user: { ...USER, id: BRAND } }],
-    ["is given up by the person", { kind: "system", became }, ready],
-  ] as const)("a caller is refused when the number %s while they wait", async (_how, changes, found) => {
+  it("a caller is answered when the contact changes numbers while they wait", async () => {
     const { conversation, asked } = await busy();
-    conversation.receive(message("b", changes), message("d", { kind: "reaction" }));
+    const newIdentity = { phone: "+16505559999", userId: null };
+    conversation.receive(message("b", { kind: "system", role: "system", newIdentity }));
+    const { sessionId, outcome } = say(conversation, "c");
+    asked.resolve(ready);
+    expect(await outcome).toMatchObject({ kind: "answered", answer: { session_id: sessionId } });
+    expect(conversation.state.get("session")?.id).toBe(sessionId);
+  });
+
+  it("a caller is refused when the number changes hands while they wait", async () => {
+    const found = { ...ready, bundle: demoBundle({ brandId: BRAND }), user: { ...USER, id: BRAND } };
+    const { conversation, asked } = await busy();
+    conversation.receive(message("b"), message("d", { kind: "reaction" }));
     const { turnId, outcome } = say(conversation, "c");
     asked.resolve(found);
     introduce = () => found;
@@ -396,46 +406,5 @@ describe("a conversation that is erased while messages wait to be prepared", () 
     conversation.receive(message("b"));
     erased(conversation, sessionId);
     expect(find(conversation, "b")).toMatchObject({ state: "queued", inbound: { message: { id: "b" } } });
-  });
-});
-
-describe("two addresses of one person", () => {
-  const BY_ID = addresses.whatsapp(BUSINESS, { phone: null, userId: "US.1" });
-  const isHome = (address: string) => conversationAt(address).state.get("forwardsTo") === null;
-
-  it("an address without a conversation forwards to the one that has a conversation", async () => {
-    const byId = conversationAt(BY_ID);
-    byId.receive(message("a", { person: { phone: null, userId: "US.1" } }));
-    await hasRun(1);
-    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBe(BY_ID);
-    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([false, true]);
-  });
-
-  it("two new addresses of a person are one conversation at the number's address", async () => {
-    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBeNull();
-    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
-  });
-
-  it("two addresses with conversations are one from now on, at the number's address", async () => {
-    for (const [address, id] of [
-      [BY_ID, "a"],
-      [ADDRESS, "b"],
-    ] as const) {
-      conversationAt(address).receive(message(id));
-      await hasRun(ran.length + 1);
-    }
-    expect(await forwardingTarget(conversationAt(ADDRESS), [BY_ID])).toBeNull();
-    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
-  });
-
-  it("two addresses are one although a message arrives while the other address is asked", async () => {
-    const byId = conversationAt(BY_ID);
-    byId.receive(message("a"));
-    await hasRun(1);
-    const byNumber = conversationAt(ADDRESS);
-    const home = forwardingTarget(byNumber, [BY_ID]);
-    byNumber.receive(message("b"));
-    expect(await home).toBeNull();
-    expect([isHome(ADDRESS), isHome(BY_ID)]).toEqual([true, false]);
   });
 });

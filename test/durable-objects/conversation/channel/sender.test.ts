@@ -5,6 +5,7 @@ import { MIGRATIONS } from "../../../../durable-objects/conversation/stores/sche
 import { migrate } from "../../../../durable-objects/runtime/migrate.ts";
 import type { Storage } from "../../../../durable-objects/runtime/storage.ts";
 import type { ChannelSender, Remedy, SendOutcome } from "../../../../src/channels/channel.ts";
+import type { ChannelIdentity } from "../../../../src/domain/inbound-message.ts";
 import type { Delivery } from "../../../../src/domain/delivery.ts";
 import { createLogger } from "../../../../src/telemetry/logger.ts";
 import { sqliteStorage } from "../../../support/sqlite-storage.ts";
@@ -22,6 +23,7 @@ let wakes: number[];
 let lines: Record<string, any>[];
 let isOpen: boolean;
 /** Every delivery that was told, by message, in order. */
+let learned: [string, ChannelIdentity][];
 let told: [string, Delivery][];
 /** What was sent instead of the message, beside each of them. */
 let contents: (string | null)[];
@@ -34,6 +36,7 @@ beforeEach(() => {
   wakes = [];
   lines = [];
   told = [];
+  learned = [];
   contents = [];
   isOpen = true;
 });
@@ -55,6 +58,7 @@ function incarnation({ isConfigured = true } = {}) {
     deliveries,
     sender: () => (isConfigured ? send : null),
     isWindowOpen: () => isOpen,
+    learned: ({ messageId }, recipient) => learned.push([messageId, recipient]),
     changed: (messageId) => {
       const news = deliveries.takeChange(messageId);
       if (news !== null) told.push([messageId, news.delivery]);
@@ -96,6 +100,10 @@ const refused = (code: number, remedy: Remedy, retryAfterMs: number | null = nul
   remedy,
   retryAfterMs,
 });
+const TEMPLATE = {
+  request: { type: "template", template: { name: "come_back", language: { code: "en" } } },
+  text: "Come back",
+};
 const retry = (pace: "rate" | "pair" | "transient"): Remedy => ({ kind: "retry", pace });
 
 describe("what is said to a person", () => {
@@ -330,4 +338,67 @@ it("replies are not sent without an access token, and the reason is logged", () 
   deliveries.queue(parcel(ONE, ["1"]), clock.now);
   courier.sendNext();
   expect(told).toMatchObject([[ONE, { state: "failed", error: { code: "NOT_CONFIGURED" } }]]);
+});
+
+describe("a window that was closed when the channel delivered", () => {
+  const closed = { code: 131047, reason: "Re-engagement message" };
+  const failed = (id: string, messageId = ONE) => ({
+    id,
+    reference: messageId,
+    state: "failed" as const,
+    error: closed,
+    needsTemplate: true,
+  });
+
+  it("sends the template once when the status tells, instead of all parts", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1a", "1b"], TEMPLATE), clock.now);
+    courier.sendNext();
+    for (const id of ["a", "b"]) await sent.at(-1)!.answer({ kind: "sent", id, recipient: null });
+    expect(deliveries.applyStatus(failed("a"))).toBe(ONE);
+    courier.sendNext();
+    await sent.at(-1)!.answer({ kind: "sent", id: "c", recipient: null });
+    expect(bodies()).toEqual(["1a", "1b", "template"]);
+    // The status of the replaced request, delivered again.
+    expect(deliveries.applyStatus(failed("a"))).toBe(ONE);
+    expect(deliveries.next()).toBeNull();
+    expect(deliveries.applyStatus({ id: "c", reference: ONE, state: "delivered", error: null })).toBe(ONE);
+    expect(deliveries.takeChange(ONE)?.delivery).toMatchObject({ state: "delivered", ids: ["c"] });
+  });
+
+  it("fails when the template is refused for the same reason", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"], TEMPLATE), clock.now);
+    courier.sendNext();
+    await sent.at(-1)!.answer({ kind: "sent", id: "a", recipient: null });
+    deliveries.applyStatus(failed("a"));
+    courier.sendNext();
+    await sent.at(-1)!.answer({ kind: "sent", id: "b", recipient: null });
+    deliveries.applyStatus(failed("b"));
+    courier.sendNext();
+    expect(bodies()).toEqual(["1", "template"]);
+    expect(deliveries.takeChange(ONE)?.delivery).toMatchObject({ state: "failed", error: closed });
+  });
+
+  it("fails when there is no template", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.sendNext();
+    await sent.at(-1)!.answer({ kind: "sent", id: "a", recipient: null });
+    deliveries.applyStatus(failed("a"));
+    courier.sendNext();
+    expect(bodies()).toEqual(["1"]);
+    expect(deliveries.takeChange(ONE)?.delivery).toMatchObject({ state: "failed", error: closed });
+  });
+});
+
+describe("the recipient as the channel names it", () => {
+  it("is learned from the response to a message", async () => {
+    const { deliveries, courier } = incarnation();
+    deliveries.queue(parcel(ONE, ["1"]), clock.now);
+    courier.sendNext();
+    const recipient = { phone: "+525512345678", userId: "MX.1" };
+    await sent.at(-1)!.answer({ kind: "sent", id: "a", recipient });
+    expect(learned).toEqual([[ONE, recipient]]);
+  });
 });

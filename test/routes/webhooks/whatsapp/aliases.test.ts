@@ -1,5 +1,6 @@
 import { describe, expect, vi } from "vitest";
 import { ACME_KEY } from "../../../support/demo.ts";
+import { messageIdOf } from "../../../support/graph-api.ts";
 import { echo } from "../../../support/orchestrator.ts";
 import {
   BUSINESS,
@@ -99,7 +100,7 @@ describe("one person with two ids", () => {
     await vi.waitUntil(async () => {
       await gateway.flush();
       const [row] = await gateway.database.query("select metadata_json from messages where id = $1", [
-        reply.body.biz_opaque_callback_data,
+        messageIdOf(reply),
       ]);
       return JSON.parse(row?.metadata_json ?? "{}").delivery?.state === "read";
     }, PATIENCE);

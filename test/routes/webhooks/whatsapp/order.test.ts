@@ -1,5 +1,6 @@
 import { describe, expect, vi } from "vitest";
 import { ACME, INSTANCE } from "../../../support/demo.ts";
+import { messageIdOf } from "../../../support/graph-api.ts";
 import { after, echo } from "../../../support/orchestrator.ts";
 import { BUSINESS, change, messages, newNumber, notification, text } from "../../../support/whatsapp.ts";
 import { webhookTest } from "../../../support/webhook.ts";
@@ -29,7 +30,7 @@ describe("a message", () => {
       context: { message_id: message.id },
       type: "text",
       text: { preview_url: false, body: "echo: Where is my order?" },
-      biz_opaque_callback_data: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      biz_opaque_callback_data: expect.stringMatching(/^[0-9a-f-]{36}@[0-9a-f]{22}$/),
     });
     const [said] = await waitForStored(message.id);
     expect(said).toMatchObject({
@@ -38,7 +39,7 @@ describe("a message", () => {
       metadata: { channel: "whatsapp", whatsapp: { kind: "text", raw: message } },
     });
     const [answer] = await gateway.database.query("select role, content, session_id from messages where id = $1", [
-      reply.body.biz_opaque_callback_data,
+      messageIdOf(reply),
     ]);
     expect(answer).toEqual({
       role: "assistant",

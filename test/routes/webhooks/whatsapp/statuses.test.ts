@@ -1,6 +1,7 @@
 import { describe, expect, vi } from "vitest";
+import { readReference } from "../../../../src/domain/delivery.ts";
 import { ACME_KEY, INSTANCE } from "../../../support/demo.ts";
-import { refuse, takeSilently } from "../../../support/graph-api.ts";
+import { messageIdOf, refuse, takeSilently } from "../../../support/graph-api.ts";
 import type { GraphCall } from "../../../support/graph-api.ts";
 import { answerWith, echo } from "../../../support/orchestrator.ts";
 import { newNumber, messages, text } from "../../../support/whatsapp.ts";
@@ -61,7 +62,7 @@ describe("what becomes of a reply", () => {
     const calls = graph.calls.length;
     await notify(messages(message));
     await vi.waitUntil(() => graph.calls.length > calls, PATIENCE);
-    const { biz_opaque_callback_data: messageId } = graph.calls.at(-1)!.body;
+    const messageId = messageIdOf(graph.calls.at(-1)!);
     expect((await waitForDelivery(messageId, "failed")).error).toEqual({
       code: 131026,
       reason: "Message undeliverable",
@@ -80,7 +81,7 @@ describe("what becomes of a reply", () => {
     expect(await waitForDelivery(messageId, "unknown")).toMatchObject({ error: { code: "NO_ANSWER" } });
     await report(status(reply, "delivered"));
     expect(await waitForDelivery(messageId, "delivered")).toEqual({ state: "delivered", ids: [reply.id] });
-    expect(graph.calls.filter(({ body }) => body.biz_opaque_callback_data === messageId)).toHaveLength(1);
+    expect(graph.calls.filter((call) => messageIdOf(call) === messageId)).toHaveLength(1);
   });
 
   it("a long reply is sent in parts, in order, and has the state of its last part", async ({
@@ -97,10 +98,10 @@ describe("what becomes of a reply", () => {
       const sent = graph.sent().filter(({ body }) => body.to === from);
       return sent.length === 3 && sent;
     }, PATIENCE);
-    expect(parts.map(({ body }) => body.biz_opaque_callback_data)).toEqual([
-      messageId,
-      `${messageId}/2`,
-      `${messageId}/3`,
+    expect(parts.map(({ body }) => readReference(body.biz_opaque_callback_data))).toMatchObject([
+      { messageId, part: 1 },
+      { messageId, part: 2 },
+      { messageId, part: 3 },
     ]);
     expect(parts.map(({ body }) => body.text.body).join(" ")).toBe(words);
     expect(parts.map(({ body }) => body.context?.message_id)).toEqual([
@@ -161,7 +162,7 @@ describe("what becomes of a reply", () => {
         type: "template",
         template: { name: "come_back", language: { code: "en_US" } },
       });
-      await waitForDelivery(sent.body.biz_opaque_callback_data, "sent");
+      await waitForDelivery(messageIdOf(sent), "sent");
       expect(graph.calls.filter(({ body }) => body.to === message.from)).toHaveLength(1);
     });
   });
