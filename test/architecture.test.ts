@@ -94,6 +94,10 @@ beforeAll(async () => {
     'import type { One } from "./type-one.ts";\nexport type Two = { one: One | null };\n',
   );
 
+  const lines = (count: number) => Array.from({ length: count }, (_, n) => `export const n${n} = ${n};\n`).join("");
+  await plant("src/domain/long.ts", lines(201));
+  await plant("src/domain/full.ts", `// A comment does not count.\n\n${lines(200)}`);
+
   const oxlint = join(ROOT, "node_modules/oxlint/bin/oxlint");
   const result = spawnSync(process.execPath, [oxlint, "--format", "json", "src", "durable-objects"], {
     cwd: planted,
@@ -125,6 +129,17 @@ describe("imports point down, and a machine says so", () => {
     expect(cycles).toEqual(expect.arrayContaining(["one.ts", "two.ts", "type-one.ts", "type-two.ts"]));
   });
 
+  it("the line check refuses a file of more than 200 lines without comments and blank ones", () => {
+    const long = found.filter(({ code }) => code === "eslint(max-lines)").map(({ filename }) => basename(filename));
+    expect(long).toEqual(["long.ts"]);
+  });
+
+  it("every exception to the line limit states its reason", async () => {
+    const config = await readFile(join(ROOT, "oxlint.config.ts"), "utf8");
+    const overrides = [...config.matchAll(/(\/\/ [^\n]*\n\s*)?files: \[[^\]]*\],\s*rules: \{ "eslint\/max-lines"/g)];
+    expect(overrides.filter(([, reason]) => !reason?.startsWith("// Reason: "))).toEqual([]);
+  });
+
   it("npm run check fails when an import points up", async () => {
     const { scripts } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
     expect(scripts.check.split(" && ")).toContain("oxlint");
@@ -138,7 +153,7 @@ describe("every file has a home", () => {
       .filter((file) => file.endsWith(".ts"))
       .map((file) => `${folder}/${file.replaceAll(sep, "/")}`);
 
-  it("every source file belongs to a layer with watched imports, except the five entry files", async () => {
+  it("every source file belongs to a layer with watched imports, except the files at its top", async () => {
     const homeless = (await filesOf("src")).filter((file) => !FOLDERS.some((folder) => file.startsWith(`${folder}/`)));
     expect(homeless.toSorted((a, b) => a.localeCompare(b))).toEqual([
       "src/app.ts",
@@ -146,6 +161,7 @@ describe("every file has a home", () => {
       "src/config.ts",
       "src/deps.ts",
       "src/index.ts",
+      "src/version.ts",
     ]);
   });
 

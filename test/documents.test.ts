@@ -34,13 +34,13 @@ describe("a document of the repository", () => {
     },
   );
 
-  it("describes the architecture in 120 lines", () => {
+  it("ARCHITECTURE.md has at most 120 lines", () => {
     const lines = readFileSync(join(ROOT, "ARCHITECTURE.md"), "utf8").trimEnd().split("\n");
     expect(lines.length).toBeLessThanOrEqual(120);
     expect(pathsIn(lines.join("\n")).length).toBeGreaterThan(30);
   });
 
-  it("lists every configuration name that the service reads", () => {
+  it("the README lists every configuration name that the service reads", () => {
     const config = readFileSync(join(ROOT, "src/config.ts"), "utf8");
     const names = [...config.matchAll(/^ {2}([A-Z][A-Z0-9_]+): /gm)].map(([, name]) => name ?? "");
     const readme = readFileSync(join(ROOT, "README.md"), "utf8");

@@ -93,7 +93,7 @@ function conversation() {
 }
 
 describe("a channel that is added as one value", () => {
-  it("takes a message once, answers it and delivers the reply as it renders it", async () => {
+  it("a channel added as one value takes a message once, answers it and delivers the rendered reply", async () => {
     const { sent, deliver, outbox } = conversation();
     expect(deliver(letter("l1"))).toMatchObject({ accepted: 1 });
     await vi.waitUntil(() => sent.length === 2, PATIENCE);
@@ -113,14 +113,14 @@ describe("a channel that is added as one value", () => {
     expect(deliver(letter("l1"))).toMatchObject({ accepted: 0, duplicates: 1 });
   });
 
-  it("sends its template when its own service window is closed", async () => {
+  it("a channel added as one value sends its template outside its own service window", async () => {
     const { sent, deliver } = conversation();
     deliver(letter("l1", { sentAt: NOW - 3_600_000 }));
     await vi.waitUntil(() => sent.length === 1, PATIENCE);
     expect(sent).toEqual([["box 7", { recipient: "+16505551234", form: "reminder", reference: expect.any(String) }]]);
   });
 
-  it("addresses contacts: a stale user id of the caller is replaced by the owner's", async () => {
+  it("a channel that addresses contacts replaces a stale user id by the owner's", async () => {
     const { sent, deliver, state, submit } = conversation();
     deliver(letter("l1"));
     await vi.waitUntil(() => sent.length === 2, PATIENCE);

@@ -174,7 +174,7 @@ const planted = (plant: (evidence: Sound) => void): string[] => {
 };
 
 describe("the auditor", () => {
-  it("checks every guarantee and finds nothing where all hold", () => {
+  it("the auditor checks every guarantee and reports nothing when all hold", () => {
     const findings = audit(sound());
     expect(findings.filter(({ violations }) => violations.length > 0)).toEqual([]);
     expect(findings.filter(({ checked }) => checked === 0)).toEqual([]);

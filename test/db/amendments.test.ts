@@ -54,7 +54,7 @@ const revocation = (channelMessageId: string, at: number, changes: Partial<Amend
 });
 
 describe("a message that is edited or revoked after Postgres has it", () => {
-  it("becomes what the object's own history shows, whatever order and batches the notices come in", async ({
+  it("an edited or revoked message becomes in Postgres what the object's history shows, in any order and batches", async ({
     database,
     deps: { db },
   }) => {
@@ -83,7 +83,10 @@ describe("a message that is edited or revoked after Postgres has it", () => {
     );
   });
 
-  it("keeps its words where the policy says so, and is marked", async ({ database, deps: { db } }) => {
+  it("a revoked message keeps its content where the policy says so, and is marked", async ({
+    database,
+    deps: { db },
+  }) => {
     const { said } = await written(db, "wamid.kept");
     await writeNotices(db, [revocation("wamid.kept", 9_000, { isBlanked: false })]);
     const [row] = await database.query("select content, metadata_json from messages where id = $1", [said.id]);
@@ -91,7 +94,7 @@ describe("a message that is edited or revoked after Postgres has it", () => {
     expect(JSON.parse(row?.metadata_json ?? "")).toMatchObject({ revoked: { at: formatIso(9_000) }, whatsapp: {} });
   });
 
-  it("is not changed by another brand, instance or sender", async ({ database, deps: { db } }) => {
+  it("a message is not edited or revoked by another brand, instance or sender", async ({ database, deps: { db } }) => {
     const { said } = await written(db, "wamid.safe");
     await writeNotices(db, [revocation("wamid.safe", 9_000, { brandId: GLOBEX })]);
     await writeNotices(db, [revocation("wamid.safe", 9_000, { instanceId: INSTANCE.whatsapp })]);
@@ -102,7 +105,7 @@ describe("a message that is edited or revoked after Postgres has it", () => {
 });
 
 describe("what a channel tells of its contact", () => {
-  it("is merged into the user's metadata under the channel, in the order it was told", async ({
+  it("a contact's profile is merged into the user's metadata under the channel, in order", async ({
     database,
     deps: { db },
   }) => {
@@ -126,7 +129,9 @@ describe("what a channel tells of its contact", () => {
 });
 
 describe("a quoted message in Postgres", () => {
-  it("is found by the channel's id or by ours, for its own user only", async ({ deps: { db, read } }) => {
+  it("a quoted message is found by the channel's id or by ours, for its own user only", async ({
+    deps: { db, read },
+  }) => {
     const { userId, said } = await written(db, "wamid.quoted");
     const owner = { brandId: ACME, userId };
     const found = { id: said.id, role: "user", content: said.content };

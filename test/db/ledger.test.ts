@@ -401,12 +401,7 @@ describe("a session", () => {
 });
 
 describe("statements that lock several rows", () => {
-  it("lock them in one order, so that two consumers wait for each other instead of deadlocking", async ({
-    database,
-    deps,
-    guest,
-    write,
-  }) => {
+  it("statements lock several rows in one order and never deadlock", async ({ database, deps, guest, write }) => {
     const queries: string[] = [];
     const stop = database.observe((request) => queries.push(...request.queries));
     await write(answeredTurn(sessionOf(await guest())));

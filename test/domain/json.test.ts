@@ -35,7 +35,7 @@ describe("a number in JSON", () => {
     expect(parseJson(`{"a": [${source}]}`)).toEqual({ a: [new InexactNumber(source)] });
   });
 
-  it("is inexact exactly when this runtime would write another one", () => {
+  it("a JSON number is inexact exactly when this runtime would write another one", () => {
     // Below 10^21 an integer is written without an exponent.
     const integers = fc.bigInt({ min: -(10n ** 20n), max: 10n ** 20n });
     fc.assert(
@@ -46,7 +46,7 @@ describe("a number in JSON", () => {
     );
   });
 
-  it("is replaced as the caller says, and the digits of a string are no number", () => {
+  it("an inexact JSON number is replaced as the caller says, and digits in a string are kept", () => {
     expect(parseJson('{"id": 12345678901234567890, "text": "12345678901234567890"}', (source) => source)).toEqual({
       id: "12345678901234567890",
       text: "12345678901234567890",

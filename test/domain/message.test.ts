@@ -32,7 +32,7 @@ describe("what a client says about a message", () => {
     });
   });
 
-  it("tells by path what was left out or changed", () => {
+  it("the metadata warnings name each removed or changed path", () => {
     const sent = parseJson(`{
       "password": "p", "__proto__": {"admin": true}, "constructor": "kept", "prototype": [1], "ok": " trimmed ",
       "list": ${JSON.stringify(Array.from({ length: 150 }, (_, n) => n))},
@@ -62,7 +62,7 @@ describe("what a client says about a message", () => {
     ]);
   });
 
-  it("tells of entries left out, and of no more than 20 changes one by one", () => {
+  it("the metadata warnings name removed entries, and at most 20 changes one by one", () => {
     const entries = (count: number, key: string) =>
       Object.fromEntries(Array.from({ length: count }, (_, n) => [`${key}${n}`, "x"]));
     expect(sanitizeMetadata({ many: entries(130, "k") }).warnings).toEqual(["metadata.many: 30 entries left out"]);
@@ -70,11 +70,11 @@ describe("what a client says about a message", () => {
     expect([warnings.length, warnings.at(-1)]).toEqual([21, "metadata: 10 more changes"]);
   });
 
-  it("says nothing when nothing was changed", () => {
+  it("unchanged metadata has no warnings", () => {
     expect(sanitizeMetadata({ page: 7, tags: ["a"], nested: { deep: [null, true] } }).warnings).toEqual([]);
   });
 
-  it("is refused with a number that can't be kept as it is written, by its path", () => {
+  it("metadata with an inexact number is refused with its path", () => {
     const result = MessageMetadata.safeParse(parseJson('{"order": {"ids": [1, 9007199254740993]}}'));
     expect(result.error?.issues).toMatchObject([{ path: ["order", "ids", "1"] }]);
     expect(MessageMetadata.parse(parseJson('{"id": 9007199254740991}'))).toMatchObject({

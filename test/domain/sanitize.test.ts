@@ -18,7 +18,7 @@ describe("a string somebody sent", () => {
     expect(sanitizeString("if a < b && c")).toBe("if a < b && c");
   });
 
-  it("loses control characters without joining its words, and keeps its lines and tabs [F4.2.3]", () => {
+  it("a string loses control characters without joining its words, and keeps line breaks and tabs [F4.2.3]", () => {
     expect(sanitizeString("a\0b\x1b[31m\x07\tc\nd")).toBe("a b [31m\tc\nd");
   });
 
@@ -97,7 +97,7 @@ describe("data somebody sent", () => {
     expect(sanitizeData([[[" x ", { cookie: "c" }]]])).toEqual([[["x", {}]]]);
   });
 
-  it("keeps what is no text under the name of a secret: a boolean, a number, an object, but no list of texts", () => {
+  it("a value under a secret's name is kept when it is a boolean, a number or an object, and removed when it is text", () => {
     const sent = {
       password: true,
       pin_token: 12,
@@ -108,7 +108,7 @@ describe("data somebody sent", () => {
     expect(sanitizeData(sent)).toEqual({ password: true, pin_token: 12, credentials: { kind: "key" }, jwt: [1] });
   });
 
-  it("can't reach a prototype, and keeps other names of the language as data", () => {
+  it("a key can't reach a prototype, and other names of the language are kept as data", () => {
     const sent: unknown = JSON.parse(
       '{"__proto__":{"admin":true},"constructor":1,"prototype":2,"__proto__\\u0000":{},"a":3}',
     );

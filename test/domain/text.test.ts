@@ -40,7 +40,7 @@ describe("control characters of C0 and C1", () => {
   );
   const words = fc.stringMatching(/^[a-z日é]{1,5}$/u);
 
-  it("never join two words when they are removed", () => {
+  it("removed control characters never join two words", () => {
     expect(controls).toHaveLength(65);
     const runs = fc.array(fc.constantFrom(...controls), { minLength: 1, maxLength: 4 });
     fc.assert(
@@ -53,7 +53,7 @@ describe("control characters of C0 and C1", () => {
     );
   });
 
-  it("are gone from any text but for tabs and line breaks, and leave its other characters in their order", () => {
+  it("sanitised text has no control characters except tabs and line breaks, and keeps the others in order", () => {
     const letters = fc.constantFrom(...controls, "a", "b", " ", "日", "\u2028");
     fc.assert(
       fc.property(fc.string({ unit: letters }), (said) => {
@@ -83,7 +83,7 @@ describe("a text of which nothing can be seen", () => {
   ];
   const MORE = ["\u3164", "\ufe0f", "\ufeff", "\uffa0", "\u{e0041}", "\u{e0100}", "\u202e", "\x1f", "\x85"];
 
-  it("is empty", () => {
+  it("a text of invisible characters is empty", () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom(...INVISIBLE, ...MORE), minLength: 1 }), (said) => {
         expect(cleanContent(said)).toBe("");
@@ -91,9 +91,12 @@ describe("a text of which nothing can be seen", () => {
     );
   });
 
-  it.each(["a", "\u200ba", "👍🏽", WALES, "\u2801", "ㅎ", "."])("is not %j", (said) => {
-    expect(cleanContent(said)).toBe(said.trim());
-  });
+  it.each(["a", "\u200ba", "👍🏽", WALES, "\u2801", "ㅎ", "."])(
+    "a text with visible characters is not empty: %j",
+    (said) => {
+      expect(cleanContent(said)).toBe(said.trim());
+    },
+  );
 });
 
 describe("what somebody says, in HTML", () => {

@@ -188,7 +188,7 @@ describe("an object that nothing was said to", () => {
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'").toArray(),
     );
 
-  it("stores nothing after a refused message, a late pull or a late confirmation", async () => {
+  it("an unused object stores nothing after a refused message, a late pull or a late confirmation", async () => {
     const conversation = meet();
     const exhausted = { retryAfterMs: 1_000 };
     expect((await conversation.submit({ ...message("a"), exhausted })).kind).toBe("limited");
@@ -202,7 +202,7 @@ describe("an object that nothing was said to", () => {
 });
 
 describe("a new incarnation of an object", () => {
-  it("does not postpone the alarm of the one before it: an erased session leaves it where it was", async () => {
+  it("a new incarnation of an object does not postpone the alarm of the earlier one", async () => {
     const conversation = meet();
     const outcome = await conversation.submit(message("a"));
     if (outcome.kind !== "answered") throw new Error(outcome.kind);

@@ -55,7 +55,7 @@ describe("a message that is recorded and sent", () => {
     ]);
   });
 
-  it("is not kept when nothing can be sent: the user has not written for a day and there is no template", async () => {
+  it("a recorded message is not kept when nothing can be sent: the service window is closed and there is no template", async () => {
     const address = newAddress();
     const outbound = {
       channel: "whatsapp" as const,

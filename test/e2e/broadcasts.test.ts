@@ -139,7 +139,7 @@ describe("a brand that tells a hundred people something", () => {
 });
 
 describe("a broadcast on WhatsApp", () => {
-  it("goes out as it is to who wrote lately; without a template it fails for everybody else, and a retry sends it once they wrote", async ({
+  it("a WhatsApp broadcast is text within the service window, fails outside without a template, and is sent by a retry once the user wrote", async ({
     graph,
     sentTo,
     service,
@@ -186,7 +186,7 @@ describe("a broadcast on WhatsApp", () => {
     expect(await recipient(id, silent)).toMatchObject({ error: null });
   });
 
-  it("fails for a recipient that the channel refuses in the end, with the channel's reason, and a retry sends it again", async ({
+  it("a WhatsApp broadcast that the channel refuses fails with the channel's reason, and a retry sends it again", async ({
     graph,
     sentTo,
     service,

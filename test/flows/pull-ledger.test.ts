@@ -222,7 +222,9 @@ describe("conversations that have more to say than a database takes at once", ()
 });
 
 describe("a flood of short words in one conversation", () => {
-  it("is written in requests that Postgres' endpoint takes", async ({ database }) => {
+  it("a flood of short messages in one conversation is written in requests that Postgres' endpoint takes", async ({
+    database,
+  }) => {
     const storage = sqliteStorage();
     migrate(storage, MIGRATIONS);
     const outbox = new Outbox(storage, new StateStore(storage));
@@ -249,15 +251,18 @@ describe("a flood of short words in one conversation", () => {
 });
 
 describe("a request that is larger than the endpoint takes", () => {
-  it.for([413, 507])("is written in halves when it is answered %i", async (status, { refusingDatabase, written }) => {
-    conversation("a", "request a1", "request a2");
-    const { refusing, requests } = await refusingDatabase(status, (turns) => turns.size > 1);
-    await pullLedger(refusing, ["a"]);
-    expect(requests).toEqual([2, 1, 1]);
-    expect(await written()).toEqual(both("request a1", "request a2"));
-  });
+  it.for([413, 507])(
+    "a batch that the endpoint answers with %i is halved",
+    async (status, { refusingDatabase, written }) => {
+      conversation("a", "request a1", "request a2");
+      const { refusing, requests } = await refusingDatabase(status, (turns) => turns.size > 1);
+      await pullLedger(refusing, ["a"]);
+      expect(requests).toEqual([2, 1, 1]);
+      expect(await written()).toEqual(both("request a1", "request a2"));
+    },
+  );
 
-  it("keeps its conversation waiting and no other one when a single entry is too large", async ({
+  it("a single entry that is too large delays its own conversation and no other", async ({
     refusingDatabase,
     written,
   }) => {
@@ -271,7 +276,7 @@ describe("a request that is larger than the endpoint takes", () => {
 });
 
 describe("an entry that can't be turned into rows", () => {
-  it("keeps its conversation waiting and no other one", async ({ written }) => {
+  it("an entry that can't be turned into rows delays its own conversation and no other", async ({ written }) => {
     conversation("a", "a1");
     const broken = conversation("b", "b1", "b2").entries[1];
     if (broken?.turn) broken.turn.requestId = "x".repeat(129);

@@ -7,20 +7,21 @@ import { consumeLedger } from "../../src/queues/ledger.ts";
 
 describe("the consumer of a queue", () => {
   it.each(["ledger", "ledger-staging", "parley-ledger", "parley-ledger-eu-staging"])(
-    "of %s writes the ledger",
+    "the consumer of %s writes the ledger",
     (name) => expect(findConsumer(name)).toBe(consumeLedger),
   );
 
-  it.each(["broadcast", "broadcast-staging", "acme-broadcast-production"])("of %s delivers broadcasts", (name) =>
-    expect(findConsumer(name)).toBe(consumeBroadcasts),
+  it.each(["broadcast", "broadcast-staging", "acme-broadcast-production"])(
+    "the consumer of %s delivers broadcasts",
+    (name) => expect(findConsumer(name)).toBe(consumeBroadcasts),
   );
 
   it.each(["alerts", "ledgers", "ledger-broadcast", "constructor", ""])(
-    'of "%s" is refused, because the name says nothing or two things',
+    'a queue named "%s" is refused as ambiguous',
     (name) => expect(() => findConsumer(name)).toThrow("has no consumer"),
   );
 
-  it("is found for every queue of wrangler.toml", async () => {
+  it("every queue of wrangler.toml has a consumer", async () => {
     const toml = await readFile(join(import.meta.dirname, "../../wrangler.toml"), "utf8");
     const queues = [...toml.matchAll(/^queue = "(.+)"$/gm)].map(([, name]) => name ?? "");
     expect(queues.length).toBeGreaterThan(0);

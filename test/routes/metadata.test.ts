@@ -34,7 +34,9 @@ const METADATA = { password: "hunter2", list: Array.from({ length: 150 }, (_, n)
 const WARNINGS = ["metadata.password: removed", "metadata.list: 50 items left out"];
 
 describe("an answer's warnings", () => {
-  it("name what was left out of a message's metadata, also for a repeated request", async ({ say }) => {
+  it("an answer's warnings name what was left out of a message's metadata, also for a repeated request", async ({
+    say,
+  }) => {
     const request = { request_id: "warned", metadata: METADATA };
     const first = await say(request);
     expect([first.status, first.body.data.warnings]).toEqual([200, WARNINGS]);
@@ -42,12 +44,15 @@ describe("an answer's warnings", () => {
     expect(again.body.error.details.cached_response).toEqual(first.body.data);
   });
 
-  it("are absent when nothing was changed", async ({ say }) => {
+  it("an answer has no warnings when nothing was changed", async ({ say }) => {
     const { body } = await say({ metadata: { page: "/home", token: 7, secret: true, constructor: "kept" } });
     expect(Object.keys(body.data)).not.toContain("warnings");
   });
 
-  it("say that a reply was cut at 10,000 characters, and its message is marked", async ({ gateway, say }) => {
+  it("an answer's warnings say that a reply was cut at 10,000 characters, and its message is marked", async ({
+    gateway,
+    say,
+  }) => {
     const { body } = await say({ content: "long" });
     expect([body.data.text.length, body.data.warnings]).toEqual([10_000, ["text: cut to 10000 characters"]]);
     await gateway.flush();
@@ -58,13 +63,13 @@ describe("an answer's warnings", () => {
     expect(row?.["cut"]).toBe("true");
   });
 
-  it("come with a WhatsApp message that the brand's own system received", async ({ post }) => {
+  it("an answer to a WhatsApp message of the brand's own system has warnings", async ({ post }) => {
     const message = { from: "14155550177", to: BUSINESS.number, type: "text", text: { body: "Hello" } };
     const { status, body } = await post("/api/whatsapp/messages", { request_id: "w1", message, metadata: METADATA });
     expect([status, body.data.warnings]).toEqual([200, WARNINGS]);
   });
 
-  it("come with a broadcast, and again with its repeat", async ({ gateway, post }) => {
+  it("an answer to a broadcast has warnings, and its repeat too", async ({ gateway, post }) => {
     const { userId } = await somebody(gateway);
     const request = {
       instance_id: INSTANCE.chat,
@@ -79,7 +84,7 @@ describe("an answer's warnings", () => {
     expect(again.body.error.details.cached_response).toEqual(first.body.data);
   });
 
-  it("come with a started conversation and, by index, with its transcript", async ({ gateway }) => {
+  it("an answer to a started conversation has warnings, and to its transcript by index", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const body = { instance_id: INSTANCE.chat, metadata: METADATA };
     const { status, body: started } = await gateway.send("POST", "/api/v1/conversations/start", body, ann.token);
@@ -92,7 +97,7 @@ describe("an answer's warnings", () => {
 
 describe("a number in metadata that JavaScript can't hold as it is written", () => {
   it.for(["9007199254740993", "-12345678901234567890", "1e400"])(
-    "%s is refused by its path",
+    "a number that JavaScript can't hold is refused with its path: %s",
     async (number, { gateway }) => {
       const body = JSON.stringify({ instance_id: INSTANCE.chat, request_id: "n1", content: "Hello", device_id: "d" });
       const response = await gateway.request("/api/messages", {
@@ -113,13 +118,13 @@ describe("a number in metadata that JavaScript can't hold as it is written", () 
 describe("a request that is repeated with other metadata", () => {
   const MISMATCH = { state: "payload_mismatch" };
 
-  it("is another message", async ({ say }) => {
+  it("a repeated request with other metadata is another message", async ({ say }) => {
     await say({ request_id: "m1", metadata: { page: 1 } });
     const { status, body } = await say({ request_id: "m1", metadata: { page: 2 } });
     expect([status, body.error.details]).toMatchObject([409, MISMATCH]);
   });
 
-  it("is another WhatsApp message", async ({ post }) => {
+  it("a repeated request with other metadata is another WhatsApp message", async ({ post }) => {
     const message = { from: "14155550178", to: BUSINESS.number, type: "text", text: { body: "Hello" } };
     const send = (page: number) => post("/api/whatsapp/messages", { request_id: "m2", message, metadata: { page } });
     await send(1);
@@ -127,7 +132,7 @@ describe("a request that is repeated with other metadata", () => {
     expect([status, body.error.details]).toMatchObject([409, MISMATCH]);
   });
 
-  it("is another broadcast", async ({ gateway, post }) => {
+  it("a repeated request with other metadata is another broadcast", async ({ gateway, post }) => {
     const { userId } = await somebody(gateway);
     const send = (page: number) =>
       post("/api/broadcast", {

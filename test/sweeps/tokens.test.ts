@@ -80,7 +80,7 @@ it("every route with identifiers or an instance is known here", async ({ gateway
   expect(Object.keys(BODIES)).toEqual(expect.arrayContaining(taking(/"instance_id"/)));
 });
 
-describe.each(["required", "optional"])("with AUTH_MODE %s", (mode) => {
+describe.each(["required", "optional"])("the service with AUTH_MODE %s", (mode) => {
   it.for(TRIES)(
     "a token of another brand for a user of this one in %s is refused by %s",
     async ([place, path], { modes }) => {

@@ -18,12 +18,12 @@ beforeAll(async () => {
 });
 
 describe("log events", () => {
-  it("names every event once, in snake case", () => {
+  it("every log event is named once, in snake case", () => {
     expect(new Set(NAMES).size).toBe(NAMES.length);
     for (const name of NAMES) expect(name).toMatch(/^[a-z]+(_[a-z]+)*$/);
   });
 
-  it("finds no call of a logger that names its event by a literal", () => {
+  it("no call of a logger names its event by a literal", () => {
     const calls = sources.flatMap(({ file, text }) =>
       (text.match(/\blog(?:ger)?(?:\.(?:debug|info|warn|error)|\[[^;]*?\])\(\s*["'`]\w*/g) ?? []).map((call) => ({
         file,
@@ -33,7 +33,7 @@ describe("log events", () => {
     expect(calls).toEqual([]);
   });
 
-  it("finds no event that nothing logs", () => {
+  it("every named log event is logged somewhere", () => {
     const unused = Object.keys(EVENT).filter((key) => !sources.some(({ text }) => text.includes(`EVENT.${key}`)));
     expect(unused).toEqual([]);
   });

@@ -22,7 +22,7 @@ describe("Markdown in a reply on WhatsApp", () => {
     ["a list", "* **one**\n* two\n- [ ] three", "* *one*\n* two\n- [ ] three"],
     ["escaped marks", "5 \\* 3 \\* 2 is **thirty**", "5 * 3 * 2 is *thirty*"],
     ["bold between Chinese words", "你好**世界**吧", "你好*世界*吧"],
-  ])("becomes WhatsApp's own: %s", (_what, markdown, expected) => {
+  ])("Markdown becomes WhatsApp's own formatting: %s", (_what, markdown, expected) => {
     expect(toWhatsAppMarks(markdown)).toBe(expected);
   });
 
@@ -34,11 +34,11 @@ describe("Markdown in a reply on WhatsApp", () => {
     "an unfinished *mark",
     "> quoted\n1. one",
     "https://a.example/a*b*c?x=__y__".replaceAll("*", "-"),
-  ])("stays where there is none: %s", (text) => {
+  ])("text without Markdown stays unchanged: %s", (text) => {
     expect(toWhatsAppMarks(text)).toBe(text);
   });
 
-  it("loses none of the words, whatever it is made of", () => {
+  it("the formatting of a reply loses no word of any Markdown", () => {
     const piece = fc.constantFrom(
       ...["**", "*", "__", "_", "~~", "`", "```", "\n", " ", "# ", "- ", "[", "](", ")", "\\", "<", ">", "~~~\n", "!"],
       ...["one", "two ", "три", "https://a.example/b", "x"],
@@ -55,7 +55,7 @@ describe("Markdown in a reply on WhatsApp", () => {
     );
   });
 
-  it("is translated in time when a text consists of unmatched marks", () => {
+  it("a text of unmatched marks is formatted in linear time", () => {
     for (const mark of ["**a ", "*a ", "__a ", "~~a ", "[a](", "`a ", "# ", "((", "[[", "\\", "***a "]) {
       expect(toWhatsAppMarks(mark.repeat(3_000)).length).toBeGreaterThan(0);
     }

@@ -46,14 +46,14 @@ describe("a template in the history", () => {
     },
   ];
 
-  it("is its text with its parameters where the instance states the text", () => {
+  it("a template in the history is its text with its parameters where the instance states the text", () => {
     const text = "Hello {{1}}, see you at {{ 2 }} or {{3}}.";
     expect(templateText({ name: "date", language: "en", components, text })).toBe(
       "Hello Ann, see you at noon or {{3}}.",
     );
   });
 
-  it("is its name and its parameters otherwise", () => {
+  it("a template in the history is its name and its parameters when the instance states no text", () => {
     expect(templateText({ name: "date", language: "en", components })).toBe("[template: date, Ann, noon]");
     expect(templateText({ name: "date", language: "en" })).toBe("[template: date]");
   });

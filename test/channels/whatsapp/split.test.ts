@@ -6,11 +6,11 @@ import { splitText } from "../../../src/channels/whatsapp/split.ts";
 const withoutSpace = (text: string) => text.replace(/\s/gu, "");
 
 describe("a reply that is too long for one message", () => {
-  it("is one message when it just fits", () => {
+  it("a reply of exactly the limit is one message", () => {
     expect(splitText("a".repeat(MAX_TEXT), MAX_TEXT)).toEqual(["a".repeat(MAX_TEXT)]);
   });
 
-  it("is cut after a sentence, not at the limit", () => {
+  it("a long reply is cut after a sentence", () => {
     const sentence = "This is one of many sentences. ";
     const [first = "", ...rest] = splitText(sentence.repeat(200), MAX_TEXT);
     expect(first.endsWith("sentences.")).toBe(true);
@@ -18,19 +18,19 @@ describe("a reply that is too long for one message", () => {
     expect(rest[0]?.startsWith("This is one")).toBe(true);
   });
 
-  it("is cut between words when no sentence ends", () => {
+  it("a long reply is cut between words when no sentence ends before the limit", () => {
     const parts = splitText("word ".repeat(2_000), MAX_TEXT);
     expect(parts.length).toBeGreaterThan(1);
     for (const part of parts) expect(part).toMatch(/^word( word)*$/);
   });
 
-  it("is never cut through a letter", () => {
+  it("a long reply is never cut inside a character", () => {
     const family = "👨‍👩‍👧‍👦";
     const parts = splitText(family.repeat(1_000), MAX_TEXT);
     for (const part of parts) expect(part.replaceAll(family, "")).toBe("");
   });
 
-  it("loses nothing, keeps the limit and has no empty part, whatever it says", () => {
+  it("the parts of any long reply keep its text, respect the limit and are never empty", () => {
     const words = fc.constantFrom("Yes. ", "no ", "\n\n", "Что? ", "你好。", "👩‍🚀", "a".repeat(30), "e\u0301", "  ");
     fc.assert(
       fc.property(fc.array(words, { maxLength: 200 }), fc.integer({ min: 16, max: 200 }), (pieces, max) => {
@@ -47,7 +47,7 @@ describe("a reply that is too long for one message", () => {
 });
 
 describe("a cut of a long reply", () => {
-  it("removes the break there and no indentation", () => {
+  it("a cut of a long reply removes the line break and no indentation", () => {
     const list = "- one\n    - two\n    - three";
     expect(splitText(`${"word ".repeat(10).trim()}.\n\n    indented\n${list}`, 60)).toEqual([
       "word word word word word word word word word word.",
@@ -55,12 +55,12 @@ describe("a cut of a long reply", () => {
     ]);
   });
 
-  it("never falls into the indentation of a line", () => {
+  it("a cut of a long reply never falls into the indentation of a line", () => {
     const text = `${"x".repeat(50)}\n${" ".repeat(20)}deep`;
     expect(splitText(text, 60)).toEqual(["x".repeat(50), `${" ".repeat(20)}deep`]);
   });
 
-  it("closes a code block and opens it again, between two lines", () => {
+  it("a cut of a long reply closes a code block and opens it again, between two lines", () => {
     const lines = Array.from({ length: 12 }, (_, index) => `  line ${index}();`);
     const parts = splitText(["Look:", "```js", ...lines, "```", "Done."].join("\n"), 80);
     expect(parts.length).toBeGreaterThan(2);
@@ -76,13 +76,13 @@ describe("a cut of a long reply", () => {
     expect(parts.join("\n")).not.toContain("```js\n```");
   });
 
-  it("stands before a code block that would only begin in the part", () => {
+  it("a cut of a long reply stands before a code block that would only begin in the part", () => {
     const [first, second] = splitText(`${"word ".repeat(15).trim()}.\n\`\`\`\nlet a;\nlet b;\nlet c;\n\`\`\``, 90);
     expect(first).toBe(`${"word ".repeat(15).trim()}.`);
     expect(second).toBe("```\nlet a;\nlet b;\nlet c;\n```");
   });
 
-  it("loses no word and leaves no code block open, whatever is said", () => {
+  it("a cut of any long reply loses no word and leaves no code block open", () => {
     const piece = fc.constantFrom(
       "Yes. ",
       "no ",

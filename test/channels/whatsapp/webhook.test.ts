@@ -152,7 +152,7 @@ describe("what somebody sends is read as what it is", () => {
 describe("what a message says beside its words", () => {
   const item = (more: Record<string, unknown>) => only(messages({ ...text({ phone: "16505551234" }, "x"), ...more }));
 
-  it("lists its files as attachments with their captions", () => {
+  it("a message lists its files as attachments with their captions", () => {
     const image = { id: "77", mime_type: "image/jpeg", sha256: "abc", caption: "Look" };
     expect(item({ type: "image", image }).metadata.attachments).toEqual([
       { type: "image", id: "77", mime_type: "image/jpeg", sha256: "abc", caption: "Look" },
@@ -160,12 +160,12 @@ describe("what a message says beside its words", () => {
     expect(item({}).metadata).not.toHaveProperty("attachments");
   });
 
-  it("names the quoted message", () => {
+  it("a message names the message it quotes", () => {
     expect(only(fixture("pywa-message-reply")).replyTo).toBe("wamid.xyzxyz==");
     expect(item({ context: { forwarded: true } }).replyTo).toBeNull();
   });
 
-  it("names the message that an edit or a revocation is about, and the words as they stand", () => {
+  it("an edit or a revocation names its message and the new content", () => {
     const message = { type: "text", text: { body: "Better" } };
     expect(item({ type: "edit", edit: { original_message_id: "wamid.1", message } }).amends).toMatchObject({
       target: "wamid.1",
@@ -179,7 +179,7 @@ describe("what a message says beside its words", () => {
     expect(item({}).amends).toBeNull();
   });
 
-  it("is not the user's words when the channel says it about them, and silent when nothing is asked", () => {
+  it("a statement of the channel is not the user's content and is not answered", () => {
     expect(only(fixture("pywa-system-phone_number_change")).role).toBe("system");
     expect(item({ type: "request_welcome" })).toMatchObject({ role: "system", kind: "welcome" });
     const interactive = { type: "call_permission_reply", call_permission_reply: { response: "reject" } };
@@ -188,7 +188,7 @@ describe("what a message says beside its words", () => {
     }
   });
 
-  it("has the profile of the sender alone, cut at a length", () => {
+  it("a message has its sender's profile only, cut at a length", () => {
     const contacts = [
       { wa_id: "16505550001", profile: { name: "A".repeat(1_000), username: "@ann" } },
       { wa_id: "16505550002", profile: { name: "Bob" } },
@@ -210,12 +210,12 @@ describe("when it was said", () => {
     ["seconds as text", "1749416383", 1_749_416_383_000],
     ["seconds as a number", 1_749_416_383, 1_749_416_383_000],
     ["milliseconds, as some relays send them", "1749416383123", 1_749_416_383_123],
-  ])("is told in %s", (_how, timestamp, expected) => {
+  ])("the time of a message is read in %s", (_how, timestamp, expected) => {
     expect(sentAt(timestamp)).toBe(expected);
   });
 
   it.each(["", "soon", "-1", "NaN", null, "99999999999", "1e30", String(Date.UTC(2100, 0))])(
-    "is the receipt when the timestamp is no time or in the future: %s",
+    "the time of a message is its receipt when the timestamp is invalid or in the future: %s",
     (timestamp) => {
       const receipt = sentAt(undefined);
       expect(sentAt(timestamp)).toBe(receipt);
@@ -224,7 +224,7 @@ describe("when it was said", () => {
 });
 
 describe("an event that is no message", () => {
-  it("that stops or resumes marketing messages is a silent notice, the same however often it comes", () => {
+  it("an event that stops or resumes marketing messages is a silent notice, the same however often it arrives", () => {
     const user_preferences = [
       { wa_id: "16505551234", category: "marketing_messages", value: "stop", detail: "Stop", timestamp: 1_731_705_721 },
     ];
@@ -242,7 +242,7 @@ describe("an event that is no message", () => {
     expect(read(other)).toMatchObject({ messages: [], skipped: [{ what: "user_preferences" }] });
   });
 
-  it("about the business's account is passed on whole", () => {
+  it("an event about the business's account is passed on whole", () => {
     const value = { event: "DISABLED_UPDATE", phone_number: "15550001111", ban_info: { waba_ban_state: ["DISABLE"] } };
     expect(read(notification({ field: "account_update", value })).skipped).toEqual([
       { what: "change", type: "account_update", value },

@@ -78,7 +78,7 @@ describe("entries that travel with their answers", () => {
   });
 });
 
-it("A conversation whose entries are all in Postgres asks for no alarm", () => {
+it("a conversation whose entries are all in Postgres asks for no alarm", () => {
   expect(notifier.repeat(0)).toBeNull();
   expect([announced, lookedUp]).toEqual([0, []]);
 });

@@ -12,7 +12,7 @@ const flush = async () => {
 };
 
 describe("a conversation's memory", () => {
-  it("is what the disk holds after a step that threw", () => {
+  it("a conversation's memory equals its storage after an error", () => {
     const storage = sqliteStorage();
     const { storage: guarded, state, turns } = openStores(storage, () => NOW);
     state.set("lastSaidAt", 1);
@@ -32,7 +32,7 @@ describe("a conversation's memory", () => {
     expect(turns.next()?.requestId).toBe("a");
   });
 
-  it("does not take a value that the disk refuses", () => {
+  it("a conversation's memory does not take a value that its storage refuses", () => {
     const { state } = openStores(sqliteStorage(), () => NOW);
     state.set("forwardsTo", "here");
     expect(() => state.set("forwardsTo", "x".repeat(2_000_000))).toThrow("too big");
@@ -44,7 +44,7 @@ describe("a configuration near the platform's limit of a value", () => {
   const bundle = demoBundle();
   bundle.config!.templateSet!.templates["reply"]!.sections = [{ name: "system", text: "x".repeat(1_990_000) }];
 
-  it("is refused at admission, and the conversation goes on", async () => {
+  it("a configuration near the platform's limit is refused at admission, and the conversation continues", async () => {
     const runs: BegunRun[] = [];
     const object = incarnation(sqliteStorage(), 0, () => NOW, runs);
     expect(await object.submit(submission("a", "x", { bundle }))).toMatchObject({
@@ -58,7 +58,7 @@ describe("a configuration near the platform's limit of a value", () => {
 });
 
 describe("a turn that can't be written, whatever is tried", () => {
-  it("becomes a dead letter after its last run; its caller is told and the turn behind it runs", async () => {
+  it("a turn that can't be written becomes a dead letter after its last run, and the next turn runs", async () => {
     const disk = sqliteStorage();
     const storage = {
       ...disk,

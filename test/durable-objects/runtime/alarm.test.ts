@@ -21,7 +21,7 @@ describe("an object's one alarm", () => {
     expect(set).toEqual([500, 300]);
   });
 
-  it("is not postponed by a new incarnation of the object", () => {
+  it("an alarm is not postponed by a new incarnation of the object", () => {
     const { alarm: one, set } = alarmSetTo(500);
     one.noLaterThan(86_400_000);
     one.noLaterThan(400);

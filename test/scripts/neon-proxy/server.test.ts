@@ -198,16 +198,16 @@ describe("the endpoint", () => {
     ["an opaque Origin", { ...DRIVER, origin: "null" }],
     ["a foreign Host, as after DNS rebinding", { ...DRIVER, host: "example.com" }],
     ["a Host that only begins like a local one", { ...DRIVER, host: "127.0.0.1.example.com" }],
-  ] as const)("runs no SQL of a request with %s", async ([, headers], { postAs, database }) => {
+  ] as const)("the endpoint runs no SQL of a request with %s", async ([, headers], { postAs, database }) => {
     expect(await postAs(headers)).toBe(403);
     expect(await database.query("SELECT * FROM things")).toEqual([]);
   });
 
-  it("runs SQL of a request to localhost with the driver's header", async ({ postAs }) => {
+  it("the endpoint runs SQL of a request to localhost with the driver's header", async ({ postAs }) => {
     expect(await postAs({ ...DRIVER, host: "localhost:5432" })).toBe(200);
   });
 
-  it("grants a web page's preflight nothing", async ({ database }) => {
+  it("the endpoint grants a web page's preflight nothing", async ({ database }) => {
     const preflight = await fetch(database.endpoint, {
       method: "OPTIONS",
       headers: { Origin: "https://example.com", "Access-Control-Request-Headers": "neon-connection-string" },

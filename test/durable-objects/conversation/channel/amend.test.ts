@@ -13,7 +13,7 @@ import {
 import { PATIENCE } from "../../../support/patience.ts";
 
 describe("a message that was edited", () => {
-  it("stands in the next prompt and in the history with its new words, and is marked", async () => {
+  it("an edited message has its new content in the next prompt and the history, and is marked", async () => {
     const { receive, settled, told, stored, notices } = whatsappConversation();
     receive(text("a", 0, "old words"));
     await settled();
@@ -28,7 +28,7 @@ describe("a message that was edited", () => {
     ]);
   });
 
-  it("is answered once, in its new words, when the edit comes while its turn waits or runs", async () => {
+  it("a message edited while its turn waits or runs is answered once, by its new content", async () => {
     const running = Promise.withResolvers<void>();
     const signals: AbortSignal[] = [];
     const { receive, settled, adapters, stored } = whatsappConversation({
@@ -49,7 +49,7 @@ describe("a message that was edited", () => {
     expect(stored().filter(({ role }) => role === "assistant")).toHaveLength(2);
   });
 
-  it("can't be edited so often that it is never answered", async () => {
+  it("a message is answered however often it is edited", async () => {
     const { receive, settled, adapters, told, stored } = whatsappConversation({
       answer: async () => {
         if (adapters.length < 9) receive(edit(`e${adapters.length}`, adapters.length, "a", `edit ${adapters.length}`));
@@ -63,7 +63,7 @@ describe("a message that was edited", () => {
     expect(await told()).toEqual([words]);
   });
 
-  it("keeps its file when only the caption changes", async () => {
+  it("a message keeps its file when its caption is edited", async () => {
     const { receive, settled, adapters, told } = whatsappConversation();
     receive(item("a", 0, { type: "image", image: { id: "77", mime_type: "image/png", caption: "old" } }));
     await settled();
@@ -75,7 +75,7 @@ describe("a message that was edited", () => {
     });
   });
 
-  it("is its sender's own: a user can't edit or revoke what the business wrote in its app", async () => {
+  it("a user can't edit or revoke a message of the business", async () => {
     const { receive, receivePayload, settled, told, adapters } = whatsappConversation();
     const echo = { ...text("x", 0, "from the business"), from: BUSINESS.number.slice(1), to: PHONE };
     receivePayload(notification(change({ message_echoes: [echo] }, "smb_message_echoes")));
@@ -88,7 +88,7 @@ describe("a message that was edited", () => {
 });
 
 describe("a message that was revoked", () => {
-  it("is gone from the next prompt and its words from storage, and the history marks it", async () => {
+  it("a revoked message is removed from the next prompt and storage, and marked in the history", async () => {
     const { receive, settled, told, stored, notices } = whatsappConversation();
     receive(text("a", 0, "secret words"), edit("e", 30, "a", "other secret words"));
     await settled();
@@ -106,7 +106,7 @@ describe("a message that was revoked", () => {
     ).toEqual(expect.arrayContaining(["a", "e"]));
   });
 
-  it("keeps its words in storage where the policy says so, and out of the prompt", async () => {
+  it("a revoked message keeps its content in storage, not in the prompt, where the policy says so", async () => {
     const { receive, settled, told, stored, notices } = whatsappConversation({ policy: { revoked_messages: "keep" } });
     receive(text("a", 0, "words"));
     await settled();
@@ -120,7 +120,7 @@ describe("a message that was revoked", () => {
     expect(notices("amendment")).toMatchObject([{ channelMessageId: "a", edit: null, isBlanked: false }]);
   });
 
-  it("while its turn waits is not answered", async () => {
+  it("a message revoked while its turn waits is not answered", async () => {
     const gate = Promise.withResolvers<void>();
     const { receive, settled, adapters, stored } = whatsappConversation({
       answer: async () => {
@@ -137,7 +137,7 @@ describe("a message that was revoked", () => {
     expect(stored().find(({ channelMessageId }) => channelMessageId === "b")).toMatchObject({ content: "" });
   });
 
-  it("while its turn runs is not answered, and the run is aborted", async () => {
+  it("a message revoked while its turn runs is not answered, and the run is aborted", async () => {
     const signals: AbortSignal[] = [];
     const { receive, settled, adapters, stored, told } = whatsappConversation({
       answer: async (_adapter, signal) => {

@@ -19,7 +19,7 @@ describe("a message that quotes another", () => {
   const quoting = (id: string, second: number, quotedId: string) =>
     item(id, second, { type: "text", text: { body: "this one?" }, context: { from: PHONE, id: quotedId } });
 
-  it("comes to the model with the user's earlier words, as they stand", async () => {
+  it("a quotation of the user's message reaches the model with its present content", async () => {
     const { receive, settled, adapters } = whatsappConversation();
     receive(text("a", 0, "the blue one"));
     await settled();
@@ -37,7 +37,7 @@ describe("a message that quotes another", () => {
     expect(adapters.at(-1)!.message.metadata.quoted).toMatchObject({ role: "user", content: "" });
   });
 
-  it("comes to the model with our own earlier words", async () => {
+  it("a quotation of our reply reaches the model with its content", async () => {
     const { sender } = recordingSender();
     const { receive, settled, adapters } = whatsappConversation({
       sender,
@@ -55,7 +55,7 @@ describe("a message that quotes another", () => {
     });
   });
 
-  it("of long ago is looked up in Postgres, and only then", async () => {
+  it("a quoted message of long ago is looked up in Postgres, and a recent one is not", async () => {
     const quoted = { id: "01a203c1-5b09-7963-9685-2aef74277b99", role: "user" as const, content: "long ago" };
     const { receive, settled, adapters, lookedUp } = whatsappConversation({ quoted });
     receive(text("a", 0, "hello"), quoting("b", 60, "a"), quoting("c", 61, "old"));
@@ -66,7 +66,7 @@ describe("a message that quotes another", () => {
 });
 
 describe("what later turns know of an earlier message", () => {
-  it("that it was an image, with its media id and the advertisement it came from", async () => {
+  it("later turns know that a message was an image, with its media id and its advertisement", async () => {
     const { receive, settled, adapters } = whatsappConversation();
     const referral = { source_id: "ad-1", headline: "Spring" };
     receive(item("a", 0, { type: "image", image: { id: "77", mime_type: "image/png", caption: "look" }, referral }));
@@ -82,7 +82,7 @@ describe("what later turns know of an earlier message", () => {
     expect(adapters[0]!.message).toMatchObject({ content: "look", metadata: { attachments: [{ id: "77" }] } });
   });
 
-  it("nothing of system notices, which are no user's words", async () => {
+  it("later turns know nothing of system notices", async () => {
     const { receivePayload, receive, settled, adapters, stored } = whatsappConversation();
     receivePayload(
       messages({
@@ -121,7 +121,7 @@ describe("the names a contact has given themselves", () => {
   const said = (id: string, second: number, profile: Record<string, unknown>) =>
     notification(change({ contacts: [{ wa_id: PHONE, profile }], messages: [text(id, second, "hello")] }));
 
-  it("reach the model and are told to Postgres once, and again when they change", async () => {
+  it("a contact's names reach the model, and Postgres once and again when they change", async () => {
     const { receivePayload, settled, adapters, notices } = whatsappConversation();
     receivePayload(said("a", 0, { name: "Ann" }));
     receivePayload(said("b", 60, { name: "Ann" }));
@@ -138,7 +138,7 @@ describe("the names a contact has given themselves", () => {
 describe("a user who opens the chat without writing", () => {
   const opened = item("w", 0, { type: "request_welcome" });
 
-  it("gets the instance's greeting, once, and no answer of the model", async () => {
+  it("a user who opens the chat gets the instance's greeting once and no answer of the model", async () => {
     const { sent, sender } = recordingSender();
     const { receive, settled, adapters, stored } = whatsappConversation({
       sender,
@@ -159,7 +159,7 @@ describe("a user who opens the chat without writing", () => {
     expect(adapters.at(-1)!.history).toEqual([{ role: "assistant", content: "Welcome to Acme" }]);
   });
 
-  it("gets nothing from an instance without a greeting", async () => {
+  it("a user who opens the chat gets nothing from an instance without a greeting", async () => {
     const { sent, sender } = recordingSender();
     const { receive, settled, stored } = whatsappConversation({ sender });
     receive(opened);
@@ -184,7 +184,7 @@ describe("a user who stops marketing messages", () => {
     template: { name: "news", language: "en" },
   };
 
-  it("gets no broadcast until they resume them, whatever order the notices come in; Postgres is told", async () => {
+  it("a user who stopped marketing messages gets no broadcast until they resume them, in any order of notices", async () => {
     const conversation = whatsappConversation();
     const { receivePayload, settled, notices } = conversation;
     expect(undeliverable(conversation, broadcast, outbound)).toBeNull();
