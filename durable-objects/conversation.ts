@@ -79,8 +79,8 @@ export class Conversation extends DurableObject<Env> implements rpc.Conversation
     return this.#call((conversation) => acceptAlias(conversation, ...claim));
   }
 
-  async assignNumber(home: rpc.Home): Promise<rpc.AssignOutcome> {
-    return this.#call((conversation) => assignNumber(conversation, home));
+  async assignNumber(primary: rpc.PrimaryAddress): Promise<rpc.AssignOutcome> {
+    return this.#call((conversation) => assignNumber(conversation, primary));
   }
 
   async releaseNumber(path: readonly string[]): Promise<void> {

@@ -122,7 +122,7 @@ export async function expiredSessions(
 
 export type ExpiredSessions = { brandId: string; endedBefore: number; limit: number; timeoutMinutes: number };
 
-/** Deletes up to `limit` locks whose lifetime is over by `now` (epoch milliseconds), oldest first; returns how many. */
+/** Deletes up to `limit` locks expired by `now` (epoch milliseconds), oldest first. Returns their number. */
 export async function deleteExpiredLocks(db: Db, now: number, limit: number): Promise<number> {
   const [deleted] = await write(db, [
     sql`

@@ -75,7 +75,7 @@ export function sessionIdAt(name: string, number: number): string {
   return `${first}-${address.slice(0, 4)}-8${address.slice(4, 7)}-b${address.slice(7, 10)}-${address.slice(10)}`;
 }
 
-/** An address that nobody can compute: of a conversation that only its forwarding address leads to. */
+/** A random address, for a conversation that is reached only through a forwarding address. */
 export const newAddress = (): string => hex(crypto.getRandomValues(new Uint8Array(11)));
 
 /** The id of a later session at an address. Random, so that the id of one session tells nothing of the next one's. */

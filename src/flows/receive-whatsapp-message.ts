@@ -25,13 +25,13 @@ import { findWhatsAppUsers, resolveWhatsAppUser } from "../services/whatsapp-use
 import { submitMessage } from "./submit-message.ts";
 import type { SubmitOutcome } from "../domain/submission.ts";
 
-/** A message as another system of the brand took it from WhatsApp: the inner object of Meta's webhook. */
+/** A WhatsApp message received by the brand's own system: the inner object of Meta's webhook. */
 export type IncomingWhatsAppMessage = {
   credential: Credential;
   message: Record<string, unknown>;
-  /** What the caller says besides. */
+  /** The caller's metadata. */
   metadata: SanitizedMetadata;
-  /** The instance that is meant, if not the one people write to under `to`. */
+  /** The instance, if it is not the one with the number `to`. */
   instanceId: string | null;
   requestId: string;
   traceId: string;
@@ -39,7 +39,7 @@ export type IncomingWhatsAppMessage = {
   receivedAt: number;
 };
 
-/** `userId` is null for a duplicate: nobody was looked up. */
+/** `userId` is null for a duplicate, which needs no lookup. */
 export type WhatsAppReceipt = { outcome: SubmitOutcome; brandId: string; userId: string | null };
 
 /**
@@ -116,16 +116,16 @@ async function identify(
   return { bundle, sender, address };
 }
 
-/** E.164. Refuses (400) none and what is no phone number. */
+/** The phone number in E.164. Refuses (400) a missing or invalid number. */
 function requirePhone(field: "from" | "to", value: unknown): string {
   if (value === undefined || value === null || value === "") throw invalid(field, `${field} is required`);
-  // A webhook is read as well as it can be; here somebody hears of it who can mend it.
+  // Unlike in a webhook, the caller can correct an invalid number.
   const phone = typeof value === "string" ? phoneOf(value) : null;
   if (phone === null) throw invalid(field, `${field} must be a phone number: 2 to 15 digits, with or without +`);
   return phone;
 }
 
-/** What the message says. Refuses (400) one that says nothing, and more than anybody may say at once. */
+/** The message's content. Refuses (400) an unknown type and content over the limit of a message. */
 function requireContent(message: Record<string, unknown>): ReturnType<typeof describe> {
   const described = describe(message);
   if (described.kind === "unsupported") throw invalid("message", "The message has no content of a known type");

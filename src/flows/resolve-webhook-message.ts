@@ -9,44 +9,43 @@ import { findInstanceBy, requireReady } from "../services/instance.ts";
 import { findWhatsAppUsers, renameWhatsAppUser, resolveWhatsAppUser } from "../services/whatsapp-user.ts";
 import { EVENT } from "../telemetry/events.ts";
 
-/** Webhooks are sent again for 7 days; what is older than that may be a message the object has forgotten. */
-const SENT_AGAIN_MS = 7 * 24 * 3_600_000;
+/** Meta redelivers webhooks for 7 days; the object may have forgotten an older message. */
+const REDELIVERY_MS = 7 * 24 * 3_600_000;
 
-/** Postgres can't be reached, or can't do anything at all: it will be back. */
-const AWAY: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR", "DATABASE_ERROR"];
+/** Errors of an unreachable or failing Postgres, which are temporary. */
+const UNAVAILABLE: readonly ErrorCode[] = ["DATABASE_CONNECTION_ERROR", "TIMEOUT_ERROR", "DATABASE_ERROR"];
 
-type IntroduceDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "addresses">;
+type ResolveDeps = Pick<Deps, "db" | "read" | "caches" | "now" | "log" | "addresses">;
 
 /**
- * Finds out to whom and by whom a message is that came through a webhook: the instance by its number, the person by
- * either of their ids. One round trip for somebody known, two on first contact. What can't be is a value, also that
- * Postgres is away.
+ * Resolves a webhook message: the instance by its number, the sender by either id. One round trip for a known sender, two
+ * on first contact. Every refusal and an unavailable Postgres are values.
  */
 export async function resolveWebhookMessage(
-  deps: IntroduceDeps,
+  deps: ResolveDeps,
   message: InboundMessage,
-  place: ConversationRef,
+  conversation: ConversationRef,
 ): Promise<Resolution> {
   try {
-    return await introduce(deps, message, place);
+    return await resolveMessage(deps, message, conversation);
   } catch (error) {
-    if (!(error instanceof AppError) || !AWAY.includes(error.code)) throw error;
+    if (!(error instanceof AppError) || !UNAVAILABLE.includes(error.code)) throw error;
     deps.log.warn(EVENT.messageResolutionDeferred, { error });
     return { kind: "unavailable" };
   }
 }
 
-async function introduce(
-  deps: IntroduceDeps,
+async function resolveMessage(
+  deps: ResolveDeps,
   { id, groupId, person, business, newIdentity, sentAt }: InboundMessage,
   { address, owner, quoted = null }: ConversationRef,
 ): Promise<Resolution> {
   const key: InstanceKey = { endpoint: business };
-  const correspondent = { instance: key, address, person };
-  const mayBeKnown = owner === null || sentAt < deps.now() - SENT_AGAIN_MS;
+  const contact = { instance: key, address, person };
+  const mayBeKnown = owner === null || sentAt < deps.now() - REDELIVERY_MS;
   const [bundle, found, isKnown, quotedByOwner] = await Promise.all([
     findInstanceBy(deps, key),
-    groupId === null ? findWhatsAppUsers(deps, correspondent) : [],
+    groupId === null ? findWhatsAppUsers(deps, contact) : [],
     mayBeKnown && deps.read(isChannelMessageKnown(key, id)),
     owner === null || quoted === null ? null : deps.read(quotedMessage(owner, quoted)),
   ]);
@@ -61,16 +60,16 @@ async function introduce(
     if (!(error instanceof AppError)) throw error;
     return { kind: "rejected", reason: "not_configured", brandId: instance.brandId };
   }
-  // A number that has changed hands belongs to another brand: whose conversation it was says nothing any more.
+  // The business number may have moved to another brand: then the conversation's owner does not apply.
   const known = owner?.brandId === instance.brandId ? owner.userId : null;
-  const speaker = await resolveWhatsAppUser(deps, instance, correspondent, found, known);
-  if (speaker === null) return { kind: "rejected", reason: "guests_not_accepted", brandId: instance.brandId };
-  if (newIdentity !== null) await renameWhatsAppUser(deps, instance, speaker.user.id, { was: person, newIdentity });
+  const sender = await resolveWhatsAppUser(deps, instance, contact, found, known);
+  if (sender === null) return { kind: "rejected", reason: "guests_not_accepted", brandId: instance.brandId };
+  if (newIdentity !== null) await renameWhatsAppUser(deps, instance, sender.user.id, { was: person, newIdentity });
   return {
     kind: "ready",
     bundle,
-    user: speaker.user,
-    openSession: speaker.openSession,
+    user: sender.user,
+    openSession: sender.openSession,
     quoted: known === null ? null : quotedByOwner,
   };
 }

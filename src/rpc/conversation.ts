@@ -160,10 +160,10 @@ export type RequestStatus = { kind: "status"; brandId: string; outcome: SubmitOu
 export type Via = readonly string[];
 
 /** A conversation that claims other addresses of its contact. `foundedAt` is null while it has no messages. */
-export type Home = { address: string; foundedAt: number | null; kind: AddressKind };
+export type PrimaryAddress = { address: string; foundedAt: number | null; kind: AddressKind };
 
 /**
- * `joined`: the address forwards to the home. `follow`: it forwards to another one, which is to be asked. `precedes`: its
+ * `joined`: the address forwards to the primary. `follow`: it forwards to another one, which is to be asked. `precedes`: its
  * own conversation takes precedence. `separate`: it has a conversation, and only an address without one was claimed.
  */
 export type AliasOutcome =
@@ -172,7 +172,7 @@ export type AliasOutcome =
   | { kind: "precedes" }
   | { kind: "separate" };
 
-/** `follow`: the home has no messages, and the number leads to a conversation that may have some. */
+/** `follow`: the primary has no messages, and the number leads to a conversation that may have some. */
 export type AssignOutcome = { kind: "joined" } | { kind: "follow"; to: string };
 
 /** Methods of a conversation. The Durable Object implements them; its stub has the same shape. */
@@ -183,10 +183,13 @@ export type Conversation = {
   receive(arrival: WebhookBatch): Promise<Received>;
   /** Returns the outcome of a known request id without a lookup. */
   requestStatus(request: StatusQuery): Promise<RequestStatus | Unknown>;
-  /** Forwards this address to `home`, unless its own conversation takes precedence. */
-  acceptAlias(home: Home, claim: { kind: AddressKind | null; onlyUnfounded: boolean }): Promise<AliasOutcome>;
-  /** Forwards direct calls to this phone number's address to `home`. */
-  assignNumber(home: Home): Promise<AssignOutcome>;
+  /** Forwards this address to `primary`, unless its own conversation takes precedence. */
+  acceptAlias(
+    primary: PrimaryAddress,
+    claim: { kind: AddressKind | null; onlyUnfounded: boolean },
+  ): Promise<AliasOutcome>;
+  /** Forwards direct calls to this phone number's address to `primary`. */
+  assignNumber(primary: PrimaryAddress): Promise<AssignOutcome>;
   /** Forwards direct calls to this phone number's address to a new conversation: its holder has left it. */
   releaseNumber(path: readonly string[]): Promise<void>;
   /** Returns which of these webhook messages were received here, or where this address forwards to. */

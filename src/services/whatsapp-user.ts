@@ -12,12 +12,12 @@ import type { Instance } from "../domain/instance.ts";
 import type { StoredIdentifier } from "../domain/user.ts";
 import type { Sender } from "./identity.ts";
 
-/** Somebody who writes to an instance on WhatsApp, and where their conversation is. */
+/** A WhatsApp contact of an instance, with the address of their conversation. */
 export type WhatsAppContact = { instance: InstanceKey; address: string; person: ChannelIdentity };
 
 /**
- * What a person goes by on WhatsApp, the phone number first. Refuses (400) a badly formed number, and nobody: one who has
- * neither a number nor an id.
+ * The identifiers of a contact, the phone number first. Refuses (400) a malformed number, and a contact with neither a
+ * number nor an id.
  */
 export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentifier[] {
   const number = validateIdentifier("phone_e164", phone, { required: userId === null });
@@ -30,14 +30,14 @@ export function identifiersOf({ phone, userId }: ChannelIdentity): StoredIdentif
 const contactKey = ({ instance, person }: WhatsAppContact): string =>
   JSON.stringify(["whatsapp", instance, person.phone, person.userId]);
 
-/** Everybody who goes by either of the ids, of the instance's brand. At most one round trip, shared with what else is read. */
+/** Finds the brand's users with either id, in at most one round trip, shared with other reads of the same tick. */
 export async function findWhatsAppUsers(
   { read, caches }: Pick<Deps, "read" | "caches">,
-  correspondent: WhatsAppContact,
+  contact: WhatsAppContact,
 ): Promise<FoundUser[]> {
-  const { instance, address, person } = correspondent;
+  const { instance, address, person } = contact;
   const identifiers = identifiersOf(person);
-  const { byIdentifier } = await caches.knownUsers.get(contactKey(correspondent), async () => ({
+  const { byIdentifier } = await caches.knownUsers.get(contactKey(contact), async () => ({
     byToken: null,
     byIdentifier: await read(
       usersByIdentifiers({ instance, channel: "whatsapp", addressOf: () => address }, identifiers),
@@ -47,42 +47,42 @@ export async function findWhatsAppUsers(
 }
 
 /**
- * The person: `owner`, whose conversation it is, if somebody has written here before; else who goes by the number, else by
- * the id. WhatsApp vouches for both, so both are theirs from now on. Nobody means first contact: the person is made, or
- * null when the instance takes no guests. Refuses (400) an instance without a brand.
+ * Resolves the sender: the conversation's `owner` if it has one, else the user with the number, else with the id. WhatsApp
+ * has verified both, so both become the sender's. Creates a user on first contact; returns null when the instance accepts
+ * no guests. Refuses (400) an instance without a brand.
  */
 export async function resolveWhatsAppUser(
   deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
-  correspondent: WhatsAppContact,
+  contact: WhatsAppContact,
   found: readonly FoundUser[],
   owner: string | null = null,
 ): Promise<Sender | null> {
   if (!instance.brandId) throw invalid("brand_id", "brand_id is required");
-  const identifiers = identifiersOf(correspondent.person);
+  const identifiers = identifiersOf(contact.person);
   const byPriority = identifiers.flatMap(({ type }) => found.find(({ by }) => by?.type === type) ?? []);
   const known = owner === null ? byPriority[0] : byPriority.find(({ user }) => user.id === owner);
-  const newcomer = () =>
-    instance.acceptGuestUsers ? createOnFirstContact(deps, instance, correspondent, identifiers) : null;
-  if (known === undefined && owner === null) return newcomer();
+  const firstContact = () =>
+    instance.acceptGuestUsers ? createOnFirstContact(deps, instance, contact, identifiers) : null;
+  if (known === undefined && owner === null) return firstContact();
   const user = known?.user ?? { id: owner ?? "", tier: tierFor(whatsapp) };
-  const isTheirs = ({ type, value }: StoredIdentifier) =>
+  const isOwn = ({ type, value }: StoredIdentifier) =>
     found.some(({ by, user: { id } }) => by?.type === type && by.value === value && id === user.id);
-  const missing = identifiers.filter((identifier) => !isTheirs(identifier));
+  const missing = identifiers.filter((identifier) => !isOwn(identifier));
   if (missing.length > 0) {
     const scope = { brandId: instance.brandId, channel: "whatsapp" } as const;
-    const isThere = await moveIdentifiers(deps.db, scope, user.id, { to: missing, from: [] });
-    if (!isThere) {
-      // The conversation remembers somebody whom Postgres was made to forget.
+    const exists = await moveIdentifiers(deps.db, scope, user.id, { to: missing, from: [] });
+    if (!exists) {
+      // The conversation's owner was deleted from Postgres.
       deps.caches.newUsers.invalidate();
-      return newcomer();
+      return firstContact();
     }
   }
-  remember(deps, correspondent, user, identifiers);
+  remember(deps, contact, user, identifiers);
   return { user, authState: "identified", openSession: known?.openSession ?? null };
 }
 
-/** What the person goes by from now on. A phone number that was given up may be somebody else's tomorrow. */
+/** Replaces a user's identifiers. A released phone number may belong to another user later, so it is removed. */
 export async function renameWhatsAppUser(
   deps: Pick<Deps, "db" | "caches">,
   instance: Instance,
@@ -101,32 +101,32 @@ export async function renameWhatsAppUser(
 async function createOnFirstContact(
   deps: Pick<Deps, "db" | "caches" | "now" | "addresses">,
   instance: Instance,
-  correspondent: WhatsAppContact,
+  contact: WhatsAppContact,
   identifiers: StoredIdentifier[],
 ): Promise<Sender> {
-  const { user, openSession } = await deps.caches.newUsers.get(contactKey(correspondent), () =>
+  const { user, openSession } = await deps.caches.newUsers.get(contactKey(contact), () =>
     createUser(deps.db, deps.addresses, {
       instanceId: instance.id,
       brandId: instance.brandId,
       channel: "whatsapp",
       user: { id: uuidv7(deps.now()), tier: tierFor(whatsapp) },
       identifiers,
-      address: correspondent.address,
+      address: contact.address,
       metadata: {},
       now: deps.now(),
     }),
   );
-  remember(deps, correspondent, user, identifiers);
+  remember(deps, contact, user, identifiers);
   return { user, authState: "identified", openSession };
 }
 
-/** The open session is the object's from now on. */
+/** Caches the user without their open session, which the object keeps from now on. */
 function remember(
   { caches }: Pick<Deps, "caches">,
-  correspondent: WhatsAppContact,
+  contact: WhatsAppContact,
   user: FoundUser["user"],
   identifiers: readonly StoredIdentifier[],
 ): void {
   const byIdentifier = identifiers.map((by) => ({ user, by, openSession: null }));
-  caches.knownUsers.set(contactKey(correspondent), { byToken: null, byIdentifier });
+  caches.knownUsers.set(contactKey(contact), { byToken: null, byIdentifier });
 }

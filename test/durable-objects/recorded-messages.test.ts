@@ -72,15 +72,15 @@ describe("a message that is recorded and sent", () => {
   });
 
   it("a recorded message follows a conversation to its new address", async () => {
-    const [old, home] = [newAddress(), newAddress()];
+    const [old, primary] = [newAddress(), newAddress()];
     await at(old).acceptAlias(
-      { address: home, foundedAt: 1, kind: "number" },
+      { address: primary, foundedAt: 1, kind: "number" },
       { kind: "number", onlyUnfounded: false },
     );
     await at(old).record(recording());
     expect(await entries(old)).toEqual([]);
-    expect(await entries(home)).toHaveLength(1);
-    expect(await rows(home, "SELECT part FROM deliveries")).toHaveLength(1);
+    expect(await entries(primary)).toHaveLength(1);
+    expect(await rows(primary, "SELECT part FROM deliveries")).toHaveLength(1);
   });
 
   it("a recorded message is refused by another user's conversation", async () => {

@@ -224,7 +224,7 @@ describe("a logger with context", () => {
 
 describe("what is logged, and how", () => {
   const configured = (env: Record<string, string>) => {
-    const { logLevel, logFormat } = parseConfig({ DATABASE_URL: "postgresql://x", ...env });
+    const { logLevel, logFormat } = parseConfig({ ENVIRONMENT: "development", DATABASE_URL: "postgresql://x", ...env });
     return start({ level: logLevel, format: logFormat });
   };
 

@@ -54,7 +54,7 @@ const numberChanges = ({ deps: { addresses } }: ChannelContext, { messages }: We
     return [{ old: person.phone === null ? null : at(person.phone), next: at(newIdentity.phone) }];
   });
 
-/** Passes on what is not of this address: messages that were received here before, and statuses of what was sent from here. */
+/** Forwards a batch without the messages that were received here before and the statuses of messages sent from here. */
 async function forward(
   context: ChannelContext,
   batch: WebhookBatch,

@@ -23,7 +23,7 @@ export function amended({ amendments }: Pick<Stores, "amendments">, message: Inb
 
 /**
  * Stores an edit or a revocation and applies it to its message: in a pending turn, and in the history. Returns the turns
- * whose runs have to be aborted: one of a revoked message is recorded, one of an edited message runs again.
+ * to abort: one of a revoked message is recorded, one of an edited message runs again.
  */
 export function applyAmendment(stores: Stores, message: InboundMessage, options: Options): string[] {
   const { amendments, outbox, state, turns } = stores;

@@ -1,4 +1,4 @@
-import type { AliasOutcome, AssignOutcome, Home, Via } from "../../../src/rpc/conversation.ts";
+import type { AliasOutcome, AssignOutcome, PrimaryAddress, Via } from "../../../src/rpc/conversation.ts";
 import { aliasesOf, newAddress } from "../../../src/domain/address.ts";
 import type { Alias } from "../../../src/domain/address.ts";
 import type { ChannelEndpoint, ChannelIdentity } from "../../../src/domain/inbound-message.ts";
@@ -10,9 +10,9 @@ import { MAX_HOPS } from "./route.ts";
 
 /**
  * One contact may have several addresses: by phone numbers and by ids of the channel. The conversation is at one of them,
- * its home, and the others forward. Ids belong to one contact for ever, so `forwardsTo` is never changed; phone numbers
- * change hands, so `reassignedTo` is. An address forwards only to one of a better rank, and a rank only improves: so no
- * order of claims makes a circle.
+ * the primary address, and the others forward. Ids belong to one contact for ever, so `forwardsTo` never changes; phone
+ * numbers change hands, so `reassignedTo` does. An address forwards only to one of a better rank, and a rank only improves,
+ * so no order of claims makes a circle.
  */
 
 type Context = Pick<ChannelContext, "state" | "address"> & {
@@ -24,14 +24,14 @@ export function markFounded(state: StateStore, now: number): void {
   if (state.get("foundedAt") === null) state.set("foundedAt", now);
 }
 
-const homeOf = ({ state, address }: Pick<Context, "state" | "address">): Home => ({
+const primaryOf = ({ state, address }: Pick<Context, "state" | "address">): PrimaryAddress => ({
   address,
   foundedAt: state.get("foundedAt"),
   kind: state.get("addressKind") ?? "number",
 });
 
 /** The older conversation wins; among equals the phone number's, then the lower address. */
-function precedes(one: Home, other: Home): boolean {
+function precedes(one: PrimaryAddress, other: PrimaryAddress): boolean {
   const [a, b] = [one, other].map(({ foundedAt }) => foundedAt ?? Number.POSITIVE_INFINITY);
   if (a !== b) return (a ?? 0) < (b ?? 0);
   if (one.kind !== other.kind) return one.kind === "number";
@@ -39,25 +39,26 @@ function precedes(one: Home, other: Home): boolean {
 }
 
 /**
- * Answers a home that claims this address. `kind` is the address's own when the claim names it, null when the claim
+ * Answers a primary that claims this address. `kind` is the address's own when the claim names it, null when the claim
  * followed another address here. With `onlyUnfounded` two conversations that both have messages stay apart.
  */
 export function acceptAlias(
   context: Pick<Context, "state" | "address"> & { deps: Pick<Context["deps"], "now"> },
-  home: Home,
+  primary: PrimaryAddress,
   { kind, onlyUnfounded }: { kind: Alias["kind"] | null; onlyUnfounded: boolean },
 ): AliasOutcome {
   const { state, deps } = context;
   if (kind !== null) state.set("addressKind", kind);
   if (kind === "number" && state.get("reassignedTo") !== null) {
-    reassign(state, { address: home.address, kind: "assigned" }, deps.now());
+    reassign(state, { address: primary.address, kind: "assigned" }, deps.now());
     return { kind: "joined" };
   }
   const forwardsTo = state.get("forwardsTo");
-  if (forwardsTo !== null) return forwardsTo === home.address ? { kind: "joined" } : { kind: "follow", to: forwardsTo };
+  if (forwardsTo !== null)
+    return forwardsTo === primary.address ? { kind: "joined" } : { kind: "follow", to: forwardsTo };
   if (onlyUnfounded && state.get("foundedAt") !== null) return { kind: "separate" };
-  if (precedes(homeOf(context), home)) return { kind: "precedes" };
-  state.set("forwardsTo", home.address);
+  if (precedes(primaryOf(context), primary)) return { kind: "precedes" };
+  state.set("forwardsTo", primary.address);
   return { kind: "joined" };
 }
 
@@ -108,7 +109,7 @@ async function claim(context: Context, alias: Alias, onlyUnfounded: boolean): Pr
   let kind: Alias["kind"] | null = alias.kind;
   for (let hops = 0; hops < MAX_HOPS; hops += 1) {
     if (target === address) return { kind: "done" };
-    const asked = homeOf(context);
+    const asked = primaryOf(context);
     const outcome = await deps.conversation(target).acceptAlias(asked, { kind, onlyUnfounded });
     if (outcome.kind === "separate") return { kind: "separate", to: target };
     // Another claim may have linked this address during the call.
@@ -125,19 +126,19 @@ async function claim(context: Context, alias: Alias, onlyUnfounded: boolean): Pr
 }
 
 /**
- * Assigns this phone number to a conversation: calls that come directly are forwarded there. A home without messages does
+ * Assigns this phone number to a conversation: calls that come directly are forwarded there. A primary without messages does
  * not take a number from a conversation that may have some: it is told to follow.
  */
 export function assignNumber(
   { state, address, deps }: Pick<Context, "state" | "address"> & { deps: Pick<Context["deps"], "now"> },
-  home: Home,
+  primary: PrimaryAddress,
 ): AssignOutcome {
   state.set("addressKind", "number");
   const founded = state.get("foundedAt") === null ? null : address;
   const current = state.get("reassignedTo")?.address ?? state.get("forwardsTo") ?? founded;
-  if (current === home.address) return { kind: "joined" };
-  if (home.foundedAt === null && current !== null) return { kind: "follow", to: current };
-  reassign(state, home.address === address ? null : { address: home.address, kind: "assigned" }, deps.now());
+  if (current === primary.address) return { kind: "joined" };
+  if (primary.foundedAt === null && current !== null) return { kind: "follow", to: current };
+  reassign(state, primary.address === address ? null : { address: primary.address, kind: "assigned" }, deps.now());
   return { kind: "joined" };
 }
 
@@ -179,7 +180,7 @@ export async function changeNumber(
 ): Promise<void> {
   const { state, address, deps } = context;
   if (old === next) return;
-  await deps.conversation(next).assignNumber(homeOf(context));
+  await deps.conversation(next).assignNumber(primaryOf(context));
   rememberNumber(state, next);
   const isOwnNumber = state.get("addressKind") === "number";
   const given = new Set([
@@ -199,6 +200,6 @@ export async function changeNumber(
 export async function followNumber(context: Context, next: string): Promise<void> {
   const { state, address, deps } = context;
   if (state.get("foundedAt") !== null || next === address) return;
-  const outcome = await deps.conversation(next).assignNumber(homeOf(context));
+  const outcome = await deps.conversation(next).assignNumber(primaryOf(context));
   if (outcome.kind === "follow") await claimAliases(context, [{ address: outcome.to, kind: null }], false);
 }

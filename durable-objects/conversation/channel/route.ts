@@ -32,7 +32,7 @@ export function route(
   return forwardsTo === null ? { kind: "here" } : { kind: "forward", to: forwardsTo, via: [...via, address] };
 }
 
-/** The refusal of a call whose forwarding led in a circle. */
+/** The refusal of a call that was forwarded in a circle. */
 export const FORWARDING_LOOP: Refused = {
   kind: "refused",
   code: "SERVICE_UNAVAILABLE",
@@ -40,7 +40,7 @@ export const FORWARDING_LOOP: Refused = {
   details: { retry_after_ms: 1_000 },
 };
 
-/** The number whose direct calls this address receives, told by the first hop; null for calls that came otherwise. */
+/** The phone number that a direct call was addressed to, by its first hop; null for other calls. */
 export function numberOf([first = ""]: Via): { address: string; isReleased: boolean } | null {
   const [, kind, address = ""] = /^(released|assigned):(.+)$/.exec(first) ?? [];
   return kind === undefined ? null : { address, isReleased: kind === "released" };

@@ -44,7 +44,7 @@ export type ConversationState = {
   foundedAt: number;
   /** Other addresses of the contact that this one has claimed. */
   aliases: string[];
-  /** Addresses of phone numbers whose direct calls lead here. They are released when the contact changes numbers. */
+  /** Addresses of phone numbers that forward direct calls here; released when the contact changes numbers. */
   numbers: string[];
   /** The instance as of the last message. Turns that outlive their caller run with it. */
   bundle: InstanceBundle;

@@ -33,7 +33,7 @@ export type Origin = Outbound & {
   channelMessageId: string;
 };
 
-/** A webhook message whose instance and sender are not resolved yet: its turn can't run before. */
+/** A webhook message before its instance and sender are resolved; its turn can't run yet. */
 export type Inbound = {
   message: InboundMessage;
   traceId: string;

@@ -31,7 +31,7 @@ export class TurnStore {
   #queue: StoredTurn[] | null = null;
   /** Admission times, newest last, as far back as the rate limit looks; null until they are read. */
   #admissions: number[] | null = null;
-  /** The turn whose first run began with its admission and that `start` has not returned yet. */
+  /** The turn that was admitted as running and that `start` has not returned yet. */
   #begun: string | null = null;
 
   constructor(storage: Storage) {

@@ -76,7 +76,7 @@ export class TurnRunner {
   }
 
   /**
-   * Rejects the waiters of these turns and aborts the run of one. A turn whose row is still pending, because its message
+   * Rejects the waiters of these turns and aborts the run of one. A turn that is still pending, because its message
    * was edited, runs again.
    */
   cancel(turnIds: readonly string[]): void {

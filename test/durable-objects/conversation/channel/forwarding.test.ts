@@ -72,7 +72,7 @@ function world() {
     return {
       receive: call((batch) => accept(at(address), batch)),
       acceptAlias: call((...claim) => acceptAlias(at(address), ...claim)),
-      assignNumber: call((home) => assignNumber(at(address), home)),
+      assignNumber: call((primary) => assignNumber(at(address), primary)),
       releaseNumber: call((path) => releaseNumber(at(address), path)),
       knownMessages: call((...asked) => knownMessages(at(address), ...asked)),
     } as Partial<Conversation> as Conversation;
