@@ -211,13 +211,14 @@ describe("the wrong way in", () => {
     ["OPTIONS", "/api/messages", "POST"],
     ["POST", "/live", "GET"],
     ["PATCH", "/healthz", "GET"],
+    ["GET", "/api/messages/", "POST"],
   ] as const)("the request %s %s is refused with the allowed method", async ([method, path, allowed], { service }) => {
     const reply = await service.request(path, { method });
     expectRefusal(reply, 405, "METHOD_NOT_ALLOWED");
     expect(reply.headers.get("Allow")).toBe(allowed);
   });
 
-  it.for(["/", "/api", "/api/messages/", "/nowhere", "/api/%00", "/%E0%A4%A", "/API/MESSAGES", "/api//messages"])(
+  it.for(["/", "/api", "/api/messages//", "/nowhere", "/api/%00", "/%E0%A4%A", "/API/MESSAGES", "/api//messages"])(
     "the path %s does not exist",
     async (path, { service }) => {
       expectRefusal(await service.request(path), 404, "ROUTE_NOT_FOUND");

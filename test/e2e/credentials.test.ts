@@ -157,8 +157,8 @@ describe("somebody with a token", () => {
     expect(await say("api", {}, bearer(mine))).toMatchObject({ status: 403, body: { error: { code: "FORBIDDEN" } } });
   });
 
-  it("a user's token does not find another brand's instance", async ({ say }) => {
-    expect((await say("web", { instance_id: INSTANCE.globex }, bearer(mine))).status).toBe(404);
+  it("a user's token is refused at another brand's instance", async ({ say }) => {
+    expect((await say("web", { instance_id: INSTANCE.globex }, bearer(mine))).status).toBe(401);
   });
 
   it.for([
