@@ -26,12 +26,15 @@ const rank = (state: SQL): SQL =>
 
 /**
  * A delivery's state only advances: late notices change nothing. A statement can't update a row twice, so the last notice
- * of each message counts.
+ * of each message counts. A status that names nothing but the channel's id finds the message by its first part's.
  */
 const updateDeliveries = (notices: readonly DeliveryNotice[]): SQL => sql`
   update messages m
   set metadata_json = m.metadata_json || jsonb_build_object('delivery', d.delivery),
-    content = coalesce(d.content, m.content), updated_at = now()
+    content = coalesce(d.content, m.content), updated_at = now(),
+    channel_message_id = case when exists (select from messages other
+        where other.instance_id = m.instance_id and other.channel_message_id = d.delivery #>> '{ids,0}')
+      then m.channel_message_id else coalesce(m.channel_message_id, d.delivery #>> '{ids,0}') end
   from jsonb_to_recordset(${storable(
     [...new Map(notices.map((notice) => [notice.messageId, notice])).values()].map(
       ({ brandId, messageId, delivery, content }) => ({
