@@ -30,6 +30,13 @@ const it = gatewayTest
       () =>
         orchestrator.calls.at(-1)!.adapter,
   );
+/** An instance answers on its own kind of channel only: the ones that are named here are WhatsApp's. */
+const NAMED = [INSTANCE.guestless, INSTANCE.unconfigured, INSTANCE.globex];
+it.beforeAll(({ gateway }) =>
+  gateway.database.query("update instances set channel = 'whatsapp' where id::text = any(string_to_array($1, ','))", [
+    NAMED.join(","),
+  ]),
+);
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 
 type Changes = { message?: Record<string, unknown>; [field: string]: unknown };
@@ -152,9 +159,11 @@ describe("to whom a message is", () => {
     say,
     heard,
   }) => {
-    const metadata = { instance_id: INSTANCE.chat };
+    const metadata = { instance_id: INSTANCE.whatsapp };
     expect(await say({ message: { to: "15559998888" }, metadata })).toMatchObject({ status: 200 });
-    expect(heard().routing.instance_id).toBe(INSTANCE.chat);
+    expect(heard().routing.instance_id).toBe(INSTANCE.whatsapp);
+    const chat = { instance_id: INSTANCE.chat };
+    expect(await say({ message: { to: BUSINESS.number }, metadata: chat })).toMatchObject({ status: 404 });
   });
 
   it.for([
