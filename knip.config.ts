@@ -5,7 +5,7 @@ const config: KnipConfig = {
     "scripts/*.ts",
     "scripts/dev/guard.ts",
     "test/**/*.test.ts",
-    "test/support/{runtime,cloudflare-workers}.ts",
+    "test/support/runtime.ts",
     "test/bench/{main,floor,database,orchestrator}.ts",
     "test/chaos/worker.ts",
   ],

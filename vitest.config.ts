@@ -5,8 +5,8 @@ import { orchestratorBinding } from "./test/support/orchestrator-binding.ts";
 
 const workerd = ["test/durable-objects/*.test.ts"];
 const e2e = ["test/e2e/**/*.test.ts"];
-/** Files that replace a module: they can't share modules with others. */
-const mocking = ["test/channels/channel.test.ts"];
+/** Files that replace a module or the driver's settings: they can't share modules with others. */
+const isolated = ["test/channels/channel.test.ts", "test/scripts/neon-proxy/server.test.ts"];
 /** The platform's classes outside the runtime. */
 const platform = { "cloudflare:workers": join(import.meta.dirname, "test/support/cloudflare-workers.ts") };
 
@@ -17,7 +17,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["test/**/*.test.ts"],
-          exclude: [...workerd, ...e2e, ...mocking],
+          exclude: [...workerd, ...e2e, ...isolated],
           globalSetup: ["test/support/database-image.ts"],
           alias: platform,
           // Modules hold no state, so the files of a worker share them instead of loading each again.
@@ -28,7 +28,16 @@ export default defineConfig({
           expect: { poll: { timeout: 20_000 } },
         },
       },
-      { test: { name: "node-mocked", include: mocking, alias: platform, testTimeout: 30_000 } },
+      {
+        test: {
+          name: "node-isolated",
+          include: isolated,
+          globalSetup: ["test/support/database-image.ts"],
+          alias: platform,
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
       {
         plugins: [
           cloudflareTest({

@@ -14,7 +14,7 @@ type Options = {
 };
 
 /**
- * Multiplexes an object's one alarm over several tasks. Each task derives the work that is due from the object's own tables, so an
+ * Multiplexes an object's one alarm over several tasks. Each task derives what is due from the object's own tables, so an
  * alarm that fires late, twice or after a restart does the same work; only the earliest time is kept.
  */
 export class Alarm {

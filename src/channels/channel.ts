@@ -38,7 +38,7 @@ export type Remedy =
   | { kind: "template" };
 
 export type SendOutcome =
-  /** `recipient` is the contact as named by the channel, if the response has it. */
+  /** `recipient` is the contact as the channel names it, where the response tells. */
   | { kind: "sent"; id: string; recipient: ChannelIdentity | null }
   | { kind: "refused"; error: DeliveryError; remedy: Remedy; retryAfterMs: number | null }
   /** The request was sent and its outcome is not known: only a status will tell. */

@@ -89,7 +89,7 @@ export async function addIdentifiers(
 }
 
 /**
- * Gives a user identifiers verified by a channel, including those of another user, and deletes those in `from`.
+ * Gives a user identifiers that a channel vouches for, also those that another user had, and deletes those in `from`.
  * Returns false when there is no such user.
  */
 export async function moveIdentifiers(

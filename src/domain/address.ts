@@ -78,7 +78,7 @@ export function sessionIdAt(name: string, number: number): string {
 /** A random address, for a conversation that is reached only through a forwarding address. */
 export const newAddress = (): string => hex(crypto.getRandomValues(new Uint8Array(11)));
 
-/** The id of a later session at an address. Random, so that one session's id reveals nothing of the next one's. */
+/** The id of a later session at an address. Random, so that the id of one session tells nothing of the next one's. */
 export const newSessionId = (address: string): string =>
   sessionIdAt(address, crypto.getRandomValues(new Uint32Array(1))[0] ?? 0);
 

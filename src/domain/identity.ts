@@ -88,7 +88,7 @@ export const presented = (identifiers: Identifiers): { type: IdentifierType; val
 
 export type UserType = "guest" | "verified";
 
-/** The tier of a new identified user: `verified` where the channel has verified the identifiers, elsewhere they are claims. */
+/** The tier of a new identified user: `verified` where the channel vouches for identifiers, elsewhere they are claims. */
 export const tierFor = ({ vouchesForIdentifiers }: { vouchesForIdentifiers: boolean }): Exclude<UserTier, "guest"> =>
   vouchesForIdentifiers ? "verified" : "standard";
 

@@ -66,7 +66,7 @@ export type InboundMessage = {
   content: string;
   /** Epoch milliseconds of the channel's clock. */
   sentAt: number;
-  /** Further fields of the channel, and the raw message. */
+  /** What the channel told besides, and the message as it came. */
   metadata: Record<string, unknown>;
   /** Set for an edit (`edit`) or a revocation (`edit: null`) of an earlier message. */
   amends?: Pick<Amendment, "target" | "edit"> | null;

@@ -106,7 +106,7 @@ export type AmendmentNotice = {
   isBlanked: boolean;
 };
 
-/** Data of a channel about its contact: `profile`, `marketing`. Merged into the user's metadata under the channel. */
+/** What a channel told about its contact: `profile`, `marketing`. Merged into the user's metadata under the channel. */
 export type ContactNotice = {
   kind: "contact";
   brandId: string;

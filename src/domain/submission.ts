@@ -15,7 +15,7 @@ export type Submission = {
   channel: Channel;
   content: string;
   metadata: Record<string, unknown>;
-  /** Changes of the metadata, by path; part of the answer. */
+  /** Changes of the metadata, by path; told with the answer. */
   warnings?: string[];
   /** The channel's id of the quoted message. */
   replyTo?: string | null;

@@ -13,7 +13,7 @@ type LedgerDeps = Pick<Deps, "db" | "log" | "conversation" | "now">;
 type Pulled = LedgerPull & { address: string };
 
 /**
- * Pulls the entries of conversations, writes them and confirms the written ones. A conversation keeps entries that failed
+ * Pulls the entries of conversations, writes them and confirms what is written. A conversation keeps entries that failed
  * and notifies the ledger again; it doesn't hold up the others, and its error is thrown when they are written.
  */
 export async function pullLedger(deps: LedgerDeps, addresses: readonly string[]): Promise<void> {

@@ -15,7 +15,7 @@ export type Summary = { messages: number; duplicates: number; statuses: number; 
 
 /**
  * Delivers every message and status of a notification to its conversation, and returns when each is stored. Refuses (503)
- * when one could not be: Meta then sends all of it again, and only new messages count.
+ * when one could not be: Meta sends all of it again, and only what is new counts.
  */
 export async function receiveWhatsAppWebhook(
   deps: Pick<Deps, "conversation" | "log" | "addresses" | "read">,

@@ -41,7 +41,7 @@ function toAppError(thrown: unknown): AppError {
 }
 
 /**
- * Whether the platform could not reach an object, or lost it during the call. The runtime has already retried calls that are
+ * Whether the platform could not reach an object, or lost it during the call. The runtime has already retried what is
  * retryable; the caller may retry with the same request id.
  * https://developers.cloudflare.com/durable-objects/best-practices/error-handling/ and automatic-retries/ beside it
  */

@@ -69,7 +69,7 @@ export async function isSameSecret(given: string, secret: string): Promise<boole
 
 /**
  * The caller of an endpoint that requires a credential. Refuses (401) none, one that is not valid, and one of a brand that
- * is switched off: an API key's lookup includes that, a user token needs another one, which is cached.
+ * is switched off: an API key's look-up tells that, a user token needs one more, which is cached.
  */
 export async function requireCaller(
   deps: TokenDeps & Pick<Deps, "background">,

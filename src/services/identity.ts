@@ -174,7 +174,7 @@ export async function guestSender(
 const UNGUESSABLE = /^[A-Za-z0-9_-]{22,}$/;
 const DAY_MS = 86_400_000;
 
-/** null for a guessable request id: its answer would give the guest's token to another caller. */
+/** null for a request id that a stranger could guess: its answer would hand them the guest's token. */
 async function derivedGuestId(
   { id }: Instance,
   channel: Channel,

@@ -81,7 +81,7 @@ async function eraseInObject(
 }
 
 /**
- * Deletes rows past their brand's retention period (sessions, dead letters, guests without a session), expired request
+ * Deletes what is past its brand's retention period (sessions, dead letters, guests without a session), expired request
  * ids and old tombstones, in batches until nothing is left or the run's time is over. A failure for one brand is logged
  * and does not affect the others.
  */

@@ -30,7 +30,7 @@ export const EVENT = {
   ledgerMessageInvalid: "ledger_message_invalid",
   /** A conversation could not be asked for its entries. */
   ledgerPullFailed: "ledger_pull_failed",
-  /** A confirmation of written entries failed; they are written again without effect. */
+  /** A conversation could not be told that its entries are written; they are written again without effect. */
   ledgerConfirmFailed: "ledger_confirm_failed",
   /** Postgres refused an entry for its content; it is a dead letter. */
   messageSaveFailed: "message_save_failed",
@@ -45,7 +45,7 @@ export const EVENT = {
   aliasClaimFailed: "alias_claim_failed",
   /** A webhook held something the gateway does not process. */
   webhookSkipped: "webhook_skipped",
-  /** A conversation could not store webhook messages; the 503 makes Meta send them again. */
+  /** A conversation could not store webhook messages; Meta is told to send them again. */
   webhookSaveFailed: "webhook_save_failed",
   /** No app secret is configured, so webhooks are refused. */
   webhookSecretMissing: "webhook_secret_missing",

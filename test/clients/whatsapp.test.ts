@@ -4,7 +4,7 @@ import type { Remedy } from "../../src/channels/channel.ts";
 import { hang, refuse, take, takeSilently } from "../support/graph-api.ts";
 import { standInTest } from "../support/fixtures.ts";
 
-const it = standInTest.extend(
+const it = standInTest().extend(
   "sender",
   { scope: "file" },
   ({ graph }) =>

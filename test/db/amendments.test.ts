@@ -14,7 +14,7 @@ import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
 
-const it = databaseTest.extend("deps", { scope: "file" }, ({ database }) =>
+const it = databaseTest().extend("deps", { scope: "file" }, ({ database }) =>
   createTestDeps({ endpoint: database.endpoint }),
 );
 

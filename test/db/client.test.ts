@@ -9,7 +9,7 @@ import { startDatabase } from "../support/database.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { concurrent: true })
   .extend(
     "open",

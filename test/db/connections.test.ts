@@ -17,7 +17,7 @@ const REQUESTS = 1_000;
 const UNKNOWN = REQUESTS / 10;
 const AT_ONCE = 20;
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   /** What the database counts: connections that are doing something, or are stuck in a transaction. */
   .extend("busy", { scope: "file" }, ({ database }) => async (): Promise<number> => {

@@ -11,7 +11,7 @@ import { createTestDeps } from "../support/deps.ts";
 import { answeredTurn, keyed, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
   .extend("userId", { scope: "file" }, async ({ database }) => {

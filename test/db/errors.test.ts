@@ -17,7 +17,7 @@ import { databaseTest } from "../support/fixtures.ts";
 /** In every statement: what must never be told to anybody. */
 const SAID = "what-a-person-said";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend("proxy", { scope: "file" }, async ({ database }, { onCleanup }) => {
     const proxy = await startDatabaseProxy(database.endpoint);

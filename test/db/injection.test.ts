@@ -82,7 +82,7 @@ const HOSTILE = [
   ["is of many alphabets", `${MARK} ünïcödé 日本語 👋🏽 \u0301`],
 ] as const;
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, { RATE_LIMIT_INSTANCE_PER_MINUTE: "0", RATE_LIMIT_USER_PER_MINUTE: "0" })
   /** Every statement Postgres was given since this test began. */
   .extend(

@@ -14,7 +14,7 @@ import { PATIENCE } from "../support/patience.ts";
 
 const DAY_MS = 86_400_000;
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
   .extend("guest", { scope: "file" }, ({ deps }) => async (): Promise<string> => {

@@ -11,7 +11,7 @@ import { databaseTest } from "../support/fixtures.ts";
 
 const SESSION = "6b031755-9a66-8154-bd03-e3f122a66063";
 
-const it = databaseTest
+const it = databaseTest()
   /** How Postgres goes about it: every node of the plan, by name. */
   .extend("planOf", { scope: "file" }, ({ database }) => async (query: Query<unknown>) => {
     const { sql, params } = new PgDialect().sqlToQuery((query.statement as SQLWrapper).getSQL());

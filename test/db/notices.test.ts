@@ -11,7 +11,7 @@ import { answeredTurn, keyed, letter, sessionOf } from "../support/entries.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("db", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }).db)
   .extend("metadata", { scope: "file" }, ({ database }) => async () => {
     const [row] = await database.query("select metadata_json from messages where id = $1", [messageId]);

@@ -5,7 +5,7 @@ import { createReader, query } from "../../src/db/reader.ts";
 import type { Query } from "../../src/db/reader.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: false })
   .extend("db", { scope: "file" }, ({ database }) =>
     connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 }),

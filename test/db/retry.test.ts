@@ -8,7 +8,7 @@ import type { RetryOptions } from "../../src/db/retry.ts";
 import { write } from "../../src/db/write.ts";
 import { startDatabaseProxy } from "../support/database-proxy.ts";
 import { databaseTest } from "../support/fixtures.ts";
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: false })
   .extend("proxy", { scope: "file" }, async ({ database }, { onCleanup }) => {
     const proxy = await startDatabaseProxy(database.endpoint);

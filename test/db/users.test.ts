@@ -14,7 +14,7 @@ import { addresses } from "../support/addresses.ts";
 
 const CALLERS = 20;
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend("deps", { scope: "file" }, ({ database }) => createTestDeps({ endpoint: database.endpoint }))
   /** First contacts that come in at the same moment. */

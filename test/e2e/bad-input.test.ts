@@ -7,13 +7,15 @@ import { serviceTest } from "../support/fixtures.ts";
 import { PATIENCE } from "../support/patience.ts";
 
 /** Without an orchestrator: the development mock answers, "You said: ...". */
-const it = serviceTest.extend("env", { scope: "file" }, { RATE_LIMIT_USER_PER_MINUTE: "0" }).extend(
-  "say",
-  { scope: "file" },
-  ({ service }) =>
-    (otherwise: Record<string, unknown> = {}) =>
-      service.say("/api/messages", message(otherwise)),
-);
+const it = serviceTest()
+  .extend("env", { scope: "file" }, { RATE_LIMIT_USER_PER_MINUTE: "0" })
+  .extend(
+    "say",
+    { scope: "file" },
+    ({ service }) =>
+      (otherwise: Record<string, unknown> = {}) =>
+        service.say("/api/messages", message(otherwise)),
+  );
 
 const PATHS = ["/api/messages", "/web/messages", "/app/messages"] as const;
 

@@ -8,7 +8,7 @@ import { PATIENCE } from "../support/patience.ts";
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 const KEY = { Authorization: `Bearer ${ACME_KEY}` };
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator, graph }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     WHATSAPP_API_BASE: graph.url,

@@ -5,7 +5,7 @@ import { echo, gate, hang } from "../support/orchestrator.ts";
 import type { Reply } from "../support/service.ts";
 import { developmentTest } from "../support/fixtures.ts";
 import { PATIENCE } from "../support/patience.ts";
-const it = developmentTest
+const it = developmentTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url }))
   .extend(
     "callsFor",

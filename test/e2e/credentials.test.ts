@@ -14,7 +14,7 @@ const KEYS = {
 };
 
 /** As it is deployed: an empty ENVIRONMENT is production, and there credentials are required. */
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({
     ENVIRONMENT: "",
     JWT_SECRET,

@@ -6,7 +6,7 @@ import type { Reply } from "../support/service.ts";
 import { serviceTest } from "../support/fixtures.ts";
 import { PATIENCE } from "../support/patience.ts";
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator, proxy }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     NEON_ENDPOINT: proxy.url,

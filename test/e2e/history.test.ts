@@ -10,7 +10,7 @@ import { PATIENCE } from "../support/patience.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, { INSTANCE_CACHE_SECONDS: "1" })
   .extend(
     "call",

@@ -10,7 +10,7 @@ const PEOPLE = 8;
 /** Far below the lease: nobody may have to wait for that. */
 const MAX_SILENCE_MS = 60_000;
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => {
     orchestrator.behave((call, response) => after(Math.random() * 400)(call, response));
     return { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_USER_PER_MINUTE: "0" };

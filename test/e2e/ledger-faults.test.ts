@@ -7,7 +7,7 @@ const PER_SECOND = 20;
 /** Half a minute of each when it shall be sure; a few seconds when it shall be quick. */
 const SECONDS = Number(process.env.FAULT_SECONDS ?? 4);
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator, proxy }) => ({
     NEON_ENDPOINT: proxy.url,
     ORCHESTRATOR_URL: orchestrator.url,

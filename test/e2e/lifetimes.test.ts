@@ -11,7 +11,7 @@ const SESSION_MS = 1_200;
 const IDEMPOTENCY_MS = 3_000;
 const LOCK_SECONDS = 2;
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     SESSION_TIMEOUT_MINUTES: String(SESSION_MS / 60_000),

@@ -9,7 +9,7 @@ import { PATIENCE } from "../support/patience.ts";
 
 const PEOPLE = 100;
 
-const it = serviceTest
+const it = serviceTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url, LOG_LEVEL: "warn" }))
   .extend("url", { scope: "file" }, ({ service }) => `${service.url}/api/messages`)

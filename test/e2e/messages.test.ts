@@ -6,7 +6,7 @@ import type { LogLine } from "../support/service.ts";
 import { serviceTest } from "../support/fixtures.ts";
 import { PATIENCE } from "../support/patience.ts";
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({ ORCHESTRATOR_URL: orchestrator.url }))
   .extend(
     "say",

@@ -7,7 +7,7 @@ import { PATIENCE } from "../support/patience.ts";
 /** A thousand when it shall be sure; fewer when it shall be quick. */
 const CROWD = Number(process.env.CROWD ?? 200);
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ proxy }) => ({ NEON_ENDPOINT: proxy.url, INSTANCE_CACHE_SECONDS: "3600" }))
   .extend("say", { scope: "file" }, ({ service }) => async (user: object, requestId: string = randomUUID()) => {
     const reply = await service.insist("/api/messages", {

@@ -21,7 +21,7 @@ import { serviceTest } from "../support/fixtures.ts";
 /** Long enough for the alarm that finds what a crash left behind. */
 const PATIENCE = { timeout: 45_000, interval: 100 };
 
-const it = serviceTest
+const it = serviceTest()
   .extend("env", { scope: "file" }, ({ orchestrator, graph, proxy }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     WHATSAPP_API_BASE: graph.url,

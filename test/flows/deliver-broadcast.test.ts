@@ -15,7 +15,7 @@ import { PATIENCE } from "../support/patience.ts";
 const ANYBODY = { kind: "anonymous" } as const;
 const TEXT = "We are open again";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   /** A broadcast that is written and that nobody has begun to send. */
   .extend(

@@ -15,7 +15,7 @@ import { sqliteStorage } from "../support/sqlite-storage.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
 
-const it = databaseTest;
+const it = databaseTest();
 let deps: TestDeps;
 let outbox: Outbox;
 

@@ -19,7 +19,7 @@ import { sqliteStorage } from "../support/sqlite-storage.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend(
     "written",

@@ -12,7 +12,7 @@ import { addresses } from "../support/addresses.ts";
 
 const PHONE = "+14155550123";
 
-const it = databaseTest
+const it = databaseTest()
   /** An isolate that has just started. */
   .extend(
     "isolate",

@@ -8,7 +8,7 @@ import { databaseTest } from "../support/fixtures.ts";
 
 const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
   .extend(
     "people",

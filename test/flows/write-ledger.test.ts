@@ -15,8 +15,10 @@ import { ACME, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import type { TestDeps } from "../support/deps.ts";
 import { answeredTurn, sessionOf } from "../support/entries.ts";
-import { databaseTest as it } from "../support/fixtures.ts";
+import { databaseTest } from "../support/fixtures.ts";
 import { sqliteStorage } from "../support/sqlite-storage.ts";
+
+const it = databaseTest();
 
 let deps: TestDeps;
 let userId: string;

@@ -9,7 +9,7 @@ const STRANGER = "https://elsewhere.example";
 const EXPOSED = "X-Trace-ID, X-Request-ID, Retry-After, Idempotency-Replayed";
 
 /** `gateway` is one of production, where Acme lists its shop and Globex any origin; `development` lists none. */
-const it = gatewayTest
+const it = gatewayTest()
   .override("env", {
     ENVIRONMENT: "staging",
     AUTH_MODE: "required",

@@ -5,7 +5,7 @@ import type { Gateway } from "../support/gateway.ts";
 import { contents, somebody } from "../support/people.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 
-const it = gatewayTest;
+const it = gatewayTest();
 
 const T0 = Date.UTC(2026, 10, 22, 10);
 const at = (second: number): string => new Date(T0 + second * 1000).toISOString();

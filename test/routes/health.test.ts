@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, vi } from "vitest";
 import { createTestApp } from "../support/contract.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
-const it = databaseTest.extend("ask", { scope: "file" }, ({ database }) => {
+const it = databaseTest().extend("ask", { scope: "file" }, ({ database }) => {
   const app = createTestApp(() => createTestDeps({ endpoint: database.endpoint }));
   return async (path: string): Promise<{ status: number; body: any }> => {
     const response = await app.request(path);

@@ -3,7 +3,7 @@ import { INSTANCE } from "../support/demo.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 import { PATIENCE } from "../support/patience.ts";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend(
     "boundOrchestrator",
     { scope: "file" },

@@ -4,7 +4,7 @@ import { gatewayTest } from "../support/fixtures.ts";
 import { somebody } from "../support/people.ts";
 import { BUSINESS } from "../support/whatsapp.ts";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("boundOrchestrator", { scope: "file" }, () => async (request: Request) => {
     const adapter = (await request.json()) as { message: { content: string } };
     return Response.json({ text: adapter.message.content === "long" ? "x".repeat(10_001) : "Hi" });

@@ -59,7 +59,7 @@ const BODIES: Record<string, Json> = {
 /** A webhook is signed: what is in it is Meta's, and taken as it comes. */
 const SIGNED = "/webhooks/whatsapp";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, { RATE_LIMIT_INSTANCE_PER_MINUTE: "0" })
   .extend(
     "post",

@@ -14,7 +14,7 @@ import { databaseTest } from "../support/fixtures.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 
-const it = databaseTest.extend(
+const it = databaseTest().extend(
   "isolate",
   { scope: "file" },
   ({ database }) =>

@@ -6,7 +6,7 @@ import { INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
-const it = databaseTest;
+const it = databaseTest();
 it.beforeEach(({ database }) => database.forget());
 
 describe("what can be said of the service from inside", () => {

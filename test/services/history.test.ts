@@ -13,7 +13,7 @@ import { gatewayTest } from "../support/fixtures.ts";
 
 const NOWHERE = "01900000-0000-7000-8000-00000000dead";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => {
     orchestrator.behave(answerWith({ text: "Hi there", mood: "good", secret: "s3cret" }));
     return { ORCHESTRATOR_URL: orchestrator.url, RATE_LIMIT_INSTANCE_PER_MINUTE: "0" };

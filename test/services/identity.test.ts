@@ -19,7 +19,7 @@ const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 const addressOf = ({ instanceId, userId }: { instanceId: string; userId: string }) =>
   addresses.chat(instanceId, userId);
 
-const it = databaseTest
+const it = databaseTest()
   /** An isolate that has just started: it knows nobody. */
   .extend(
     "isolate",

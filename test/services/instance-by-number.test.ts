@@ -8,7 +8,7 @@ import { databaseTest } from "../support/fixtures.ts";
 
 const NUMBER = `+${BUSINESS.number}`;
 
-const it = databaseTest;
+const it = databaseTest();
 let deps: TestDeps;
 it.beforeEach(({ database }) => {
   deps = createTestDeps({ endpoint: database.endpoint });

@@ -5,7 +5,7 @@ import { ACME, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   /** An isolate that has just started. */
   .extend(
     "isolate",

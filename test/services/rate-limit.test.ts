@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect } from "vitest";
 import { RateLimits } from "../../src/isolate/rate-limits.ts";
 import { limitCaller } from "../../src/services/rate-limit.ts";
 import { refill, take } from "../../src/domain/token-bucket.ts";
@@ -8,6 +8,8 @@ import { createTestApp } from "../support/contract.ts";
 import { ACME, ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { createTestDeps } from "../support/deps.ts";
 import { databaseTest } from "../support/fixtures.ts";
+
+const it = databaseTest();
 
 const ANN: Caller = { kind: "user", userId: "ann", brandId: ACME };
 const SERVER: Caller = { kind: "brand", brandId: ACME, keyId: "k", scopes: [] };
@@ -59,7 +61,7 @@ it("transcript messages of one request count as many", async () => {
 const SESSION = "f80f8552-b75d-8639-b284-b1b3aeb553a3";
 const item = { role: "user", content: "Hello", timestamp: "2026-11-22T10:00:00Z" };
 
-databaseTest.for([
+it.for([
   ["GET", "/api/v1/conversations", undefined],
   ["GET", `/api/v1/conversations/${SESSION}`, undefined],
   ["GET", `/api/v1/conversations/${SESSION}/messages`, undefined],
@@ -81,7 +83,7 @@ databaseTest.for([
   expect([response.status, response.headers.get("Retry-After")]).toEqual([429, "2"]);
 });
 
-databaseTest("a transcript spends the rate of each of its messages", async ({ database }) => {
+it("a transcript spends the rate of each of its messages", async ({ database }) => {
   const deps = createTestDeps({ endpoint: database.endpoint });
   let spent = 0;
   deps.caches.rateLimits.take = async (_key, _perMinute, count) => {

@@ -8,7 +8,7 @@ import { databaseTest } from "../support/fixtures.ts";
 const NOW = Date.UTC(2026, 10, 22, 12);
 const DAY_MS = 86_400_000;
 
-const it = databaseTest
+const it = databaseTest()
   .extend("deps", { scope: "file" }, ({ database }) => {
     const deps = createTestDeps({ endpoint: database.endpoint, now: () => NOW });
     deps.conversation = (address) => objects.at(address);

@@ -7,7 +7,7 @@ import { ACME_KEY, INSTANCE } from "../support/demo.ts";
 import { contents, somebody } from "../support/people.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("boundOrchestrator", { scope: "file" }, () => async (request: Request) => {
     const adapter = (await request.json()) as { message: { content: string } };
     asked.push(adapter);

@@ -8,7 +8,7 @@ import { gatewayTest } from "../support/fixtures.ts";
 const NOW = Date.UTC(2026, 10, 22, 12);
 const MINUTE_MS = 60_000;
 
-const it = gatewayTest
+const it = gatewayTest()
   /** The session's row: times in minutes since the test began. */
   .extend("rowOf", { scope: "file" }, ({ gateway }) => async (id: string) => {
     const minutes = (column: string) =>

@@ -3,7 +3,7 @@ import { ACME_KEY, GLOBEX, INSTANCE } from "../support/demo.ts";
 import { contents, somebody } from "../support/people.ts";
 import { gatewayTest } from "../support/fixtures.ts";
 
-const it = gatewayTest.extend(
+const it = gatewayTest().extend(
   "rowsOf",
   { scope: "file" },
   ({ gateway }) =>

@@ -21,7 +21,7 @@ const NOWHERE = "01900000-0000-7000-8000-00000000dead";
 const MODEL = "00000000-0000-4000-8000-000000000102";
 const reply = answerWith({ text: "Hi", usage: { prompt_tokens: 1_200, completion_tokens: 340 } });
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     RATE_LIMIT_INSTANCE_PER_MINUTE: "0",

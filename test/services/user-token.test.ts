@@ -17,7 +17,7 @@ const NOW = Date.UTC(2026, 10, 22, 12);
 const MINUTE_MS = 60_000;
 const seconds = (ms: number): number => Math.floor(ms / 1000);
 
-const it = databaseTest
+const it = databaseTest()
   .extend("acme", { scope: "file" }, () => createIssuer("acme"))
   .extend("globex", { scope: "file" }, () => createIssuer("globex", "ES256"))
   /** An isolate that has just begun. */

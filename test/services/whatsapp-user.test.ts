@@ -14,7 +14,7 @@ import { BUSINESS } from "../support/whatsapp.ts";
 import { databaseTest } from "../support/fixtures.ts";
 import { addresses } from "../support/addresses.ts";
 
-const it = databaseTest.extend(
+const it = databaseTest().extend(
   "identifiers",
   { scope: "file" },
   ({ database }) =>

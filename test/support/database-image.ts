@@ -13,6 +13,8 @@ export type ImageKind = "empty" | "migrated" | "seeded";
 
 /** vitest global setup: creates one database per run and keeps its image after each step for `startDatabase()`. */
 export async function setup(): Promise<() => Promise<void>> {
+  // Another project of the run has made them.
+  if (process.env[DATABASE_IMAGES] !== undefined) return () => Promise.resolve();
   const folder = await mkdtemp(join(tmpdir(), "parley-test-"));
   const backend = await EmbeddedBackend.open();
   const keep = async (kind: ImageKind) => {

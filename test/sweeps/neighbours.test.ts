@@ -17,7 +17,7 @@ const WITHOUT_CREDENTIAL = [
   "POST /webhooks/whatsapp",
 ];
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, { AUTH_MODE: "required" })
   /** Every row of Acme's, in whatever table. */
   .extend("acmesRows", { scope: "file" }, ({ gateway }) => async (): Promise<string> => {

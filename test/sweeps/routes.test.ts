@@ -53,7 +53,7 @@ type Operation = {
 };
 type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: Record<string, any> };
 
-const it = databaseTest.extend(
+const it = databaseTest().extend(
   "ask",
   { scope: "file" },
   ({ database }) =>

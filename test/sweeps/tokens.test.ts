@@ -47,7 +47,7 @@ const TRIES = Object.keys(BODIES).flatMap((path) =>
     .map((place) => [place, path] as const),
 );
 
-const it = gatewayTest
+const it = gatewayTest()
   .override("env", { AUTH_MODE: "required", INSTANCE_CACHE_SECONDS: "0" })
   .extend("open", { scope: "file" }, async ({}, { onCleanup }) => {
     const open = await startGateway({ env: { AUTH_MODE: "optional" } });

@@ -96,7 +96,7 @@ export async function learnAliases(
   try {
     await claimAliases(context, aliasesOf(deps.addresses, business, [recipient]), false);
   } catch (error) {
-    // The response to the next sent message names the recipient again.
+    // The next message that is sent tells the recipient again.
     deps.log.warn(EVENT.aliasClaimFailed, { error, address });
   }
 }

@@ -77,7 +77,7 @@ function enqueue(
 }
 
 /**
- * The time of a message. The channel states whole seconds, so a message follows the known ones of its second:
+ * When a message was said. The channel states whole seconds, so a message follows those that are known of its second:
  * `earlier` holds the times of the last one and of the last activity here.
  */
 function saidAtOf({ sentAt }: InboundMessage, earlier: readonly number[], admittedAt: number): number {

@@ -147,13 +147,13 @@ function enterSession(
     state.set("closed", { sessionId: current.id, expiredAt: now });
     state.remove("session");
   }
-  // Postgres has deleted the user, so the model must not get their messages.
+  // Postgres has deleted the user, so the model must not be told what they said.
   if (isAnotherUser) {
     outbox.deleteEntries();
     state.remove("profile");
   }
   const openSession = isAnotherUser && saved?.id === current.id ? null : saved;
-  // Later turns already reported this session id, so earlier messages must use it too.
+  // A turn that waits was told its session, and what was said before it belongs there too.
   const isAwaited = current !== null && turns.pendingInSession(current.id).length > 0;
   const visit = { address, brandId, instanceId, userId: user.id, channel, openSession, sessionTimeoutMs, now };
   const found = sessionFor(state, isAwaited, visit);

@@ -24,7 +24,7 @@ const READ_AT_ONCE = 20;
 
 /**
  * Ledger entries in order: those that are not known to be in Postgres, and the newest of those that are, because the model
- * gets the history.
+ * is told the history.
  */
 export class Outbox {
   readonly #storage: Storage;
@@ -47,7 +47,7 @@ export class Outbox {
     this.#loadPending();
   }
 
-  /** Reads pending entries again after a transaction was rolled back. */
+  /** Reads what is pending again, after a transaction was rolled back. */
   reload(): void {
     this.#history.forget();
     this.#loadPending();

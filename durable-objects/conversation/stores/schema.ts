@@ -60,7 +60,7 @@ export const MIGRATIONS: readonly string[] = [
   `UPDATE turns SET inbound = json_set(inbound, '$.message.channel', 'whatsapp') WHERE inbound IS NOT NULL`,
   `UPDATE turns SET work = json_set(work, '$.origin.channel', 'whatsapp')
    WHERE json_type(work, '$.origin') = 'object'`,
-  // Hash of role and content, to distinguish a repetition from another message with the same id.
+  // Hash of role and content, so that an id that comes with other words is told from a repetition.
   `ALTER TABLE recorded ADD COLUMN fingerprint TEXT`,
   // Edits and revocations by the channel's ids. `edit` is null for a revocation.
   `CREATE TABLE amendments (

@@ -12,7 +12,7 @@ export type Work = {
   channel: Channel;
   content: string;
   metadata: Record<string, unknown>;
-  /** Changes of the metadata, by path; part of the answer. */
+  /** Changes of the metadata, by path; told with the answer. */
   warnings?: string[];
   user: User;
   authState: AuthState;

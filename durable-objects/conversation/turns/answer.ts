@@ -23,7 +23,7 @@ export type TurnResult = {
   usage: UsageRecord | null;
   /** null only when the turn was given up before the session had a plan. */
   tokenPlan: TokenPlan | null;
-  /** Changes of the text, by path; part of the answer. */
+  /** Changes of the text that the caller is told, by path. */
   warnings: string[];
   /** `orchestrator_response`, for the reply's metadata. */
   metadata: Record<string, unknown>;

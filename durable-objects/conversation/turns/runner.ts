@@ -66,7 +66,7 @@ export class TurnRunner {
   async wait(turnId: string, queued: () => boolean): Promise<Settled | "queued" | "cancelled"> {
     const waiter = this.#waiters.get(turnId) ?? Promise.withResolvers<Settled | "cancelled">();
     this.#waiters.set(turnId, waiter);
-    // A caller that got "accepted" no longer waits.
+    // A caller that was told "accepted" no longer listens.
     waiter.promise.catch(() => undefined);
     this.runNext();
     // The caller of a running turn waits for as long as it runs.

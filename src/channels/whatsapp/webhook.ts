@@ -21,7 +21,7 @@ export type WhatsAppWebhook = { messages: InboundMessage[]; statuses: Status[]; 
 
 /**
  * Reads a notification of the WhatsApp Cloud API: every item of every change, whatever its neighbours are like. Nothing is
- * refused; items that are not processed are listed in `skipped`.
+ * refused; what is not processed is listed in `skipped`.
  * https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview
  */
 export function readWebhook(payload: unknown, receivedAt: number): WhatsAppWebhook {

@@ -33,7 +33,7 @@ const contract = <Path extends string>(path: Path, channel: Channel, operationId
     responses: MESSAGE_RESPONSES,
   });
 
-/** The chat channels, one path each: one request and one reply. */
+/** The chat channels: one request and one reply, told apart by path. */
 export const messageRoutes = createRouter()
   .openapi(contract("/api/messages", "api", "sendApiMessage"), (c) => answer(c, "api", c.req.valid("json")))
   .openapi(contract("/web/messages", "web", "sendWebMessage"), (c) => answer(c, "web", c.req.valid("json")))

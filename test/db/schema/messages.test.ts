@@ -8,7 +8,7 @@ import { messages, sessions } from "../../../src/db/schema/conversations.ts";
 import { ACME, INSTANCE } from "../../support/demo.ts";
 import { databaseTest } from "../../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("db", { scope: "file" }, ({ database }) =>
     connect({ databaseUrl: database.connectionString, endpoint: database.endpoint, deadlineMs: 10_000 }),
   )

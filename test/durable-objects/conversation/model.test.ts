@@ -299,6 +299,9 @@ class World {
   }
 }
 
+/** Sequences of events: a few in each build, more when asked to be sure. */
+const RUNS = Number(process.env.MODEL_RUNS ?? 200);
+
 const settled = async (): Promise<void> => {
   for (let tick = 0; tick < 20; tick += 1) await Promise.resolve();
 };
@@ -318,7 +321,7 @@ describe("a conversation that anything may happen to", () => {
           await world.end();
         }),
         // Another seed each time: a short run in every build finds as much as a long one.
-        { numRuns: 500 },
+        { numRuns: RUNS },
       );
     },
   );

@@ -5,7 +5,7 @@ import type { OrchestratorCall } from "../../support/orchestrator.ts";
 import type { Reply } from "../../support/service.ts";
 import { conversationTest } from "../../support/conversation-service.ts";
 
-const it = conversationTest;
+const it = conversationTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(stand.echo));
 

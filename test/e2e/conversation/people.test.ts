@@ -4,7 +4,7 @@ import * as stand from "../../support/orchestrator.ts";
 import type { Reply } from "../../support/service.ts";
 import { conversationTest, message } from "../../support/conversation-service.ts";
 
-const it = conversationTest;
+const it = conversationTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(stand.echo));
 

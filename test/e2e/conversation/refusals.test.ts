@@ -5,7 +5,7 @@ import * as stand from "../../support/orchestrator.ts";
 import { conversationTest, message } from "../../support/conversation-service.ts";
 import { PATIENCE } from "../../support/patience.ts";
 
-const it = conversationTest;
+const it = conversationTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(stand.echo));
 

@@ -5,7 +5,7 @@ import type { Reply } from "../../support/service.ts";
 import { conversationTest, message } from "../../support/conversation-service.ts";
 import { PATIENCE } from "../../support/patience.ts";
 
-const it = conversationTest;
+const it = conversationTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(stand.echo));
 

@@ -14,7 +14,7 @@ const NOBODY = "00000000-0000-4000-8000-0000000fffff";
 /** Nothing listens there. */
 const AWAY = "http://127.0.0.1:1/sql";
 
-const it = databaseTest;
+const it = databaseTest();
 let deps: Audience;
 let people: string[];
 

@@ -1,6 +1,8 @@
 import { describe, expect } from "vitest";
 import { ACME_KEY, INSTANCE } from "../../support/demo.ts";
-import { gatewayTest as it } from "../../support/fixtures.ts";
+import { gatewayTest } from "../../support/fixtures.ts";
+
+const it = gatewayTest();
 
 const VOICE = INSTANCE.chat.replace(/10$/, "21");
 const message = (instance_id: string) => ({ instance_id, request_id: crypto.randomUUID(), content: "Hello" });

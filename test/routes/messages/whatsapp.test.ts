@@ -9,7 +9,7 @@ import { PATIENCE } from "../../support/patience.ts";
 
 const PATH = "/api/whatsapp/messages";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     RATE_LIMIT_INSTANCE_PER_MINUTE: "0",

@@ -6,7 +6,7 @@ import { describe, expect } from "vitest";
 import { startEndpoint } from "../../../scripts/neon-proxy/server.ts";
 import { databaseTest } from "../../support/fixtures.ts";
 
-const it = databaseTest
+const it = databaseTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: false })
   .extend(
     "client",

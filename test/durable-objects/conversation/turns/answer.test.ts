@@ -22,7 +22,7 @@ import { gatewayTest } from "../../../support/fixtures.ts";
 
 const SORRY = "Sorry";
 
-const it = gatewayTest
+const it = gatewayTest()
   .extend("env", { scope: "file" }, ({ orchestrator }) => ({
     ORCHESTRATOR_URL: orchestrator.url,
     ORCHESTRATOR_TIMEOUT_MS: "150",

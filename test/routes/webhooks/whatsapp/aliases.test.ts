@@ -15,7 +15,7 @@ import {
 import { webhookTest } from "../../../support/webhook.ts";
 import { PATIENCE } from "../../../support/patience.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

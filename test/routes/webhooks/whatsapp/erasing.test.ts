@@ -6,7 +6,7 @@ import { webhookTest } from "../../../support/webhook.ts";
 import type { Stored } from "../../../support/webhook.ts";
 import { PATIENCE } from "../../../support/patience.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

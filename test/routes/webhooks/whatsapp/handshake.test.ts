@@ -2,7 +2,7 @@ import { describe, expect } from "vitest";
 import { echo } from "../../../support/orchestrator.ts";
 import { webhookTest } from "../../../support/webhook.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

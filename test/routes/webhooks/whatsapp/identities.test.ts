@@ -16,7 +16,7 @@ import {
   text,
 } from "../../../support/whatsapp.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

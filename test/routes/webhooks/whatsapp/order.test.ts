@@ -6,7 +6,7 @@ import { BUSINESS, change, messages, newNumber, notification, text } from "../..
 import { webhookTest } from "../../../support/webhook.ts";
 import { PATIENCE } from "../../../support/patience.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

@@ -14,7 +14,7 @@ import {
 } from "../../../support/whatsapp.ts";
 import { webhookTest } from "../../../support/webhook.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

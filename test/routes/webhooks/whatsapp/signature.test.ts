@@ -3,7 +3,7 @@ import { after, echo } from "../../../support/orchestrator.ts";
 import { change, messages, newNumber, newWamid, sign, text } from "../../../support/whatsapp.ts";
 import { webhookTest } from "../../../support/webhook.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 

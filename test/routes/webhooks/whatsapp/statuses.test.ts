@@ -8,7 +8,7 @@ import { newNumber, messages, text } from "../../../support/whatsapp.ts";
 import { webhookTest } from "../../../support/webhook.ts";
 import { PATIENCE } from "../../../support/patience.ts";
 
-const it = webhookTest;
+const it = webhookTest();
 
 it.beforeEach(({ orchestrator }) => orchestrator.behave(echo));
 
