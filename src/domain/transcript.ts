@@ -20,11 +20,16 @@ export type TranscribedMessage = {
   warnings: readonly string[];
 };
 
+/** A local time names no instant: pipelines in two time zones would mean two. */
+const WITH_OFFSET = /:\d{2}(?:[.,]\d+)?(?:Z|[+-]\d{2}(?::?\d{2})?)$/i;
+
 const Timestamp = z
   .string()
   .transform((text, context) => {
-    const instant = parseIso(text);
-    if (instant === null) context.addIssue({ code: "custom", message: "must be an ISO 8601 date and time" });
+    const instant = WITH_OFFSET.test(text.trim()) ? parseIso(text) : null;
+    if (instant === null) {
+      context.addIssue({ code: "custom", message: "must be an ISO 8601 date and time with its offset" });
+    }
     return instant ?? 0;
   })
   .meta({ type: "string", format: "date-time", description: "When it was said; stored in milliseconds" });

@@ -3,7 +3,7 @@ import type { StoredSession } from "../db/sessions.ts";
 import type { Deps } from "../deps.ts";
 import { addressOfSession } from "../domain/address.ts";
 import type { RecordedMessage } from "../rpc/conversation.ts";
-import { AppError, invalid, notFound, toAppError } from "../domain/errors.ts";
+import { AppError, notFound, toAppError } from "../domain/errors.ts";
 import { sha256 } from "../domain/crypto.ts";
 import { Uuid, uuidOf, uuidv7 } from "../domain/ids.ts";
 import type { Caller } from "../domain/principal.ts";
@@ -11,6 +11,7 @@ import type { TranscribedMessage } from "../domain/transcript.ts";
 import { authorize, conversationOf } from "../domain/authorization.ts";
 /** Largest accepted lead of a voice pipeline's clock. */
 const MAX_AHEAD_MS = 10 * 60_000;
+const EARLIEST = Date.UTC(2000);
 
 type Delivery = {
   messages: readonly TranscribedMessage[];
@@ -22,7 +23,7 @@ type Delivery = {
 /**
  * Saves a transcript and returns the ids of its messages in order. They are stored in the conversation's object, so
  * Postgres may be unavailable; it is read only when the object no longer knows the session. Refuses (404) a conversation
- * unknown to the brand, (403) another user's and words of the assistant from a user, (400) a time in the future, (409) an
+ * unknown to the brand, (403) another user's and words of the assistant from a user, (422) a time before 2000 or in the future, (409) an
  * id that was sent with other words.
  */
 export async function saveTranscript(
@@ -34,10 +35,7 @@ export async function saveTranscript(
   if (caller.kind === "user" && delivery.messages.some(({ role }) => role === "assistant")) {
     throw new AppError("FORBIDDEN", "Messages of the assistant are saved with an API key only");
   }
-  const latest = deps.now() + MAX_AHEAD_MS;
-  if (delivery.messages.some(({ saidAt }) => (saidAt ?? 0) > latest)) {
-    throw invalid("timestamp", "timestamp is in the future");
-  }
+  requirePlausibleTimes(delivery.messages, deps.now());
   const messages = await Promise.all(
     delivery.messages.map((message, index) => toRecord(message, index, sessionId, delivery, deps.now())),
   );
@@ -60,6 +58,17 @@ export async function saveTranscript(
   const kept = await keepAt(session.address, session);
   if (kept === null) throw notFound("conversation", sessionId);
   return kept;
+}
+
+/** Refuses (422, by index) times before 2000, which are clocks that were never set, and times in the future. */
+function requirePlausibleTimes(messages: readonly TranscribedMessage[], now: number): void {
+  const fields = messages.flatMap(({ saidAt }, index) => {
+    if (saidAt === null || (saidAt >= EARLIEST && saidAt <= now + MAX_AHEAD_MS)) return [];
+    const message = saidAt < EARLIEST ? "is before 2000" : "is in the future";
+    return [{ field: `messages.${index}.timestamp`, index, message }];
+  });
+  if (fields.length > 0)
+    throw new AppError("VALIDATION_ERROR", "A time is not plausible", { status: 422, details: { fields } });
 }
 
 /** 409 for the messages at these indexes. */

@@ -114,7 +114,7 @@ describe("a turn of a conversation that Postgres knows", () => {
     it("a turn stores the message's metadata, sanitised and without secrets [C4.1.9]", () =>
       expect(JSON.parse(said?.metadata_json ?? "")).toEqual({
         page: 7,
-        note: "ab",
+        note: "a b",
         deep: [{ kept: 1 }],
         channel: "api",
       }));

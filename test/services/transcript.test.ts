@@ -78,7 +78,7 @@ describe("what a voice pipeline wrote down", () => {
     await ann.transcribe(id, [
       { role: "assistant", content: "later", timestamp: "2026-11-22T11:00:00.456789+01:00" },
       ...same,
-      { role: "user", content: "earlier", timestamp: "2026-11-22 09:59:59.999" },
+      { role: "user", content: "earlier", timestamp: "2026-11-22 09:59:59.999Z" },
     ]);
     const newestFirst = ["later", "third", "second", "first", "earlier"];
     expect(contents(await ann.history(id))).toEqual(newestFirst);
@@ -270,7 +270,7 @@ describe("Pipecat's events are taken as they are:", () => {
       "on_transcript_update, before 1.0",
       {
         messages: [
-          { role: "user", content: "Hello", timestamp: "2026-11-22T10:00:00.123456", user_id: "p-1" },
+          { role: "user", content: "Hello", timestamp: "2026-11-22T10:00:00.123456+00:00", user_id: "p-1" },
           { role: "assistant", content: "Hi", timestamp: null, user_id: null },
         ],
       },
@@ -303,6 +303,8 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     ["a reply without words that was not cut off", { ...message, role: "assistant", content: "" }, "content"],
     ["10,001 characters", { ...message, content: "x".repeat(10_001) }, "content"],
     ["a day no calendar has", { ...message, timestamp: "2026-02-30T10:00:00Z" }, "timestamp"],
+    ["a local time", { ...message, timestamp: "2026-11-22T10:00:00" }, "timestamp"],
+    ["a day without a time", { ...message, timestamp: "2026-11-22" }, "timestamp"],
     ["a time that is a number", { ...message, timestamp: 1_795_341_600 }, "timestamp"],
     ["metadata that is a list", { ...message, metadata: [1] }, "metadata"],
     ["metadata of more than 64 KB", { ...message, metadata: { x: "y".repeat(65_536) } }, "metadata"],
@@ -322,11 +324,20 @@ describe("a transcript is refused, by the place that is wrong in it:", () => {
     expect(contents(await ann.history(id))).toEqual([]);
   });
 
-  it("a transcript with a future time is refused", async ({ gateway }) => {
+  it("a transcript with times in the future or before 2000 is refused, by index", async ({ gateway }) => {
     const ann = await somebody(gateway);
     const id = await ann.start();
     const ahead = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
-    expect((await ann.transcribe(id, { ...message, timestamp: ahead(20) })).status).toBe(400);
-    expect((await ann.transcribe(id, { ...message, timestamp: ahead(1) })).status).toBe(202);
+    const times = [ahead(20), SPOKEN, "1999-12-31T23:59:59.999Z", "1970-01-01T00:00:00Z"];
+    const reply = await ann.transcribe(
+      id,
+      times.map((timestamp) => ({ ...message, timestamp })),
+    );
+    expect([reply.status, reply.body.error.code]).toEqual([422, "VALIDATION_ERROR"]);
+    expect(reply.body.error.details.fields.map(({ index }: any) => index)).toEqual([0, 2, 3]);
+    expect(contents(await ann.history(id))).toEqual([]);
+    for (const timestamp of [ahead(1), "2000-01-01T00:00:00Z"]) {
+      expect((await ann.transcribe(id, { ...message, timestamp })).status).toBe(202);
+    }
   });
 });
