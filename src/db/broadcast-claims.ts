@@ -142,10 +142,7 @@ const toBroadcast = (row: FoundRow): Broadcast => ({
   channel: row.channel,
   isActive: row.is_active,
   sessionTimeoutMinutes: row.session_timeout_minutes,
-  business:
-    row.channel === "whatsapp"
-      ? { number: row.recipient_number, phoneNumberId: row.phone_number_id, template: row.template }
-      : null,
+  business: { number: row.recipient_number, phoneNumberId: row.phone_number_id, template: row.template },
   content: row.content,
   metadata: row.metadata_json,
   traceId: row.trace_id,
@@ -170,9 +167,8 @@ const toRecipient = (row: ClaimedRow, addresses: Addresses): Recipient => ({
   messageId: row.message_id,
   attempts: row.attempts,
   isOptedOut: row.is_opted_out,
-  ...(row.channel === "whatsapp"
-    ? { person: toPerson(row), openSession: null }
-    : { person: null, openSession: openAt(addresses.chat(row.instance_id, row.user_id), row.open_sessions) }),
+  person: toPerson(row),
+  openSession: openAt(addresses.chat(row.instance_id, row.user_id), row.open_sessions),
 });
 
 const toPerson = ({ phone, whatsapp_user_id: userId }: ClaimedRow): ChannelIdentity | null =>

@@ -31,7 +31,7 @@ export async function eraseSession(
     sql`delete from dead_letters where brand_id = ${brandId} and payload_json #>> '{session,id}' = ${sessionId}`,
     // A rejected webhook message names no session, only its address and time.
     sql`delete from dead_letters d using sessions s
-      where s.id = ${sessionId} and s.brand_id = ${brandId} and d.source = 'whatsapp' and d.address = s.address
+      where s.id = ${sessionId} and s.brand_id = ${brandId} and d.source <> 'ledger' and d.address = s.address
         and coalesce(d.brand_id, s.brand_id) = s.brand_id and d.created_at >= s.started_at
         and d.created_at <= coalesce(s.expired_at, now())`,
   ]);

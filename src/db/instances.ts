@@ -11,7 +11,7 @@ import { instances } from "./schema/brands.ts";
 export type InstanceKey =
   | { id: string }
   | { channel: Channel; recipientNumber: string }
-  | { endpoint: ChannelEndpoint };
+  | { channel: Channel; endpoint: ChannelEndpoint };
 
 /**
  * Whether the `instances` row is active and the one the key names. A webhook's phone number id decides; the number itself
@@ -27,7 +27,7 @@ export function instanceIs(key: InstanceKey): SQL | undefined {
     );
   }
   const { number, phoneNumberId } = key.endpoint;
-  return sql`${instances.isActive} and ${instances.channel} = 'whatsapp' and (${instances.phoneNumberId} = ${phoneNumberId}
+  return sql`${instances.isActive} and ${instances.channel} = ${key.channel} and (${instances.phoneNumberId} = ${phoneNumberId}
     or ${instances.phoneNumberId} is null and ${instances.recipientNumber} = ${number} and not exists (
       select from instances other where other.is_active and other.phone_number_id = ${phoneNumberId}))`;
 }

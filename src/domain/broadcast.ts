@@ -75,7 +75,7 @@ export type Broadcast = {
   /** False when the instance was switched off after the broadcast was created. */
   isActive: boolean;
   sessionTimeoutMinutes: number | null;
-  /** The business's endpoint on the instance's channel; null for a chat. */
+  /** The business's endpoint on the instance's channel; used where the channel delivers messages. */
   business: (ChannelEndpoint & { template: WhatsAppTemplate | null }) | null;
   content: string;
   metadata: Record<string, unknown>;

@@ -1,3 +1,4 @@
+import { channelOf } from "../channels/registry.ts";
 import { nextRound } from "../db/broadcast-claims.ts";
 import type { Deps } from "../deps.ts";
 import { verdictOn } from "../domain/broadcast.ts";
@@ -52,7 +53,8 @@ export async function deliverBroadcast(deps: DeliverDeps, broadcastId: string): 
 /** Records the message in one recipient's conversation. Never throws: a failure is this recipient's outcome. */
 async function attempt(deps: DeliverDeps, broadcast: Broadcast, recipient: Recipient): Promise<Attempt> {
   if (!broadcast.isActive) return refused("No such instance");
-  if (broadcast.business?.phoneNumberId === null) return refused("The instance has no number to send from");
+  if (channelOf(broadcast.channel).delivery !== null && !broadcast.business?.phoneNumberId)
+    return refused("The instance has no number to send from");
   const address = addressOf(deps.addresses, broadcast, recipient);
   if (address === null) return refused("The user has no WhatsApp number or id");
   if (recipient.isOptedOut)
@@ -102,7 +104,8 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
         metadata: { ...broadcast.metadata, ...cut, channel: "broadcast", broadcast_id: id },
       },
     ],
-    outbound: business &&
+    outbound: channelOf(channel).delivery &&
+      business &&
       person && { channel, person, phoneNumberId: business.phoneNumberId, template: business.template },
   };
 }
@@ -110,9 +113,9 @@ export function recordingOf(broadcast: Broadcast, recipient: Recipient, sessionT
 /** The address of the recipient's conversation with the instance; null without an identity on its channel. */
 export function addressOf(
   addresses: Addresses,
-  { instanceId, business }: Broadcast,
+  { instanceId, channel, business }: Broadcast,
   { userId, person }: Recipient,
 ): string | null {
-  if (business === null) return addresses.chat(instanceId, userId);
-  return person && addresses.whatsapp(business, person);
+  if (channelOf(channel).addressedBy === "user") return addresses.chat(instanceId, userId);
+  return business && person && addresses.whatsapp(business, person);
 }

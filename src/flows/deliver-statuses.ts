@@ -85,7 +85,9 @@ async function lookUp({ read, log }: StatusDeps, pending: readonly Pending[]): P
       const { id, reference } = item.status;
       try {
         const messageId = readReference(reference)?.messageId ?? null;
-        const address = await read(addressOfSent({ endpoint: item.business }, { messageId, channelMessageId: id }));
+        const address = await read(
+          addressOfSent({ channel: "whatsapp", endpoint: item.business }, { messageId, channelMessageId: id }),
+        );
         return { ...item, targets: address === null ? [] : [{ address, via: BY_REFERENCE }] };
       } catch (error) {
         if (!isDatabaseUnavailable(error)) throw error;

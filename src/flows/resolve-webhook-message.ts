@@ -37,10 +37,10 @@ export async function resolveWebhookMessage(
 
 async function resolveMessage(
   deps: ResolveDeps,
-  { id, groupId, person, business, newIdentity, sentAt }: InboundMessage,
+  { id, channel, groupId, person, business, newIdentity, sentAt }: InboundMessage,
   { address, owner, quoted = null }: ConversationRef,
 ): Promise<Resolution> {
-  const key: InstanceKey = { endpoint: business };
+  const key: InstanceKey = { channel, endpoint: business };
   const contact = { instance: key, address, person };
   const mayBeKnown = owner === null || sentAt < deps.now() - REDELIVERY_MS;
   const [bundle, found, isKnown, quotedByOwner] = await Promise.all([

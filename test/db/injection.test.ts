@@ -240,7 +240,10 @@ describe("a query", () => {
     ["an API key", apiKeyByHash],
     ["an instance by its id", instanceById],
     ["an instance by its number", (value) => instanceBy({ channel: "whatsapp", recipientNumber: value })],
-    ["an instance by a webhook", (value) => instanceBy({ endpoint: { number: value, phoneNumberId: value } })],
+    [
+      "an instance by a webhook",
+      (value) => instanceBy({ channel: "whatsapp", endpoint: { number: value, phoneNumberId: value } }),
+    ],
     ["a person by their id", (value) => userById(INSTANCE.chat, value, atChat)],
     [
       "a person by an identifier",

@@ -61,7 +61,9 @@ describe("the instance people write to under a number", () => {
 
 describe("the instance a webhook means", () => {
   const find = (number: string | null, phoneNumberId: string | null) =>
-    findInstanceBy(deps, { endpoint: { number, phoneNumberId } }).then((bundle) => bundle?.instance.id ?? null);
+    findInstanceBy(deps, { channel: "whatsapp", endpoint: { number, phoneNumberId } }).then(
+      (bundle) => bundle?.instance.id ?? null,
+    );
 
   it("a webhook's instance is found by the number's id, whatever number is shown", async () => {
     expect(await find("+15558887777", BUSINESS.phoneNumberId)).toBe(INSTANCE.whatsapp);

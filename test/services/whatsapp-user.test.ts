@@ -36,7 +36,7 @@ it.beforeEach(async ({ database }) => {
 
 const business = { number: `+${BUSINESS.number}`, phoneNumberId: BUSINESS.phoneNumberId };
 const correspondent = (phone: string | null, userId: string | null = null) => ({
-  instance: { endpoint: business },
+  instance: { channel: "whatsapp" as const, endpoint: business },
   address: addresses.whatsapp(business, { phone, userId }),
   person: { phone, userId },
 });
