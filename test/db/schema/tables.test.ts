@@ -284,7 +284,7 @@ describe("a column of JSON", () => {
       columns.filter(({ is_nullable }) => is_nullable === "NO"),
     ];
     expect(nullable).toEqual([{ name: "sessions.token_plan_json", is_nullable: "YES", column_default: null }]);
-    const lists = ["api_keys.scopes_json", "templates.sections_json"];
+    const lists = ["api_keys.scopes_json", "brands.allowed_origins_json", "templates.sections_json"];
     expect(
       filled.filter(({ name }) => !lists.includes(name ?? "")).map(({ column_default }) => column_default),
     ).toEqual(filled.slice(lists.length).map(() => "'{}'::jsonb"));
