@@ -8,6 +8,8 @@ import { PATIENCE } from "../support/patience.ts";
 // How fast it is, `npm run bench` tells; here is what has to be right however slow the machine is.
 
 const PEOPLE = 100;
+/** So many come again at once: one after the other would take a slow machine minutes. */
+const CALLERS = 20;
 
 const it = serviceTest()
   .extend("databaseOptions", { scope: "file" }, { seeded: true, concurrent: true })
@@ -61,7 +63,7 @@ const it = serviceTest()
 const statuses = (samples: readonly Sample[]): Record<number, number> =>
   Object.fromEntries([...Map.groupBy(samples, ({ status }) => status)].map(([status, of]) => [status, of.length]));
 
-describe("many people at once", { timeout: 180_000 }, () => {
+describe("many people at once", { timeout: 600_000 }, () => {
   it("100 messages a second are all answered and stored once [G3.1.1]", async ({ message, talk, rowsOf }) => {
     for (let person = 0; person < PEOPLE; person += 1)
       await send(message(`steady-person-${person}`, `hello-${person}`));
@@ -95,9 +97,13 @@ describe("many people at once", { timeout: 180_000 }, () => {
     expect([kept.size, new Set(kept.values())]).toEqual([counts[200], new Set([2])]);
 
     // Whoever was told to come again does, with the same id.
-    for (const number of turnedAway) {
-      await expect.poll(async () => (await talkOnce(number)).status, PATIENCE).toBe(200);
-    }
+    const again = async (numbers: readonly number[]) => {
+      for (const number of numbers) {
+        await expect.poll(async () => (await talkOnce(number)).status, PATIENCE).toBe(200);
+      }
+    };
+    const callers = Map.groupBy(turnedAway, (number) => number % CALLERS);
+    await Promise.all([...callers.values()].map(again));
     expect((await rowsOf("burst", 1_000)).size).toBe(1_000);
   });
 
