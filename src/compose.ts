@@ -16,6 +16,7 @@ import { resolveWebhookMessage } from "./flows/resolve-webhook-message.ts";
 import { RateLimits } from "./isolate/rate-limits.ts";
 import { Cache } from "./isolate/cache.ts";
 import { ConcurrencyLimit, isShed } from "./isolate/concurrency-limit.ts";
+import { oncePer, oncePerName } from "./isolate/once.ts";
 import { KeySets } from "./isolate/key-sets.ts";
 import type { Channel } from "./domain/channel.ts";
 import { createLogger } from "./telemetry/logger.ts";
@@ -38,12 +39,10 @@ const DATABASE_DEADLINE_MS = 5_000;
 /** Cached values are served this long while Postgres is unavailable or lookups are shed. */
 const STALE_IF_ERROR_MS = 24 * 3_600_000;
 
-const caches = new Map<string, IsolateCaches>();
+/** The isolate's caches by database, so that no two databases share entries. */
+const cachesOf = oncePerName<IsolateCaches>();
 
-/** The isolate's caches, which outlive an invocation. Keyed by database, so that no two databases share entries. */
-function isolateCaches(config: Config, env: Env): IsolateCaches {
-  const known = caches.get(config.databaseUrl);
-  if (known) return known;
+function createCaches(config: Config, env: Env): IsolateCaches {
   const options = {
     ttlMs: config.instanceCacheSeconds * 1000,
     maxEntries: 10_000,
@@ -53,7 +52,7 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
   };
   // A revoked key must be refused within a minute, whatever the lifetime of other entries.
   const credentials = { ...options, ttlMs: Math.min(options.ttlMs, 60_000) };
-  const made: IsolateCaches = {
+  return {
     instances: new Cache(options),
     // A number keeps its id for years; a stale entry only costs a duplicate its fast path.
     endpoints: new Cache({ ...options, ttlMs: 24 * 3_600_000 }),
@@ -75,8 +74,6 @@ function isolateCaches(config: Config, env: Env): IsolateCaches {
     }),
     writtenEntries: new WrittenEntriesLog(),
   };
-  caches.set(config.databaseUrl, made);
-  return made;
 }
 
 const isNobody = ({ byToken, byIdentifier }: KnownUsers): boolean => byToken === null && byIdentifier.length === 0;
@@ -84,19 +81,14 @@ const isNobody = ({ byToken, byIdentifier }: KnownUsers): boolean => byToken ===
 /** Dependencies that follow from the configuration alone; made once per isolate, in which `env` never changes. */
 type Foundation = { config: Config; db: Db; caches: IsolateCaches; addresses: Addresses };
 
-const foundations = new WeakMap<Env, Foundation>();
-
 /** Throws a `ConfigError` when the configuration is not usable. */
-function foundationOf(env: Env): Foundation {
-  const known = foundations.get(env);
-  if (known) return known;
+const foundationOf = oncePer((env: Env): Foundation => {
   const config = parseConfig({ ...env });
   const { databaseUrl, neonEndpoint } = config;
   const db = connect({ databaseUrl, endpoint: neonEndpoint, deadlineMs: DATABASE_DEADLINE_MS });
-  const made = { config, db, caches: isolateCaches(config, env), addresses: createAddresses(config.addressKey) };
-  foundations.set(env, made);
-  return made;
-}
+  const caches = cachesOf(databaseUrl, () => createCaches(config, env));
+  return { config, db, caches, addresses: createAddresses(config.addressKey) };
+});
 
 const loggerFor = ({ logLevel, logFormat }: Config, name: "worker" | "conversation"): Logger =>
   createLogger({ level: logLevel, format: logFormat, name, write: (line) => console.log(line), now: Date.now });

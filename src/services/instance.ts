@@ -8,6 +8,7 @@ import { AppError, notFound } from "../domain/errors.ts";
 import type { Principal } from "../domain/principal.ts";
 import { Uuid } from "../domain/ids.ts";
 import type { InstanceBundle, InstanceConfig } from "../domain/instance.ts";
+import { oncePer } from "../isolate/once.ts";
 import { EVENT } from "../telemetry/events.ts";
 
 /** An active instance with an active configuration. */
@@ -73,11 +74,5 @@ export function requireReady(bundle: InstanceBundle | null, instanceId: string, 
   return bundle as ReadyBundle;
 }
 
-const serialized = new WeakMap<InstanceBundle, string>();
-
 /** Serialises a bundle, once for as long as it is cached. */
-export function serializeBundle(bundle: InstanceBundle): string {
-  const json = serialized.get(bundle) ?? JSON.stringify(bundle);
-  serialized.set(bundle, json);
-  return json;
-}
+export const serializeBundle = oncePer((bundle: InstanceBundle): string => JSON.stringify(bundle));

@@ -31,7 +31,13 @@ export async function sessionInfo(
 ): Promise<SessionInfo | null> {
   const request = { sessionId, caller, select: "counts" } as const;
   const { saved, unsaved } = await withUnsaved(deps, request, ({ messages }) =>
-    deps.read(sessionWithCounts(callerScope(caller), sessionId, messages.map(idOf))),
+    deps.read(
+      sessionWithCounts(
+        callerScope(caller),
+        sessionId,
+        messages.map(({ id }) => id),
+      ),
+    ),
   );
   const session = unsaved?.session ?? saved?.session;
   if (session === undefined) return null;
@@ -79,8 +85,6 @@ export async function listSessions(
 
 /** Rows that the caller may read. */
 export const callerScope = (caller: Caller): Scope => ({ brandId: caller.brandId, userId: personOf(caller) });
-
-const idOf = ({ id }: { id: string }): string => id;
 
 /** A message after a session's end has reopened it. */
 function summarize(

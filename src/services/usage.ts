@@ -48,7 +48,13 @@ type ReadDeps = Pick<Deps, "read" | "conversation">;
 export async function usageStats(deps: ReadDeps, caller: Caller, sessionId: string): Promise<UsageStats> {
   const request = { sessionId, caller, select: "usage" } as const;
   const { saved, unsaved } = await withUnsaved(deps, request, ({ usage }) =>
-    deps.read(usageByTemplate(callerScope(caller), sessionId, usage.map(idOf))),
+    deps.read(
+      usageByTemplate(
+        callerScope(caller),
+        sessionId,
+        usage.map(({ id }) => id),
+      ),
+    ),
   );
   const session = unsaved?.session ?? saved?.session;
   if (session === undefined) throw notFound("conversation", sessionId);
@@ -86,8 +92,6 @@ export async function usageRecordsOf(
   const hasMore = found.records.length > limit && last !== undefined;
   return { records, nextCursor: hasMore ? encodeCursor({ at: last.createdAt, tie: last.id }) : null };
 }
-
-const idOf = ({ id }: { id: string }): string => id;
 
 const NOTHING: UsageSums = {
   turns: 0,
