@@ -6,6 +6,8 @@ const config: KnipConfig = {
     "scripts/dev/guard.ts",
     "test/**/*.test.ts",
     "test/support/runtime.ts",
+    // An alias in vitest.config.ts.
+    "test/support/cloudflare-workers.ts",
     "test/bench/{main,floor,database,orchestrator}.ts",
     "test/chaos/worker.ts",
   ],
