@@ -24,7 +24,7 @@ const byPhone = (phone: string) => addresses.whatsapp(BUSINESS, { phone: `+${pho
 const byId = (userId: string) => addresses.whatsapp(BUSINESS, { phone: null, userId });
 
 /** Conversations at any number of addresses, whose calls go over a copy: only Postgres and the platform are missing. */
-function world() {
+function world(pause: () => number = () => 0) {
   const clock = { now: 1_000_000 };
   const storages = new Map<string, Storage>();
   const objects = new Map<string, ReturnType<typeof conversationOver>>();
@@ -64,6 +64,8 @@ function world() {
         calls.now += 1;
         calls.most = Math.max(calls.most, calls.now);
         try {
+          // The calls of several requests interleave as the test says.
+          for (let turns = pause(); turns > 0; turns -= 1) await new Promise((resolve) => void setImmediate(resolve));
           return structuredClone(await method(...structuredClone(args)));
         } finally {
           calls.now -= 1;
@@ -290,6 +292,49 @@ describe("a message that is delivered again", () => {
   });
 });
 
+const texts: From[] = [P, P2].flatMap((phone) => [{ phone }, ...[A, B, C].map((userId) => ({ phone, userId }))]);
+/** A message or an identity notice of one person with two numbers and three ids, as a notification. */
+const step = fc.oneof(
+  fc.constantFrom(...texts, { userId: A }, { userId: B }, { userId: C }).map((from) => ({ from })),
+  fc
+    .record({ edge: fc.constantFrom([A, B], [B, C], [A, C]), phone: fc.constantFrom(undefined, P, P2) })
+    .map(({ edge: [previous, current], phone }) => ({
+      payload: () => idUpdate(previous, current, phone),
+    })),
+  fc
+    .record({
+      edge: fc.constantFrom([A, B], [B, C]),
+      from: fc.constantFrom(undefined, P, P2),
+      wa: fc.constantFrom(P, P2),
+    })
+    .map(({ edge: [previous_user_id, user_id], from, wa }) => ({
+      payload: () => changedId({ user_id, wa_id: wa, ...(from ? {} : { previous_user_id }) }, from),
+    })),
+  fc
+    .record({
+      userId: fc.constantFrom(undefined, A, B, C),
+      from: fc.constantFrom({ phone: P }, { phone: P, userId: A }),
+    })
+    .map(({ userId, from }) => ({ payload: () => changedNumber(from, P2, userId) })),
+);
+
+/** The notification of a step. */
+const payloadOf = (step: { from: From } | { payload: () => unknown }): unknown =>
+  "from" in step ? messages(text(step.from, newId(), { id: newId() })) : step.payload();
+
+/** Tells that all ids are one person's and the second number is theirs now: then everything they write is in one place. */
+async function expectOneConversation(place: World): Promise<void> {
+  for (const payload of [idUpdate(A, B), idUpdate(B, C), changedNumber({ phone: P }, P2, C)])
+    await place.notify(payload);
+  await speak(place, { phone: P2, userId: C });
+  const found = new Set<string>();
+  for (const from of [{ phone: P2 }, { userId: A }, { userId: B }, { userId: C }, { phone: P2, userId: A }]) {
+    found.add((await speak(place, from)).address);
+  }
+  expect(found.size).toBe(1);
+  expect(place.lines.filter(({ event }) => event === "forwarding_loop")).toEqual([]);
+}
+
 describe("identity notices can't make a circle", () => {
   it("an id update and a change to the same number", async () => {
     const place = world();
@@ -311,30 +356,6 @@ describe("identity notices can't make a circle", () => {
   });
 
   it("every order and repetition of notices and messages ends in one conversation", { timeout: 120_000 }, async () => {
-    const texts: From[] = [P, P2].flatMap((phone) => [{ phone }, ...[A, B, C].map((userId) => ({ phone, userId }))]);
-    const step = fc.oneof(
-      fc.constantFrom(...texts, { userId: A }, { userId: B }, { userId: C }).map((from) => ({ from })),
-      fc
-        .record({ edge: fc.constantFrom([A, B], [B, C], [A, C]), phone: fc.constantFrom(undefined, P, P2) })
-        .map(({ edge: [previous, current], phone }) => ({
-          payload: () => idUpdate(previous, current, phone),
-        })),
-      fc
-        .record({
-          edge: fc.constantFrom([A, B], [B, C]),
-          from: fc.constantFrom(undefined, P, P2),
-          wa: fc.constantFrom(P, P2),
-        })
-        .map(({ edge: [previous_user_id, user_id], from, wa }) => ({
-          payload: () => changedId({ user_id, wa_id: wa, ...(from ? {} : { previous_user_id }) }, from),
-        })),
-      fc
-        .record({
-          userId: fc.constantFrom(undefined, A, B, C),
-          from: fc.constantFrom({ phone: P }, { phone: P, userId: A }),
-        })
-        .map(({ userId, from }) => ({ payload: () => changedNumber(from, P2, userId) })),
-    );
     const steps = fc.array(fc.record({ step, again: fc.integer({ min: 0, max: 2 }), restart: fc.boolean() }), {
       minLength: 1,
       maxLength: 12,
@@ -344,7 +365,7 @@ describe("identity notices can't make a circle", () => {
         const place = world();
         const sent: unknown[] = [];
         for (const { step, again, restart } of sequence) {
-          const payload = "from" in step ? messages(text(step.from, newId(), { id: newId() })) : step.payload();
+          const payload = payloadOf(step);
           sent.push(payload);
           if (restart) place.restart();
           await place.notify(payload);
@@ -352,23 +373,28 @@ describe("identity notices can't make a circle", () => {
           for (let count = 0; count < again; count += 1)
             await place.notify(sent[(sent.length * 7 + count) % sent.length]);
         }
-        // The person's ids are known to be one person's, and the number to be theirs now.
-        for (const payload of [idUpdate(A, B), idUpdate(B, C), changedNumber({ phone: P }, P2, C)]) {
-          await place.notify(payload);
-        }
-        await speak(place, { phone: P2, userId: C });
-        const homes = new Set<string>();
-        for (const from of [{ phone: P2 }, { userId: A }, { userId: B }, { userId: C }, { phone: P2, userId: A }]) {
-          homes.add((await speak(place, from)).address);
-        }
-        expect(homes.size).toBe(1);
+        await expectOneConversation(place);
         const contents = place.heard.map(({ content }) => content);
         expect(new Set(contents).size).toBe(contents.length);
-        expect(place.lines.filter(({ event }) => event === "forwarding_loop")).toEqual([]);
       }),
       { numRuns: 40 },
     );
   });
+
+  it("notices and messages that arrive at once, in any order of their calls, end in one conversation", async () => {
+    const groups = fc.array(fc.array(step, { minLength: 2, maxLength: 4 }), { minLength: 1, maxLength: 4 });
+    await fc.assert(
+      fc.asyncProperty(groups, fc.infiniteStream(fc.integer({ min: 0, max: 3 })), async (sequence, pauses) => {
+        const place = world(() => pauses.next().value ?? 0);
+        for (const group of sequence) {
+          await Promise.all(group.map((step) => place.webhook(payloadOf(step))));
+          await rest();
+        }
+        await expectOneConversation(place);
+      }),
+      { numRuns: 40 },
+    );
+  }, 120_000);
 
   it("addresses that were stored as a circle are refused once, and heal", async () => {
     const place = world();
