@@ -7,6 +7,8 @@ const workerd = ["test/durable-objects/*.test.ts"];
 const e2e = ["test/e2e/**/*.test.ts"];
 /** Files that replace a module or the driver's settings: they can't share modules with others. */
 const isolated = ["test/channels/channel.test.ts", "test/scripts/neon-proxy/server.test.ts"];
+/** As many as there are processors: nothing else happens meanwhile. */
+const maxWorkers = "100%";
 /** The platform's classes outside the runtime. */
 const platform = { "cloudflare:workers": join(import.meta.dirname, "test/support/cloudflare-workers.ts") };
 
@@ -22,6 +24,7 @@ export default defineConfig({
           alias: platform,
           // Modules hold no state, so the files of a worker share them instead of loading each again.
           isolate: false,
+          maxWorkers,
           // Far above any test's duration, so that a busy machine causes no failure.
           testTimeout: 30_000,
           hookTimeout: 60_000,
@@ -32,6 +35,7 @@ export default defineConfig({
         test: {
           name: "node-isolated",
           include: isolated,
+          maxWorkers,
           globalSetup: ["test/support/database-image.ts"],
           alias: platform,
           testTimeout: 30_000,
@@ -57,7 +61,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workerd", include: workerd, testTimeout: 30_000 },
+        test: { name: "workerd", include: workerd, maxWorkers, testTimeout: 30_000 },
       },
       {
         test: {

@@ -204,7 +204,7 @@ describe("the addresses of one contact", () => {
 });
 
 describe("a contact who changes their phone number", () => {
-  it("goes on in the same conversation, and the old number is a new user's", async () => {
+  it("a contact who changes numbers stays in the conversation, and the old number is a new user's", async () => {
     const place = world();
     const first = await speak(place, { phone: P }, "Before");
     await place.notify(changedNumber({ phone: P }, P2));
@@ -217,7 +217,7 @@ describe("a contact who changes their phone number", () => {
     expect((await speak(place, { phone: P2 })).history).not.toContain("Who is this?");
   });
 
-  it("goes on in the same conversation also when the new number wrote before the notice", async () => {
+  it("a contact who changes numbers stays in the conversation also when the new number wrote before the notice", async () => {
     const place = world();
     const first = await speak(place, { phone: P }, "Before");
     await speak(place, { phone: P2 }, "Already here");
@@ -227,14 +227,14 @@ describe("a contact who changes their phone number", () => {
     expect(after.history).toContain("Before");
   });
 
-  it("keeps the new number's conversation when the old number has none", async () => {
+  it("a contact who changes numbers keeps the new number's conversation when the old number has none", async () => {
     const place = world();
     const first = await speak(place, { phone: P2 }, "Before");
     await place.notify(changedNumber({ phone: P }, P2));
     expect((await speak(place, { phone: P2 })).address).toBe(first.address);
   });
 
-  it("and back again has one conversation", async () => {
+  it("a contact who changes numbers and back again has one conversation", async () => {
     const place = world();
     const first = await speak(place, { phone: P }, "Before");
     await place.notify(changedNumber({ phone: P }, P2));
@@ -242,7 +242,7 @@ describe("a contact who changes their phone number", () => {
     expect((await speak(place, { phone: P })).address).toBe(first.address);
   });
 
-  it("with a notice and a stranger's message in one notification keeps the two apart", async () => {
+  it("a number change and a stranger's message in one notification are kept apart", async () => {
     const place = world();
     const first = await speak(place, { phone: P }, "Before");
     const notice = changedNumber({ phone: P }, P2).entry[0].changes[0].value.messages[0];
@@ -255,7 +255,7 @@ describe("a contact who changes their phone number", () => {
     expect(stranger.history).toEqual([]);
   });
 
-  it("does not lead a stranger on the old number to the former holder by a late message", async () => {
+  it("a late message does not lead a stranger on the old number to the former holder", async () => {
     const place = world();
     const first = await speak(place, { phone: P, userId: A }, "Secret");
     await place.notify(changedNumber({ phone: P }, P2, A));
@@ -271,7 +271,7 @@ describe("a message that is delivered again", () => {
     ["its number was reassigned", { phone: P2 }, changedNumber({ phone: P }, P2)],
     ["its number was released", { phone: P }, changedNumber({ phone: P }, P2)],
     ["its conversation became another's alias", { userId: B }, idUpdate(A, B, P)],
-  ])("is a duplicate although %s meanwhile", async (_what, from, notice) => {
+  ])("a message delivered again is a duplicate although %s meanwhile", async (_what, from, notice) => {
     const place = world();
     await speak(place, { phone: P, userId: A });
     const message = text(from, "Once", { id: newId() });

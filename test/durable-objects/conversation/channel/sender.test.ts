@@ -350,7 +350,7 @@ describe("a window that was closed when the channel delivered", () => {
     needsTemplate: true,
   });
 
-  it("sends the template once when the status tells, instead of all parts", async () => {
+  it("a status of a closed service window sends the template once instead of all parts", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1a", "1b"], TEMPLATE), clock.now);
     courier.sendNext();
@@ -366,7 +366,7 @@ describe("a window that was closed when the channel delivered", () => {
     expect(deliveries.takeChange(ONE)?.delivery).toMatchObject({ state: "delivered", ids: ["c"] });
   });
 
-  it("fails when the template is refused for the same reason", async () => {
+  it("a message fails when its template is refused for a closed service window", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"], TEMPLATE), clock.now);
     courier.sendNext();
@@ -380,7 +380,7 @@ describe("a window that was closed when the channel delivered", () => {
     expect(deliveries.takeChange(ONE)?.delivery).toMatchObject({ state: "failed", error: closed });
   });
 
-  it("fails when there is no template", async () => {
+  it("a message outside the service window fails when there is no template", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();
@@ -393,7 +393,7 @@ describe("a window that was closed when the channel delivered", () => {
 });
 
 describe("the recipient as the channel names it", () => {
-  it("is learned from the response to a message", async () => {
+  it("the recipient's id is learned from the response to a message", async () => {
     const { deliveries, courier } = incarnation();
     deliveries.queue(parcel(ONE, ["1"]), clock.now);
     courier.sendNext();

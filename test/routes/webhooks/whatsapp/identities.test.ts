@@ -93,7 +93,7 @@ describe("a contact who changes their phone number", () => {
     ["writes next", false],
     ["wrote before the notice", true],
   ] as const)(
-    "keeps user, session and history when the new number %s",
+    "a contact who changes numbers keeps user, session and history when the new number %s",
     async ([, first], { speak, notify, orchestrator }) => {
       const [before, now] = [newNumber(), newNumber()];
       const old = await speak({ phone: before }, "Before");
@@ -168,7 +168,7 @@ describe("a status finds its message", () => {
     ["a business-scoped id", { recipient_user_id: "US.424242" }],
     ["no recipient", {}],
   ] as const)(
-    "by the reference, when it names %s",
+    "a status is matched by the reference when it names %s",
     async ([, recipient], { conversation, report, waitForDelivery }) => {
       const { reply, messageId } = await conversation();
       await waitForDelivery(messageId, "sent");
@@ -184,7 +184,7 @@ describe("a status finds its message", () => {
     ["Argentina", "541123456702", "5491123456702"],
     ["Brazil", "551187654303", "5511987654303"],
   ] as const)(
-    "by its id under the other spelling of a number of %s",
+    "a status is matched by its id under the other spelling of a number of %s",
     async ([, from, spelled], { conversation, report, waitForDelivery }) => {
       const { reply, messageId } = await conversation("Hola", from);
       await report(status(reply, "read", { recipient_id: spelled }));
@@ -192,7 +192,7 @@ describe("a status finds its message", () => {
     },
   );
 
-  it("by its id alone, in Postgres, without reference and recipient", async ({
+  it("a status without reference and recipient is matched in Postgres by its id", async ({
     conversation,
     report,
     waitForDelivery,
@@ -203,12 +203,17 @@ describe("a status finds its message", () => {
     await waitForDelivery(messageId, "read");
   });
 
-  it("of another system's message is acknowledged and changes nothing", async ({ report }) => {
+  it("a status of another system's message is acknowledged and changes nothing", async ({ report }) => {
     const { status: code, body } = await report({ id: newWamid(), status: "read", recipient_id: newNumber() });
     expect({ code, data: body.data }).toMatchObject({ code: 200, data: { statuses: 1 } });
   });
 
-  it("of a payment is not about the delivery", async ({ conversation, report, waitForDelivery, delivery }) => {
+  it("a status of a payment does not change the delivery", async ({
+    conversation,
+    report,
+    waitForDelivery,
+    delivery,
+  }) => {
     const { reply, messageId } = await conversation();
     await waitForDelivery(messageId, "sent");
     await report(
@@ -217,7 +222,7 @@ describe("a status finds its message", () => {
     expect(await delivery(messageId)).toMatchObject({ state: "sent" });
   });
 
-  it("of a closed service window sends the template once", async ({
+  it("a status of a closed service window sends the template once", async ({
     gateway,
     graph,
     conversation,
@@ -268,7 +273,7 @@ describe("a message of a group", () => {
     ],
     ["revoke", { type: "revoke", revoke: { original_message_id: "wamid.1" } }],
   ] as const)(
-    "of the kind %s is kept apart and answered to nobody",
+    "a group message of the kind %s is kept apart and not answered",
     async ([, content], { gateway, notify, orchestrator, graph, stored, speak }) => {
       const phone = newNumber();
       const first = await speak({ phone }, "Private");
@@ -287,7 +292,7 @@ describe("a message of a group", () => {
     },
   );
 
-  it("of the business's own phone reaches no private conversation", async ({
+  it("a group message of the business's own phone reaches no private conversation", async ({
     gateway,
     notify,
     speak,
@@ -302,7 +307,9 @@ describe("a message of a group", () => {
     expect(JSON.stringify(orchestrator.calls.at(-1)!.adapter)).not.toContain("To all of you");
   });
 
-  it("of the brand's own system is refused, and so is one of the business's own number", async ({ gateway }) => {
+  it("a group message of the brand's own system is refused, as is a message of the business's own number", async ({
+    gateway,
+  }) => {
     const send = (message: Record<string, unknown>) =>
       gateway.send(
         "POST",
@@ -321,7 +328,7 @@ describe("a message of a group", () => {
 
 describe("a notification that holds no messages to the business", () => {
   it.for(["history", "smb_app_state_sync", "tomorrow"])(
-    "of the field %s is acknowledged and answered to nobody",
+    "a notification of the field %s is acknowledged and not answered",
     async (field, { notify, orchestrator, stored }) => {
       const message = text({ phone: newNumber() }, "Long ago");
       const calls = orchestrator.calls.length;
