@@ -300,7 +300,7 @@ class World {
 }
 
 /** Sequences of events: a few in each build, more when asked to be sure. */
-const RUNS = Number(process.env.MODEL_RUNS ?? 200);
+const RUNS = Number(process.env.MODEL_RUNS ?? 500);
 
 const settled = async (): Promise<void> => {
   for (let tick = 0; tick < 20; tick += 1) await Promise.resolve();
