@@ -32,6 +32,9 @@ export type Turn = Timed & {
 /** A message of a channel's webhook: acknowledged, and answered through the channel. */
 export type WebhookMessage = Timed & { wamid: string; phone: string; content: string };
 
+/** The texts of the channel's own notices about a user, which nobody sends. */
+export const NOTICES: readonly string[] = ["changed", "[user_id_update]"];
+
 /** A transcript of a voice call. */
 export type Transcript = Timed & {
   brandId: string;

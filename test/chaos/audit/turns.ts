@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Evidence, MessageRow } from "../evidence.ts";
+import { NOTICES } from "../journal.ts";
 import type { Turn } from "../journal.ts";
 import { Finding } from "./finding.ts";
 
@@ -96,13 +97,15 @@ export function auditNothingElse(evidence: Evidence): Finding {
   for (const row of rows.messages) {
     const { turnId, role, content, channelMessageId } = row;
     const isExplained =
-      turnId === null
-        ? recorded.get(row.id) === content
-        : role === "user"
-          ? said.get(channelMessageId ?? turnKey(row)) === content
-          : row.fallback
-            ? defaultReplies.includes(content)
-            : replies.get(content) === turnId;
+      role === "system"
+        ? NOTICES.includes(content)
+        : turnId === null
+          ? recorded.get(row.id) === content
+          : role === "user"
+            ? said.get(channelMessageId ?? turnKey(row)) === content
+            : row.fallback
+              ? defaultReplies.includes(content)
+              : replies.get(content) === turnId;
     finding.check(isExplained, () => `nobody said ${role} "${content.slice(0, 60)}" (${row.id})`);
   }
   return finding;

@@ -110,6 +110,9 @@ const CAST: readonly [name: string, newcomer: Newcomer][] = [
   ["house", inHouse],
 ];
 
+/** A guest who repeats a request is the same guest only with an id of 22 characters or more. */
+const requestIdOf = (name: string, line: number): string => `${name}-${line}-as-long-as-a-random-id`;
+
 /** Messages per user before a new user starts, since faults affect first contacts most. */
 const LINES_EACH = 12;
 const PAUSE_MS = 150;
@@ -124,11 +127,11 @@ export const chatters = (scene: Scene): Promise<void>[] =>
         voice = await newcomer(scene, `${name}-${Math.floor(lines / LINES_EACH)}`);
         // A guest sends one message at a time until it has a token.
         lines += 1;
-        return speak(scene, voice, line(scene, voice, `${name}-${lines}`));
+        return speak(scene, voice, line(scene, voice, requestIdOf(name, lines)));
       }
       const count = scene.random() < 0.15 ? 3 : 1;
       const speaking = voice;
-      const more = Array.from({ length: count }, () => line(scene, speaking, `${name}-${(lines += 1)}`));
+      const more = Array.from({ length: count }, () => line(scene, speaking, requestIdOf(name, (lines += 1))));
       await Promise.all(more.map((one) => speak(scene, speaking, one)));
     });
   });

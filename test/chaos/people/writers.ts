@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { ACME, ACME_KEY, INSTANCE } from "../../support/demo.ts";
-import { messages, sign, text } from "../../support/whatsapp.ts";
+import { change as webhookChange, messages, notification, sign, text } from "../../support/whatsapp.ts";
 import { call, untilKnown } from "../caller.ts";
 import { sentNow } from "../journal.ts";
 import type { WebhookMessage, Transcript } from "../journal.ts";
@@ -17,27 +17,54 @@ const TRANSCRIPT_PAUSE_MS = 250;
 const BROADCAST_PAUSE_MS = 2_500;
 const AUDIENCE = 15;
 
-/** Meta's webhooks, which repeat unacknowledged messages and some acknowledged ones. */
+/**
+ * Meta's webhooks, which repeat unacknowledged messages and some acknowledged ones. Users write by number, by id and by
+ * both; they change both, and the notices of that arrive late, repeated and in random order.
+ */
 export async function whatsapp(scene: Scene): Promise<void> {
   const { world, journal, random } = scene;
-  const phones = Array.from(
-    { length: PEOPLE_ON_WHATSAPP },
-    () => `1650${String(Math.floor(random() * 1e7)).padStart(7, "3")}`,
-  );
+  const newPhone = () => `1650${String(Math.floor(random() * 1e7)).padStart(7, "3")}`;
+  const newId = () => `US.${Math.floor(random() * 1e12)}`;
+  const contacts = Array.from({ length: PEOPLE_ON_WHATSAPP }, () => ({ phone: newPhone(), userId: newId() }));
+  const notices: object[] = [];
+  const sendTo = (payload: object) => {
+    const body = JSON.stringify(payload);
+    return () =>
+      call(world, journal, { path: "/webhooks/whatsapp", body, headers: { "X-Hub-Signature-256": sign(body) } });
+  };
   let written = 0;
   await goOn(scene, WHATSAPP_PAUSE_MS, async () => {
-    const phone = pick(random, phones);
+    const contact = pick(random, contacts);
+    if (random() < 0.1)
+      notices.push(changeIdentity(contact, random() < 0.3 ? { phone: newPhone() } : { userId: newId() }));
+    if (notices.length > 0 && random() < 0.3) await sendTo(pick(random, notices))();
+    if (notices.length > 5) notices.shift();
+
+    const { phone, userId } = contact;
     const content = `webhook ${(written += 1)} from ${phone}`;
-    const message = text({ phone }, content);
+    const message = text(pick(random, [{ phone }, { userId }, { phone, userId }]), content);
     const entry: WebhookMessage = { wamid: message["id"], phone, content, ...sentNow() };
     journal.webhookMessages.push(entry);
-    const body = JSON.stringify(messages(message));
-    const notify = () =>
-      call(world, journal, { path: "/webhooks/whatsapp", body, headers: { "X-Hub-Signature-256": sign(body) } });
+    const notify = sendTo(messages(message));
     const acknowledged = await untilKnown(journal, notify, ({ status }) => (status === 200 ? true : undefined));
     if (acknowledged) entry.knownAt = Date.now();
     while (random() < 0.3) await notify();
   });
+}
+
+/** Gives a contact another number or id. Returns Meta's notice of it. */
+function changeIdentity(
+  contact: { phone: string; userId: string },
+  change: { phone: string } | { userId: string },
+): object {
+  const before = { ...contact };
+  Object.assign(contact, change);
+  if ("userId" in change) {
+    const user_id = { previous: before.userId, current: change.userId };
+    return notification(webhookChange({ user_id_update: [{ wa_id: before.phone, user_id }] }, "user_id_update"));
+  }
+  const system = { type: "user_changed_number", wa_id: change.phone, user_id: contact.userId, body: "changed" };
+  return messages({ id: `wamid.${randomUUID()}`, from: before.phone, type: "system", system });
 }
 
 /** A voice pipeline: starts a call and saves its transcript. */
