@@ -68,7 +68,6 @@ function createCaches(config: Config, env: Env): IsolateCaches {
     keyLookups: new ConcurrencyLimit(Date.now),
     databaseLatency: new Cache({ ttlMs: 1_000, maxEntries: 10, joinTimeoutMs: 2_000, now: Date.now }),
     ledgerBuffer: new LedgerBuffer({
-      send: (message) => env.LEDGER.send(message, { contentType: "text" }),
       report: (error, entries) => loggerFor(config, "worker").warn(EVENT.ledgerNotifyFailed, { error, entries }),
       now: Date.now,
     }),
@@ -123,11 +122,14 @@ export function createDeps(env: Env, background: Deps["background"] = (work) => 
     conversation: (address) => env.CONVERSATIONS.getByName(address),
     broadcastTimer: (broadcastId) => env.BROADCAST_TIMERS.getByName(broadcastId),
     enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
-    carryEntry: (entry) => caches.ledgerBuffer.add(entry, background),
+    carryEntry: (entry) =>
+      caches.ledgerBuffer.add(entry, { background, send: (message) => sendToLedger(env, message) }),
     background,
     withinFloodLimit: async (key) => (await env.FLOOD.limit({ key })).success,
   };
 }
+
+const sendToLedger = (env: Env, message: string): Promise<unknown> => env.LEDGER.send(message, { contentType: "text" });
 
 export function createObjectDeps(env: Env): ObjectDeps {
   const { config, db, caches, addresses } = foundationOf(env);
@@ -146,7 +148,7 @@ export function createObjectDeps(env: Env): ObjectDeps {
     sender: (name) => senders[name] ?? null,
     // Admission refuses without an orchestrator; turns admitted earlier get the default reply.
     orchestrator: orchestrator ?? missingOrchestrator,
-    notifyLedger: (message) => env.LEDGER.send(message, { contentType: "text" }),
+    notifyLedger: (message) => sendToLedger(env, message),
     enqueueBroadcast: (broadcastId) => env.BROADCAST.send(broadcastId),
   };
 }

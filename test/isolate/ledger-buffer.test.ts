@@ -15,17 +15,20 @@ function startBuffer({ send }: { send?: () => Promise<void> } = {}) {
   const delays: (() => void)[] = [];
   const kept: Promise<unknown>[] = [];
   const clock = { now: 1_000_000 };
-  const buffer = new LedgerBuffer({
-    send: async (message) => {
+  const request = {
+    send: async (message: string) => {
       await send?.();
       const read = readLedgerMessage(message);
       sent.push(read?.kind === "entries" ? read.entries.map(({ position }) => position) : []);
     },
+    background: (work: Promise<unknown>) => void kept.push(work),
+  };
+  const buffer = new LedgerBuffer({
     report: (_error, entries) => failures.push(entries),
     now: () => clock.now,
     pause: () => new Promise((resolve) => delays.push(resolve)),
   });
-  const add = (position: number, text?: string) => buffer.add(stored(position, text), (work) => kept.push(work));
+  const add = (position: number, text?: string) => buffer.add(stored(position, text), request);
   const elapse = async () => {
     for (const end of delays.splice(0)) end();
     await Promise.all(kept.splice(0));

@@ -92,7 +92,7 @@ function emptyCaches(ttlMs: number, now: () => number): IsolateCaches {
     lookups: new ConcurrencyLimit(now),
     keyLookups: new ConcurrencyLimit(now),
     databaseLatency: new Cache({ ...options, ttlMs: 1_000 }),
-    ledgerBuffer: new LedgerBuffer({ send: () => Promise.resolve(), report: () => undefined, now }),
+    ledgerBuffer: new LedgerBuffer({ report: () => undefined, now }),
     writtenEntries: new WrittenEntriesLog(),
   };
 }
