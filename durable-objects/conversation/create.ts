@@ -123,7 +123,7 @@ export function createConversation({
   });
   const alarm = new Alarm(
     [runner.resume, deliverySender.resume, ledgerNotifier.repeat, (at) => cleanUp(stores, { deps, empty }, at)],
-    { at: alarmAt, set: setAlarm, report: (error) => log.error(EVENT.alarmFailed, { error, address }) },
+    { at: alarmAt, now: now(), set: setAlarm, report: (error) => log.error(EVENT.alarmFailed, { error, address }) },
   );
   return { ...channel, deliverySender, validatedBundles: new WeakSet(), ledgerNotifier, runner, alarm, handOver };
 }

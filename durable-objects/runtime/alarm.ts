@@ -7,6 +7,8 @@ export const AFTER_FAILURE_MS = 30_000;
 type Options = {
   /** The time the platform's alarm is set to, or null: a new incarnation must not postpone it. */
   at: number | null;
+  /** The current time. */
+  now: number;
   /** Sets the platform's alarm. */
   set: (at: number) => void;
   /** Logs what a task threw. */
@@ -23,11 +25,16 @@ export class Alarm {
   readonly #report: (error: unknown) => void;
   #at: number;
 
-  constructor(tasks: readonly AlarmTask[], { at, set, report }: Options) {
+  constructor(tasks: readonly AlarmTask[], { at, now, set, report }: Options) {
     this.#tasks = tasks;
     this.#at = at ?? Number.POSITIVE_INFINITY;
     this.#set = set;
     this.#report = report;
+    // An overdue alarm may have been lost in a crash: waiting for it would leave the object without one.
+    if (this.#at < now) {
+      this.#at = Number.POSITIVE_INFINITY;
+      this.noLaterThan(now);
+    }
   }
 
   /** Sets the alarm to `at` unless it is set to an earlier time. */

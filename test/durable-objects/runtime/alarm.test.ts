@@ -6,11 +6,16 @@ function alarm(...tasks: AlarmTask[]) {
   return alarmSetTo(null, ...tasks);
 }
 
-/** An alarm of a new incarnation, which finds the platform's set to `at`. */
+/** An alarm of a new incarnation at the time 50, which finds the platform's set to `at`. */
 function alarmSetTo(at: number | null, ...tasks: AlarmTask[]) {
   const set: number[] = [];
   const reported: unknown[] = [];
-  const options = { at, set: (to: number) => void set.push(to), report: (error: unknown) => void reported.push(error) };
+  const options = {
+    at,
+    now: 50,
+    set: (to: number) => void set.push(to),
+    report: (error: unknown) => void reported.push(error),
+  };
   return { alarm: new Alarm(tasks, options), set, reported };
 }
 
@@ -26,6 +31,14 @@ describe("an object's one alarm", () => {
     one.noLaterThan(86_400_000);
     one.noLaterThan(400);
     expect(set).toEqual([400]);
+  });
+
+  it("an overdue alarm, which a crash may have lost, is set again at once", () => {
+    const { alarm: one, set } = alarmSetTo(40);
+    expect(set).toEqual([50]);
+    one.run(50);
+    one.noLaterThan(700);
+    expect(set).toEqual([50, 700]);
   });
 
   it("an alarm runs every duty and is set to the earliest next time", () => {
