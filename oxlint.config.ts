@@ -130,11 +130,6 @@ export default defineConfig({
         ],
       },
     },
-    {
-      // Reason: the ledger's statements share their tables and locks; being split into ledger and ledger-turns.
-      files: ["src/db/ledger.ts"],
-      rules: { "eslint/max-lines": ["error", { max: 230, skipBlankLines: true, skipComments: true }] },
-    },
     { files: ["*.config.ts", "src/index.ts", "test/chaos/worker.ts"], rules: { "import/no-default-export": "off" } },
     {
       files: ["test/**"],

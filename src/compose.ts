@@ -24,9 +24,7 @@ import type { Logger } from "./telemetry/logger.ts";
 import { createAddresses } from "./domain/address.ts";
 import type { Addresses } from "./domain/address.ts";
 import { isDatabaseUnavailable } from "./domain/errors.ts";
-import type { IsolateCaches } from "./deps.ts";
-import type { Deps } from "./deps.ts";
-import type { ObjectDeps } from "./deps.ts";
+import type { Deps, IsolateCaches, ObjectDeps } from "./deps.ts";
 
 const META_API = "https://graph.facebook.com";
 

@@ -11,7 +11,7 @@ const JITTER = [1, 4 / 3] as const;
 const REPEAT = { baseMs: 9_000, maxMs: 24_000, jitter: [1, 1.25] } as const;
 
 type Options = {
-  outbox: Pick<Outbox, "pendingCount" | "oldestPendingAt" | "pendingEntries">;
+  outbox: Pick<Outbox, "oldestPendingAt" | "pendingEntries">;
   address: string;
   /** Asks the ledger to pull this conversation's entries. */
   announce: () => void;

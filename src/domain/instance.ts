@@ -10,7 +10,8 @@ export const MAX_BUNDLE_BYTES = 1_000_000;
 
 /** Refuses an instance with a configuration that is too large to store. `json` is the bundle's. */
 export function assertBundleFits(json: string): void {
-  if (byteLength(json) <= MAX_BUNDLE_BYTES) return;
+  // A UTF-16 unit is at most 3 bytes: most bundles fit without being encoded, which happens for every message.
+  if (json.length * 3 <= MAX_BUNDLE_BYTES || byteLength(json) <= MAX_BUNDLE_BYTES) return;
   throw invalid("instance_id", "The instance's configuration is too large: shorten its templates");
 }
 

@@ -63,7 +63,7 @@ describe("entries that travel with their answers", () => {
   });
 
   it("the next request sends a batch whose opening request was cut off", async () => {
-    const { add, elapse, sent, delays, clock } = startBuffer();
+    const { add, sent, delays, clock } = startBuffer();
     add(1);
     delays.length = 0;
     clock.now += 1_000;
@@ -71,7 +71,6 @@ describe("entries that travel with their answers", () => {
     for (const end of delays) end();
     await new Promise((resolve) => setImmediate(resolve));
     expect(sent).toEqual([[1, 2]]);
-    void elapse;
   });
 
   it("a batch that the queue refuses is reported, and the next batch is sent", async () => {

@@ -16,7 +16,6 @@ beforeEach(() => {
   lookedUp = [];
   notifier = new LedgerNotifier({
     outbox: {
-      pendingCount: () => (oldest === null ? 0 : 1),
       oldestPendingAt: () => oldest,
       pendingEntries: () => (oldest === null ? null : pending),
     },
